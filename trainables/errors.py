@@ -1,0 +1,18 @@
+"""Errors that a user can mend: one sentence with the key, the value, the rule and the nearest right name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A wrong key, value, name or file: the command line prints it as one sentence and exits with 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return 'did you mean X? known: A, B' for an unknown name."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    listed = ", ".join(names) if names else "none"
+    return f"did you mean {close[0]!r}? known: {listed}" if close else f"known: {listed}"

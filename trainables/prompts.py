@@ -1,0 +1,37 @@
+"""The prompt templates, as data: each is an instruction, the source, and a cue after which the summary starts.
+
+A template holds `{source}` exactly once. What stands before it is the instruction, what stands after it is the cue;
+truncation shortens the source alone (see `trainables.tokens`), so neither is ever cut.
+"""
+
+from __future__ import annotations
+
+from trainables.errors import UserError, nearest
+
+SOURCE_FIELD = "{source}"
+
+PROMPTS: dict[str, str] = {
+    "v1": "Summarize the dialogue.\n\n{source}\n\nSummary:",
+    "v2": (
+        "Summarize the dialogue below in one or two sentences. Write in the third person, be concise, "
+        "and state only what was said.\n\n{source}\n\nSummary:"
+    ),
+}
+
+
+def split_template(template: str) -> tuple[str, str]:
+    """Return the instruction before and the cue after `{source}`; raises UserError unless it occurs exactly once."""
+    count = template.count(SOURCE_FIELD)
+    if count != 1:
+        raise UserError(f"a prompt must hold {SOURCE_FIELD} exactly once, got {count} times in {template!r}")
+    instruction, cue = template.split(SOURCE_FIELD)
+    return instruction, cue
+
+
+def template_of(name: str, own: dict[str, str]) -> str:
+    """Return the template called `name` among the experiment's own prompts and the built-in ones."""
+    known = {**PROMPTS, **own}
+    if name not in known:
+        raise UserError(f"prompt {name!r} is unknown; {nearest(name, known)}")
+    split_template(known[name])
+    return known[name]
