@@ -1,0 +1,205 @@
+"""What can change a result: the frozen configuration of a trial, in two parts with two identities (no torch).
+
+`TrainConfig` determines the weights (`train_id`), `EvalConfig` determines an evaluation of them (`eval_id`).
+A new evaluation never retrains. Engine, pack width, device and paths are in the record, never in an identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from trainables.errors import UserError, nearest
+
+Quantization = Literal["none", "nf4"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+Optimizer = Literal["adamw_torch", "paged_adamw_8bit", "paged_adamw_32bit"]
+Schedule = Literal["linear", "cosine", "constant"]
+
+# Strict validation takes no list for a tuple, and JSON knows lists alone.
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """Immutable, strict (no text for a number), without unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainConfig(Frozen):
+    """Everything that determines the weights of a trial."""
+
+    model: str = Field(min_length=1, description="base model: hub name, folder, or the bundled pocket-gpt2")
+    data: str = Field(min_length=1, description="data set: samsum, hub name, folder, file, or the bundled pocket-chats")
+    source_field: str = Field(default="dialogue", min_length=1, description="field that holds the text to summarize")
+    target_field: str = Field(default="summary", min_length=1, description="field that holds the reference summary")
+    prompt: str = Field(default="v1", min_length=1, description="name of the prompt template")
+    prompt_template: str = Field(default="", description="text of that template, filled in by the plan")
+    train_examples: int = Field(default=64, ge=1, description="training examples; subsets of one data_seed are nested")
+    data_seed: int = Field(default=42, ge=0, description="seed of the training subset and of the order of its epochs")
+    seed: int = Field(default=42, ge=0, description="seed of initialization, dropout and sampling")
+    max_length_tokens: int = Field(default=512, ge=48, description="longest prompt and summary together, in tokens")
+    quantization: Quantization = Field(default="none", description="4-bit NF4 double quantization of the base, or none")
+    precision: Precision = Field(default="auto", description="of the base's arithmetic; adapters and moments are fp32")
+    gradient_checkpointing: bool = Field(default=False, description="recompute activations: less memory, more time")
+    lora_rank: int = Field(default=8, ge=1, le=4096, description="rank of the adapter")
+    lora_alpha: float = Field(default=16, gt=0, description="adapter output is scaled by lora_alpha / lora_rank")
+    lora_dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout on the adapter's input")
+    target_modules: Names = Field(default=("c_attn",), min_length=1, description="names of the adapted linear layers")
+    optimizer: Optimizer = Field(default="adamw_torch", description="AdamW, or its paged 8-bit or 32-bit form")
+    learning_rate: float = Field(default=2e-4, gt=0, description="peak learning rate")
+    schedule: Schedule = Field(default="linear", description="decay of the learning rate after warm-up, to zero")
+    warmup_steps: int = Field(default=0, ge=0, description="optimizer steps of linear warm-up")
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1, description="warm-up as a share of max_steps")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to this norm")
+    max_steps: int = Field(default=32, ge=0, description="optimizer steps; 0 is a zero-shot baseline")
+    batch_size: int = Field(default=2, ge=1, description="examples in a micro-batch")
+    gradient_accumulation_steps: int = Field(default=2, ge=1, description="micro-batches in an optimizer step")
+    keep_checkpoint: Literal["last", "best"] = Field(default="last", description="weights kept; best by eval_loss")
+    eval_every_steps: int = Field(default=4, ge=0, description="steps between evaluations of the loss; 0: only at end")
+    generate_every_steps: int = Field(default=0, ge=0, description="steps between generations in training; 0: never")
+    generate_examples: int = Field(default=10, ge=1, description="examples of a generation in training")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> TrainConfig:
+        if self.warmup_steps and self.warmup_ratio:
+            raise ValueError("give warmup_steps or warmup_ratio, not both")
+        if self.max_steps and self.warmup_steps >= self.max_steps:
+            raise ValueError(f"warmup_steps must be below max_steps={self.max_steps}, got {self.warmup_steps}")
+        return self
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.max_steps == 0
+
+
+class Decoding(Frozen):
+    """How text is generated."""
+
+    strategy: Literal["greedy", "beam", "sample"] = "greedy"
+    num_beams: int = Field(default=1, ge=1, description="beams of a beam search")
+    temperature: float = Field(default=1.0, gt=0, description="of sampling")
+    top_k: int = Field(default=0, ge=0, description="sampling keeps the k likeliest tokens; 0: all")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="sampling keeps the nucleus of this mass")
+    repetition_penalty: float = Field(default=1.0, gt=0, description="divides logits of tokens already in the row")
+
+
+DECODINGS: dict[str, Decoding] = {
+    "greedy": Decoding(),
+    "beam4": Decoding(strategy="beam", num_beams=4),
+    "original": Decoding(strategy="sample", temperature=0.7, top_k=40, top_p=0.9, repetition_penalty=1.1),
+}
+
+METRICS = ("rouge", "chrf")
+
+
+class EvalConfig(Frozen):
+    """Everything that determines an evaluation of given weights; zero examples leave a split out."""
+
+    decoding: Decoding = Field(default=Decoding(), description="how text is generated")
+    max_new_tokens: int = Field(default=128, ge=1, description="longest generated summary, in tokens")
+    validation_examples: int = Field(default=64, ge=0, description="examples that the choice is made on")
+    test_examples: int = Field(default=128, ge=0, description="examples that the report is made on")
+    metrics: Names = Field(default=("rouge",), min_length=1, description="text metrics, computed from predictions")
+
+    @model_validator(mode="after")
+    def _something(self) -> EvalConfig:
+        if not self.validation_examples and not self.test_examples:
+            raise ValueError("validation_examples and test_examples must not both be 0")
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise ValueError(f"metrics: {metric!r} is unknown; {nearest(metric, METRICS)}")
+        return self
+
+    @property
+    def examples(self) -> dict[str, int]:
+        """Number of examples per split, splits without any left out."""
+        sizes = {"validation": self.validation_examples, "test": self.test_examples}
+        return {split: size for split, size in sizes.items() if size}
+
+
+# Fields that cannot change the weights: cadence of the curves, and recomputation.
+NOT_WEIGHTS = {"gradient_checkpointing", "eval_every_steps", "generate_every_steps", "generate_examples"}
+# Fields that determine a baseline: what it reads and computes with; nothing of training.
+BASELINE_FIELDS = (
+    "model data source_field target_field prompt prompt_template max_length_tokens quantization precision".split()
+)
+
+
+class TrialConfig(Frozen):
+    """One resolved point of an experiment."""
+
+    train: TrainConfig
+    evaluation: EvalConfig
+
+    @property
+    def train_id(self) -> str:
+        """Identity of the weights, 8 hexadecimal digits."""
+        fields = self.train.model_dump(mode="json")
+        if self.train.is_baseline:
+            keys = list(BASELINE_FIELDS)
+            # Greedy and beam baselines do not depend on a seed: they run once, whatever the replicates.
+            if self.evaluation.decoding.strategy == "sample":
+                keys.append("seed")
+            return digest({"baseline": {key: fields[key] for key in keys}})
+        keep = {key: value for key, value in fields.items() if key not in NOT_WEIGHTS}
+        if self.train.keep_checkpoint == "best":
+            keep["eval_every_steps"] = self.train.eval_every_steps
+            keep["validation_examples"] = self.evaluation.validation_examples
+        return digest({"train": keep})
+
+    @property
+    def eval_id(self) -> str:
+        """Identity of the evaluation, 8 hexadecimal digits."""
+        return eval_id(self.evaluation)
+
+
+def eval_id(evaluation: EvalConfig) -> str:
+    """Return the identity of an evaluation, 8 hexadecimal digits."""
+    return digest(evaluation.model_dump(mode="json"))
+
+
+def generation_id(evaluation: EvalConfig) -> str:
+    """Return the identity of an evaluation's texts: the same under other metrics."""
+    return digest(evaluation.model_dump(mode="json", exclude={"metrics"}))
+
+
+def digest(value: Any) -> str:
+    """Return the first 8 hexadecimal digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def configured(kind: type[Config], values: dict[str, Any]) -> Config:
+    """Build a configuration; raises UserError with key, value, rule and nearest name where it is wrong."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError("; ".join(_sentence(kind, detail) for detail in error.errors())) from None
+
+
+def _sentence(kind: type[BaseModel], detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{key!r} is not a field of {kind.__name__}; {nearest(key, kind.model_fields)}"
+    if detail["type"] == "missing":
+        return f"{key} is required"
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    rule = detail["msg"].replace("Input should be", "must be")
+    if not rule.startswith("must"):
+        rule = f"is wrong ({rule})"
+    choices = (detail.get("ctx") or {}).get("expected", "")
+    text = isinstance(detail["input"], str)
+    known = [choice.strip("' ") for choice in choices.replace(" or ", ",").split(",")] if choices else []
+    hint = f"; {nearest(detail['input'], known)}" if known and text else ""
+    if text and detail["type"].startswith(("float", "int")):
+        hint = f"; write {key}={detail['input']} without quotes"
+    return f"{key} {rule}, got {detail['input']!r}{hint}"

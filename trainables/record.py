@@ -1,0 +1,232 @@
+"""What a sweep and its trials leave on disk: one owner for every path, atomic writes, checksums (no torch).
+
+A trial is finished if and only if its `result.json` is there and whole; an evaluation of it is finished if and only if
+its `summary.json` is there and whole and the predictions that it lists have their checksums.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables import files
+from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
+
+SCHEMA_VERSION = 1
+STATES = ("done", "stopped", "failed", "diverged", "oom")  # with a result; without one a trial is "pending"
+
+Fence = Callable[[], None]
+"""Called before each commit; raises where this writer's lease has been taken over."""
+
+
+def no_fence() -> None:
+    """The fence of a writer that needs no lease (tests, tools on a folder of their own)."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """The folder of one trial."""
+
+    folder: Path
+    fence: Fence = no_fence
+
+    @property
+    def config_path(self) -> Path:
+        return self.folder / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def adapter_folder(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Holds `step-00016/` folders, written whole under a temporary name and then renamed."""
+        return self.folder / "checkpoint"
+
+    @property
+    def result_path(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def error_path(self) -> Path:
+        return self.folder / "error.txt"
+
+    def evaluation_folder(self, identity: str) -> Path:
+        return self.folder / "evals" / identity
+
+    def predictions_path(self, identity: str, split: str) -> Path:
+        return self.evaluation_folder(identity) / f"predictions-{split}.jsonl"
+
+    def summary_path(self, identity: str) -> Path:
+        return self.evaluation_folder(identity) / "summary.json"
+
+    # --- configuration -------------------------------------------------------------------------------------------
+
+    def write_config(self, trial: TrialConfig, index: int, name: str, label: str) -> None:
+        self.fence()
+        files.write_json(
+            self.config_path,
+            {
+                "schema": SCHEMA_VERSION,
+                "index": index,
+                "name": name,
+                "label": label,
+                "kind": "baseline" if trial.train.is_baseline else "configuration",
+                "train_id": trial.train_id,
+                "train": trial.train.model_dump(mode="json"),
+            },
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return index, name, label, kind, train_id and train; raises DamagedFile or FileNotFoundError."""
+        return files.read_json(self.config_path)
+
+    def train_config(self) -> TrainConfig:
+        return TrainConfig.model_validate(self.config()["train"])
+
+    # --- curves --------------------------------------------------------------------------------------------------
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Append one line: {"kind": "train"|"eval"|"generate", "step": ..., ...}."""
+        self.fence()
+        files.append_line(self.metrics_path, row)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return files.read_lines(self.metrics_path)
+
+    def cut_metrics_after(self, step: int) -> None:
+        """Drop the lines after `step`, which a continued trial writes again."""
+        self.fence()
+        files.write_lines(self.metrics_path, [row for row in self.metrics() if row["step"] <= step])
+
+    # --- result --------------------------------------------------------------------------------------------------
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Commit the end of the training: `state` is one of STATES."""
+        assert result["state"] in STATES, result["state"]
+        self.fence()
+        files.write_json(self.result_path, {"schema": SCHEMA_VERSION, **result})
+
+    def result(self) -> dict[str, Any] | None:
+        """Return the result, None where the trial is not finished; a damaged one is set aside."""
+        return files.read_json_or_set_aside(self.result_path)
+
+    def write_error(self, cause: str, traceback: str) -> None:
+        self.fence()
+        files.write_text(self.error_path, f"{cause}\n\n{traceback}")
+
+    # --- evaluations ---------------------------------------------------------------------------------------------
+
+    def write_evaluation(
+        self, evaluation: EvalConfig, predictions: dict[str, Sequence[dict[str, Any]]], summary: dict[str, Any]
+    ) -> None:
+        """Commit an evaluation: predictions per split first, the summary with their checksums last."""
+        identity = eval_id(evaluation)
+        checksums = {}
+        for split, rows in predictions.items():
+            self.fence()
+            path = self.predictions_path(identity, split)
+            files.write_lines(path, rows)
+            checksums[path.name] = files.sha256_of(path)
+        self.fence()
+        files.write_json(
+            self.summary_path(identity),
+            {
+                "schema": SCHEMA_VERSION,
+                "eval_id": identity,
+                "generation_id": generation_id(evaluation),
+                "evaluation": evaluation.model_dump(mode="json"),
+                **summary,
+                "checksums": checksums,
+            },
+        )
+
+    def summary(self, identity: str) -> dict[str, Any] | None:
+        """Return the summary of a whole evaluation, None where there is none; a damaged one is set aside."""
+        summary = files.read_json_or_set_aside(self.summary_path(identity))
+        if summary is None:
+            return None
+        for name, checksum in summary["checksums"].items():
+            path = self.evaluation_folder(identity) / name
+            if not path.exists() or files.sha256_of(path) != checksum:
+                files.set_aside(self.evaluation_folder(identity))
+                return None
+        return summary
+
+    def predictions(self, identity: str, split: str) -> list[dict[str, Any]]:
+        return files.read_lines(self.predictions_path(identity, split))
+
+    def evaluation_ids(self) -> list[str]:
+        """Identities of the whole evaluations of this trial, sorted."""
+        folders = sorted((self.folder / "evals").glob("*/summary.json"))
+        return [path.parent.name for path in folders if not path.parent.name.endswith(".damaged")]
+
+    def needs_evaluation(self, identity: str) -> bool:
+        return self.summary(identity) is None
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """The folder of a sweep."""
+
+    folder: Path
+    fence: Fence = no_fence
+
+    @property
+    def sweep_path(self) -> Path:
+        return self.folder / "sweep.json"
+
+    @property
+    def trials_folder(self) -> Path:
+        return self.folder / "trials"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
+    def report_folder(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def lease_path(self) -> Path:
+        return self.folder / "lease.json"
+
+    def train_examples_path(self, data_seed: int) -> Path:
+        """Training examples in the order of their nested subsets: a trial takes the first `train_examples`."""
+        return self.folder / "data" / f"train-seed{data_seed}.jsonl"
+
+    def evaluation_examples_path(self, split: str) -> Path:
+        """Evaluation examples of a split, in order: an evaluation takes the first n."""
+        return self.folder / "data" / f"{split}.jsonl"
+
+    def write_sweep(self, content: dict[str, Any]) -> None:
+        self.fence()
+        files.write_json(self.sweep_path, {"schema": SCHEMA_VERSION, **content})
+
+    def sweep(self) -> dict[str, Any]:
+        """Return sweep.json; raises FileNotFoundError or DamagedFile."""
+        return files.read_json(self.sweep_path)
+
+    def records(self) -> list[TrialRecord]:
+        """Records of all requested trials by index; folders without a configuration are left out."""
+        found = []
+        for path in sorted(self.trials_folder.glob("*/config.json")):
+            if re.match(r"\d+-", path.parent.name):
+                found.append(TrialRecord(path.parent, self.fence))
+        return sorted(found, key=lambda record: int(record.folder.name.split("-")[0]))
+
+    def by_identity(self) -> dict[str, TrialRecord]:
+        """Records by train_id, which is the end of a folder's name."""
+        return {record.folder.name.rsplit("-", 1)[1]: record for record in self.records()}
+
+    def write_examples(self, path: Path, examples: Iterable[dict[str, Any]]) -> None:
+        self.fence()
+        files.write_lines(path, examples)
