@@ -1,0 +1,51 @@
+"""What an engine is given and how it is talked to: plain, picklable types (no torch).
+
+An engine is built from an `EngineSetup` once per device and runs `TrialJob`s. While it runs one it calls `report` after
+each evaluation and asks `control` between steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainables.config import TrialConfig
+
+Control = Callable[[], Literal["go", "stop", "interrupt"]]
+"""Asked every optimizer step and every few decoding steps: go on; end here and keep what there is; write and leave."""
+
+Report = Callable[[dict[str, Any]], None]
+"""Called with {"step", "eval_loss", "train_loss", "phase", "recorded"} after each evaluation of a trial."""
+
+
+class Interrupted(RuntimeError):
+    """The engine was told to leave: what was reached is in a checkpoint, and the trial has no result."""
+
+
+@dataclass(frozen=True)
+class EngineSetup:
+    """What all trials of one engine share."""
+
+    sweep_folder: str
+    model_folders: dict[str, str]  # label of a model in train.model -> local folder
+    device: str = "cpu"  # "cpu" or "cuda"
+    trust_remote_code: bool = False
+    threads: int | None = None  # of the CPU; None leaves the library's choice
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One trial to run: the folder of its record, and its configuration with `precision` resolved."""
+
+    folder: str
+    trial: TrialConfig
+
+
+def go_on() -> Literal["go"]:
+    """The control of a caller that never interrupts."""
+    return "go"
+
+
+def no_report(row: dict[str, Any]) -> None:
+    """The report of a caller that reads the record instead."""
