@@ -29,7 +29,7 @@ Config = TypeVar("Config", bound=BaseModel)
 class Frozen(BaseModel):
     """Immutable, strict (no text for a number), without unknown keys, finite numbers only."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 class TrainConfig(Frozen):
@@ -129,7 +129,15 @@ class EvalConfig(Frozen):
 NOT_WEIGHTS = {"gradient_checkpointing", "eval_every_steps", "generate_every_steps", "generate_examples"}
 # Fields that determine a baseline: what it reads and computes with; nothing of training.
 BASELINE_FIELDS = (
-    "model data source_field target_field prompt prompt_template max_length_tokens quantization precision".split()
+    "model",
+    "data",
+    "source_field",
+    "target_field",
+    "prompt",
+    "prompt_template",
+    "max_length_tokens",
+    "quantization",
+    "precision",
 )
 
 
@@ -144,7 +152,7 @@ class TrialConfig(Frozen):
         """Identity of the weights, 8 hexadecimal digits."""
         fields = self.train.model_dump(mode="json")
         if self.train.is_baseline:
-            keys = list(BASELINE_FIELDS)
+            keys: list[str] = list(BASELINE_FIELDS)
             # Greedy and beam baselines do not depend on a seed: they run once, whatever the replicates.
             if self.evaluation.decoding.strategy == "sample":
                 keys.append("seed")
