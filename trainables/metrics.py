@@ -1,0 +1,147 @@
+"""Scores of one generated text against its references, and how they were made (no torch).
+
+ROUGE is `rouge_score`'s, per example, as F-measures from 0 to 1, stemmed (`rougeL`: what most papers print) and not
+(`rougeL_unstemmed`: equal to ROUGE-1.5.5). The score of a corpus is the plain mean over its examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.metadata import version
+from typing import Any
+
+from trainables.config import EvalConfig
+
+ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+UNSTEMMED = "_unstemmed"
+
+
+def score_names(metrics: Sequence[str] = ("rouge",)) -> tuple[str, ...]:
+    """Return the names of the scores that `metrics` give, in the order of the tables."""
+    names: list[str] = []
+    if "rouge" in metrics:
+        names += [*ROUGE_TYPES, *(name + UNSTEMMED for name in ROUGE_TYPES)]
+    if "chrf" in metrics:
+        names.append("chrf")
+    return tuple(names)
+
+
+def score(prediction: str, references: Sequence[str], metrics: Sequence[str] = ("rouge",)) -> dict[str, float]:
+    """Score one text: each score is its maximum over the references; an empty text scores 0.
+
+    Raises:
+        ValueError: there is no reference.
+    """
+    if not references:
+        raise ValueError("a text cannot be scored without a reference")
+    scores: dict[str, float] = {}
+    if "rouge" in metrics:
+        scores |= _rouge(prediction, references, stem=True, ending="")
+        scores |= _rouge(prediction, references, stem=False, ending=UNSTEMMED)
+    if "chrf" in metrics:
+        scores["chrf"] = _chrf().sentence_score(prediction, list(references)).score / 100
+    return scores
+
+
+def means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the plain mean of every score over all rows; every row must hold the same scores."""
+    rows = list(rows)
+    if not rows:
+        return {}
+    names = rows[0].keys()
+    assert all(row.keys() == names for row in rows), "rows hold different scores"
+    # fsum: the mean does not depend on the order of the rows.
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in names}
+
+
+def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> str:
+    """Say how the scores were made: package, stemming, tokens, sentences, references, mean, and length limit."""
+    parts = []
+    if "rouge" in metrics:
+        parts.append(
+            f"ROUGE: rouge_score {version('rouge_score')}, F-measure, Porter stemmer on words over 3 letters "
+            "(*_unstemmed: none), tokens [a-z0-9]+ in lower case, sentences of Lsum split at newlines only"
+        )
+    if "chrf" in metrics:
+        parts.append(f"chrF: sacrebleu {version('sacrebleu')}, chrF2, 6 characters, no words")
+    parts.append("several references: maximum per score")
+    parts.append("mean over all examples, empty and failed texts 0")
+    if evaluation is not None:
+        parts.append(f"{_decoding(evaluation)}, at most {evaluation.max_new_tokens} new tokens")
+    return "; ".join(parts)
+
+
+def words(text: str, stem: bool = True) -> list[str]:
+    """Return the tokens that ROUGE compares."""
+    return list(_words(text, stem))
+
+
+def _decoding(evaluation: EvalConfig) -> str:
+    decoding = evaluation.decoding
+    text = {"greedy": "greedy", "beam": f"beam search of {decoding.num_beams}", "sample": "sampling"}[decoding.strategy]
+    if decoding.strategy == "sample":
+        text += f" (temperature {decoding.temperature:g}, top-k {decoding.top_k}, top-p {decoding.top_p:g})"
+    if decoding.repetition_penalty != 1:
+        text += f" with repetition penalty {decoding.repetition_penalty:g}"
+    return text
+
+
+def _rouge(prediction: str, references: Sequence[str], stem: bool, ending: str) -> dict[str, float]:
+    best = dict.fromkeys(ROUGE_TYPES, 0.0)
+    for reference in references:
+        # On texts of one line Lsum equals L, and its table is as slow to fill.
+        several_lines = "\n" in prediction.strip("\n") or "\n" in reference.strip("\n")
+        found = _scorer(stem, several_lines).score(reference, prediction)
+        for name in ROUGE_TYPES:
+            key = "rougeL" if name == "rougeLsum" and not several_lines else name
+            best[name] = max(best[name], float(found[key].fmeasure))
+    return {name + ending: value for name, value in best.items()}
+
+
+class _Tokenizer:
+    """rouge_score's tokenizer with a memory: a reference is scored against many texts, by many trials."""
+
+    def __init__(self, stem: bool) -> None:
+        self.stem = stem
+
+    def tokenize(self, text: str) -> tuple[str, ...]:
+        return _words(text, self.stem)
+
+
+class _Stemmer:
+    """The Porter stemmer of rouge_score, each word stemmed once."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self.stem = cache(PorterStemmer().stem)
+
+
+@lru_cache(maxsize=20_000)
+def _words(text: str, stem: bool) -> tuple[str, ...]:
+    from rouge_score import tokenize
+
+    return tuple(tokenize.tokenize(text, _stemmer() if stem else None))
+
+
+@cache
+def _stemmer() -> _Stemmer:
+    return _Stemmer()
+
+
+@cache
+def _scorer(stem: bool, several_lines: bool) -> Any:
+    # nltk, which rouge_score brings, takes most of a second to import.
+    from rouge_score import rouge_scorer
+
+    types = [name for name in ROUGE_TYPES if several_lines or name != "rougeLsum"]
+    return rouge_scorer.RougeScorer(types, tokenizer=_Tokenizer(stem))
+
+
+@cache
+def _chrf() -> Any:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()
