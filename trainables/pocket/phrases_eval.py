@@ -7,7 +7,16 @@ CHAT: dict[str, tuple[str, ...]] = {
     "hello": ("hey {b}", "hello {b}", "good evening {b}"),
     "hello.back": ("hello {a}", "oh hi {a}", "hey you"),
     "talk.ask": ("how is it going?", "what are you doing?", "how was your day?"),
-    "talk.answer": ("good, thanks", "just cooking", "a bit busy but fine"),
+    "talk.answer": (
+        "good, thanks, I was just cooking and listening to that old radio show again",
+        "a bit busy but fine, the whole house is full of boxes and I can't find anything",
+        "not bad, it rained all day here so I stayed in bed with a long book and tea",
+    ),
+    "aside": (
+        "by the way, I finally saw that film you talked about and it was so much fun",
+        "oh and my neighbour plays the trumpet every night now, I can hardly sleep any more",
+        "it is so cold here today that even the birds in front of my window look angry",
+    ),
     "bye": ("bye", "see you then", "talk to you later"),
     "ok": ("okay, great", "that sounds good", "good, that works"),
     "thanks": ("thank you so much", "thanks, that is great", "great, thanks"),
@@ -29,7 +38,7 @@ CHAT: dict[str, tuple[str, ...]] = {
         "not {place} please, how about {place2}?",
     ),
     "errand.ask": ("would you {errand} on {day}?", "can you please {errand} {day}?", "could you {errand} on {day}?"),
-    "errand.no": ("I can't, I have {busy}", "sorry, no, I have {busy}", "I have {busy} on that day, sorry"),
+    "errand.no": ("I can't do it, I have {busy}", "sorry, no, I have {busy}", "I have {busy} on that day, sorry"),
     "errand.who": ("who else can do it?", "okay, who could help then?", "do you know who can?"),
     "errand.suggest": ("what about {c}?", "maybe ask {c}", "{c} could"),
     "errand.cyes": ("good, {c} will do it", "{c} can do it", "I called, {c} said yes"),
@@ -65,7 +74,7 @@ CHAT: dict[str, tuple[str, ...]] = {
     "lost.found": ("oh wait, {c} found it at {place2}", "{c} found one at {place2}", "{c} saw it at {place2}, I hear"),
     "lost.when": ("good, when can I get it?", "when do I get it?", "oh great, when?"),
     "lost.bring": ("{c} brings it on {day}", "on {day} {c} will bring it", "{c} will be here on {day}"),
-    "lost.fetch": ("great, I will fetch it on {day}", "I can get it {day}", "okay, I will go and get it on {day}"),
+    "lost.fetch": ("great, I will fetch it on {day}", "I go and get it {day}", "okay, I will go and get it on {day}"),
     "lost.mine": ("yes, I found it at {place}", "it was at {place}, I have it", "you left it at {place}, I took it"),
     "lost.bringb": ("I bring it on {day}", "on {day} you will have it", "I will come by on {day}"),
     "gift.ask": ("what shall we give {c} for the birthday?", "{c} has a birthday, any idea?",
@@ -73,7 +82,7 @@ CHAT: dict[str, tuple[str, ...]] = {
     "gift.idea": ("what about {gift}?", "I think {gift}", "maybe {gift}?"),
     "gift.hasit": ("{c} has that. how about {gift2}?", "no, better {gift2}", "hmm, {gift2} would be nicer"),
     "gift.like": ("great, can you buy it?", "nice, could you get it?", "good idea, can you get one?"),
-    "gift.buy": ("I will get it on {day}", "I can buy it {day}", "I will buy one on {day}"),
+    "gift.buy": ("I will get one on {day}", "I can buy it {day}", "I will buy one on {day}"),
     "borrow.ask": ("could I borrow your {tool} on {day}?", "can you lend me the {tool} on {day}?",
                    "may I have your {tool} {day}?"),
     "borrow.lent": ("sorry, {c} has it", "it is with {c} now", "I lent it to {c}"),
@@ -126,7 +135,7 @@ TELLINGS: dict[str, tuple[str, ...]] = {
     ),
     "event.no": (
         "{b} can't come to {event} on {day} with {a} and {c} because {b} has {busy}.",
-        "{a} and {c} will go to {event} on {day} without {b}, who has {busy}.",
+        "{b} has {busy} and can't come to {event} on {day} with {a} and {c}.",
         "{b} has {busy} and will not come to {event} with {a} and {c} on {day}.",
     ),
     "event.yes": (
@@ -141,22 +150,22 @@ TELLINGS: dict[str, tuple[str, ...]] = {
     ),
     "news.other": (
         "{c} {news}. {a} and {b} want to visit {c} on {day}.",
-        "{a} and {b} will visit {c} on {day} because {c} {news}.",
+        "{c} {news}. {a} and {b} are going to visit {c} on {day}.",
         "{c} {news} and will be visited by {a} and {b} on {day}.",
     ),
     "lost.bring": (
         "{finder} found {a}'s {item} at {place} and is going to bring it on {day}.",
         "{a}'s {item} was at {place}. {finder} found it and will bring it on {day}.",
-        "{finder} will bring {a} the {item} from {place} on {day}.",
+        "{finder} found {a}'s {item} at {place} and will bring it back on {day}.",
     ),
     "lost.fetch": (
-        "{a} will get the {item} on {day}. {c} found it at {place}.",
+        "{a}'s {item} was at {place}. {c} found it and {a} will get it on {day}.",
         "{c} found {a}'s {item} at {place} and {a} is going to fetch it on {day}.",
         "{a}'s {item} was found by {c} at {place}. {a} will get it on {day}.",
     ),
     "gift": (
         "{a} and {b} will give {c} {gift}. {buyer} is going to buy it on {day}.",
-        "{buyer} will get {gift} on {day} for {c}'s birthday.",
+        "{a} and {b} will give {c} {gift} and {buyer} will get it on {day}.",
         "{a} and {b} choose {gift} for {c}'s birthday. {buyer} will buy it on {day}.",
     ),
     "borrow": (
@@ -177,12 +186,12 @@ TELLINGS: dict[str, tuple[str, ...]] = {
     "late.wait": (
         "{b} is late because {delay}. {a} will wait at {place2} until {time}.",
         "{a} will wait for {b} at {place2} until {time} because {delay}.",
-        "{b} will be late because {delay} and come at {time}. {a} will wait at {place2}.",
+        "{b} will be late because {delay}, so {a} will wait at {place2} until {time}.",
     ),
     "late.ahead": (
         "{b} will come to {place} at {time} because {delay}. {a} and {c} will go in.",
         "{b} is late because {delay} and will be at {place} at {time}. {a} will go in with {c}.",
-        "{a} and {c} will go in, as {b} will not be at {place} before {time} because {delay}.",
+        "{b} will be at {place} at {time} because {delay}. {a} and {c} will go in.",
     ),
     "move": (
         "{c} changed {meeting} from {day} to {day2} because {c} has {busy}.",

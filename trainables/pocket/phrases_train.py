@@ -7,7 +7,16 @@ CHAT: dict[str, tuple[str, ...]] = {
     "hello": ("hi {b}", "hey there {b}", "good morning {b}"),
     "hello.back": ("hi {a}", "hey {a}", "oh hello {a}"),
     "talk.ask": ("how are you?", "what are you up to?", "did you sleep well?"),
-    "talk.answer": ("fine thanks", "just reading", "a bit tired but okay"),
+    "talk.answer": (
+        "fine thanks, I was reading on the sofa all morning with the cat on my feet",
+        "a bit tired but okay, the baby next door cried for half of the night again",
+        "quite good, I cleaned the windows and now I can see how dirty the floor is",
+    ),
+    "aside": (
+        "by the way, that soup from the new shop around the corner was really good",
+        "oh and I watched four parts of that series last night, now my eyes are so red",
+        "it is so hot in here that I am sitting with both feet in a bucket of water",
+    ),
     "bye": ("see you", "talk later", "bye for now"),
     "ok": ("okay, good", "sounds good", "fine with me"),
     "thanks": ("thanks a lot", "great, thank you", "thanks {b}"),

@@ -111,15 +111,17 @@ def speak(rng: Random, slots: str, phrases: Phrases, facts: Mapping[str, str]) -
 
 
 def add_small_talk(rng: Random, turns: list[tuple[str, str]], phrases: Phrases, facts: Mapping[str, str]) -> None:
-    """Put a greeting before the first turn, and now and then an exchange of small talk or a goodbye."""
+    """Put a greeting before the first turn, and now and then small talk, an aside or a goodbye."""
     kind = rng.random()
-    if kind < 0.4:
+    if kind < 0.35:
         turns[0] = ("a", speak(rng, "greet", phrases, facts) + " " + turns[0][1])
-    elif kind < 0.6:
+    elif kind < 0.5:
         turns[:0] = [("a", speak(rng, "hello", phrases, facts)), ("b", speak(rng, "hello.back", phrases, facts))]
-    elif kind < 0.75:
+    elif kind < 0.8:
         opening = speak(rng, "hello", phrases, facts) + " " + speak(rng, "talk.ask", phrases, facts)
         turns[:0] = [("a", opening), ("b", speak(rng, "talk.answer", phrases, facts))]
+    elif rng.random() < 0.5:
+        turns[-1] = (turns[-1][0], turns[-1][1] + ". " + speak(rng, "aside", phrases, facts))
     if rng.random() < 0.25:
         turns.append(("b" if turns[-1][0] == "a" else "a", speak(rng, "bye", phrases, facts)))
 
