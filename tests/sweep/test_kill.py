@@ -1,0 +1,114 @@
+"""Nothing is lost: kill -9 anywhere, run the same command again, get the same table byte for byte.
+
+Twenty seeded kills of the driver and of the engine, five of them aimed at the moment when a result is being written.
+Each interrupted sweep is continued to its end and compared with a sweep that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [
+    *(sys.executable, "-m", "sweep.run", "grid_2x2x2", "--source", "bundled", "--device", "cpu"),
+    *("prompt=v1", "lora_rank=4", "learning_rate=5e-3,2e-3", "max_steps=8", "train_examples=16"),
+    *("--eval-examples", "8,12", "--max-new-tokens", "12"),
+]
+TABLE = "report/comparison-without-timing.csv"
+KILLS = 20
+
+
+def start(out: Path) -> subprocess.Popen[bytes]:
+    log = out.with_suffix(".log").open("ab")
+    return subprocess.Popen([*COMMAND, "--out", str(out)], cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(out: Path) -> None:
+    process = start(out)
+    code = process.wait(timeout=300)
+    assert code == 0, out.with_suffix(".log").read_text()[-3000:]
+
+
+def engines(driver: psutil.Process) -> list[psutil.Process]:
+    """Engine processes below a driver: Ray names an actor's process after its class."""
+    found = []
+    for child in driver.children(recursive=True):
+        try:
+            if "Engine" in " ".join(child.cmdline()) and child.cmdline()[0].startswith("ray::"):
+                found.append(child)
+        except (psutil.NoSuchProcess, IndexError):
+            continue
+    return found
+
+
+def result_is_being_written(out: Path) -> bool:
+    return any((out / "trials").glob("*/.result.json.*.tmp")) or any((out / "trials").glob("*/result.json"))
+
+
+def wait_for(condition, process: subprocess.Popen[bytes], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None and not condition():
+        time.sleep(0.0005)
+
+
+def gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    assert alive == [], alive
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, float]]:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    started = time.monotonic()
+    finish(out)
+    yield (out / TABLE).read_bytes(), time.monotonic() - started
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_killed_sweep_continues_to_the_same_table(
+    number: int, uninterrupted: tuple[bytes, float], tmp_path: Path
+) -> None:
+    table, whole_s = uninterrupted
+    draw = random.Random(f"kill {number}")
+    victim = "engine" if number % 2 else "driver"
+    out = tmp_path / "run"
+    process = start(out)
+    driver = psutil.Process(process.pid)
+    if number % 4 == 3:
+        wait_for(lambda: result_is_being_written(out), process, whole_s * 2)
+    else:
+        process_s = draw.uniform(0.1, 1.0) * whole_s
+        wait_for(lambda: False, process, process_s)
+    finished_before = {path: path.read_bytes() for path in (out / "trials").glob("*/result.json")}
+    if process.poll() is None:
+        if victim == "engine":
+            for engine in engines(driver):
+                engine.kill()
+            process.wait(timeout=300)
+        else:
+            below = driver.children(recursive=True)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+            gone([child for child in below if "ray::" in " ".join(safe_cmdline(child))])
+    finish(out)
+    assert (out / TABLE).read_bytes() == table
+    assert {path: path.read_bytes() for path in finished_before} == finished_before
+
+
+def safe_cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
