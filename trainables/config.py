@@ -190,7 +190,12 @@ def configured(kind: type[Config], values: dict[str, Any]) -> Config:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError("; ".join(_sentence(kind, detail) for detail in error.errors())) from None
+        raise UserError(explain(kind, error)) from None
+
+
+def explain(kind: type[BaseModel], error: ValidationError) -> str:
+    """Return a validation error as sentences with key, rule, value and nearest name."""
+    return "; ".join(_sentence(kind, detail) for detail in error.errors())
 
 
 def _sentence(kind: type[BaseModel], detail: Any) -> str:
