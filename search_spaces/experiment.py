@@ -39,7 +39,7 @@ class Experiment:
     name: str
     description: str
     grid: Grid
-    evaluation: EvalConfig = EvalConfig()
+    evaluation: EvalConfig = field(default_factory=EvalConfig)
     prompts: dict[str, str] = field(default_factory=dict)
     stand_in: StandIn | None = None
     needs_gpu: bool = False
@@ -73,7 +73,7 @@ def built_in() -> list[str]:
 
 
 def load_experiment(name_or_path: str) -> Experiment:
-    """Return a built-in experiment or the `experiment` of a Python file; raises UserError naming file, line and reason."""
+    """Return a built-in experiment or the `experiment` of a Python file; UserError names file, line and reason."""
     path = Path(name_or_path)
     if path.suffix == ".py":
         if not path.is_file():
@@ -94,7 +94,8 @@ def _run_file(path: Path) -> ModuleType:
     """Execute a user's file as a module under a private name, so that it hides nothing and is hidden by nothing."""
     name = f"_experiment_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, path
+    assert spec is not None, path
+    assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

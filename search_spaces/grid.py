@@ -27,7 +27,7 @@ class Grid:
 
 
 def grid(base: TrainConfig, **axes: Iterable[Any]) -> Grid:
-    """Declare a grid, `grid(base, lora_rank=[8, 16], learning_rate=[5e-4])`; raises UserError for a wrong axis or value."""
+    """Declare a grid, `grid(base, lora_rank=[8, 16])`; raises UserError for a wrong axis or value."""
     return Grid(base, {name: _values(base, name, values) for name, values in axes.items()})
 
 
@@ -37,7 +37,7 @@ def with_axes(declared: Grid, axes: dict[str, Iterable[Any]]) -> Grid:
 
 
 def expand(declared: Grid) -> list[TrainConfig]:
-    """Return every configuration of the grid, the first axis slowest; raises UserError for a combination that is wrong."""
+    """Return every configuration of the grid, the first axis slowest; UserError where a combination is wrong."""
     return list(_points(declared))
 
 

@@ -1,4 +1,4 @@
-"""QLoRA on Phi-2: the base in 4-bit NF4, adapters on attention alone or also on the feed-forward layers; needs a GPU."""
+"""QLoRA on Phi-2: a 4-bit NF4 base, adapters on attention alone or on the feed-forward layers too; needs a GPU."""
 
 from search_spaces.experiment import Experiment
 from search_spaces.grid import grid

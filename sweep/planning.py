@@ -1,0 +1,192 @@
+"""From an experiment to its trials: names, letters, indices, and what of them is left to do (no torch, no ray).
+
+A trial is found by its identity alone. Index and letter are given once, in order of first request, and never change:
+what a sweep folder already holds keeps its names, and new trials are numbered after them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.experiment import Experiment
+from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
+from trainables.errors import UserError
+from trainables.files import DamagedFile, set_aside
+from trainables.jobs import TrialJob
+from trainables.record import SweepFolder, TrialRecord
+
+SHORT = {"lora_rank": "r", "learning_rate": "lr", "prompt": "", "model": "", "quantization": "", "precision": ""}
+ALWAYS = ("prompt", "lora_rank", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial that a sweep folder already holds."""
+
+    index: int
+    name: str
+    label: str
+    train_id: str
+    train: dict[str, Any]
+    record: TrialRecord
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of a plan; `name` is the letter that replicates share, `label` tells them apart."""
+
+    trial: TrialConfig
+    index: int
+    name: str
+    label: str
+    folder_name: str
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.trial.train.is_baseline
+
+
+def known_trials(folder: SweepFolder) -> list[Known]:
+    """Return the trials of a sweep folder by index; a trial whose config.json is damaged is set aside as a whole."""
+    found = []
+    for record in folder.records():
+        content = _config_or_set_aside(record)
+        if content is not None:
+            keys = ("index", "name", "label", "train_id", "train")
+            found.append(Known(**{key: content[key] for key in keys}, record=record))
+    return found
+
+
+def _config_or_set_aside(record: TrialRecord) -> dict[str, Any] | None:
+    try:
+        return record.config()
+    except DamagedFile:
+        set_aside(record.folder)
+        return None
+
+
+def plan_trials(experiment: Experiment, seeds: int = 1, known: Sequence[Known] = ()) -> list[PlannedTrial]:
+    """Return configurations (replicate by replicate), then baselines, each once; names of `known` trials are kept."""
+    configurations = list(_replicates(experiment, seeds))
+    trained = [train for train in configurations if not train.is_baseline]
+    names = _Names(experiment, known)
+    planned: dict[str, PlannedTrial] = {}
+    for train in (*trained, *_baselines(configurations, experiment.evaluation)):
+        trial = TrialConfig(train=train, evaluation=experiment.evaluation)
+        if trial.train_id not in planned:
+            planned[trial.train_id] = names.give(trial)
+    return list(planned.values())
+
+
+def _replicates(experiment: Experiment, seeds: int) -> Iterator[TrainConfig]:
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, got {seeds}")
+    if seeds > 1 and "seed" in experiment.grid.axes:
+        raise UserError(f"--seeds {seeds} and the axis seed exclude each other: give one of them")
+    configurations = experiment.configurations()
+    for replicate in range(seeds):
+        for train in configurations:
+            yield train if not replicate else train.model_copy(update={"seed": train.seed + replicate})
+
+
+def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) -> Iterator[TrainConfig]:
+    """One zero-step trial per prompt and base; what training alone reads is at its default."""
+    for train in configurations:
+        fields = train.model_dump()
+        kept = {key: fields[key] for key in (*BASELINE_FIELDS, "data_seed", "train_examples")}
+        if evaluation.decoding.strategy == "sample":
+            kept["seed"] = train.seed
+        yield configured(TrainConfig, {**kept, "max_steps": 0})
+
+
+class _Names:
+    """Gives every trial its index, letter and label, once."""
+
+    def __init__(self, experiment: Experiment, known: Sequence[Known]) -> None:
+        self.experiment = experiment
+        self.by_identity = {trial.train_id: trial for trial in known}
+        self.baselines = {_baseline_key(trial.train): trial for trial in known if trial.train["max_steps"] == 0}
+        self.letters = {_without_seed(trial.train): trial.name for trial in known if trial.train["max_steps"]}
+        self.free_letters = (letter for letter in letters() if letter not in set(self.letters.values()))
+        self.free_index = itertools.count(1 + max((trial.index for trial in known), default=0))
+
+    def give(self, trial: TrialConfig) -> PlannedTrial:
+        old = self.by_identity.get(trial.train_id)
+        if old is None and trial.train.is_baseline:
+            # Sampling puts the seed into a baseline's identity; its weights are the base's all the same.
+            old = self.baselines.get(_baseline_key(trial.train.model_dump(mode="json")))
+        if old is not None:
+            return PlannedTrial(trial, old.index, old.name, old.label, old.record.folder.name)
+        name, label = self._baseline(trial) if trial.train.is_baseline else self._configuration(trial)
+        index = next(self.free_index)
+        return PlannedTrial(trial, index, name, label, f"{index:03d}-{label}-{trial.train_id}")
+
+    def _configuration(self, trial: TrialConfig) -> tuple[str, str]:
+        train = trial.train
+        key = _without_seed(train.model_dump(mode="json"))
+        if key not in self.letters:
+            self.letters[key] = next(self.free_letters)
+        axes = [axis for axis in self.experiment.grid.axes if axis not in (*ALWAYS, "seed")]
+        parts = [_part(name, getattr(train, name)) for name in (*ALWAYS, *axes)]
+        return self.letters[key], _file_name("-".join((self.letters[key], *parts, f"s{train.seed}")))
+
+    def _baseline(self, trial: TrialConfig) -> tuple[str, str]:
+        train, base = trial.train, self.experiment.grid.base
+        differs = ("model", "quantization", "precision", "max_length_tokens")
+        extra = [_part(name, getattr(train, name)) for name in differs if getattr(train, name) != getattr(base, name)]
+        name = " ".join(("zero-shot", train.prompt, *extra))
+        seed = f"-s{train.seed}" if trial.evaluation.decoding.strategy == "sample" else ""
+        return name, _file_name(name.replace(" ", "-") + seed)
+
+
+def letters() -> Iterator[str]:
+    """Yield A, B, ..., Z, AA, AB, ..."""
+    for length in itertools.count(1):
+        for letters in itertools.product("ABCDEFGHIJKLMNOPQRSTUVWXYZ", repeat=length):
+            yield "".join(letters)
+
+
+def jobs_left(folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed: bool = False) -> list[TrialJob]:
+    """Return what is not finished, baselines first: no whole result, or no whole evaluation under this identity."""
+    left = []
+    for trial in sorted(planned, key=lambda trial: (not trial.is_baseline, trial.index)):
+        path = folder.trials_folder / trial.folder_name
+        if not is_finished(TrialRecord(path), trial.trial.eval_id, retry_failed):
+            left.append(TrialJob(str(path), trial.trial))
+    return left
+
+
+def is_finished(record: TrialRecord, identity: str, retry_failed: bool = False) -> bool:
+    """Return whether a trial has ended and, unless it failed, has been evaluated under `identity`."""
+    result = record.result()
+    if result is None:
+        return False
+    if result["state"] in ("done", "stopped"):
+        return not record.needs_evaluation(identity)
+    return not retry_failed
+
+
+def _part(field: str, value: Any) -> str:
+    """Write one axis value for a label: r8, lr0.0005, v1, max_steps64."""
+    text = "+".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if _is_float(value) else str(value)
+    return f"{SHORT.get(field, field)}{text}"
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float)
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", label)[:100]
+
+
+def _without_seed(train: dict[str, Any]) -> str:
+    return digest({key: value for key, value in train.items() if key not in NOT_WEIGHTS | {"seed"}})
+
+
+def _baseline_key(train: dict[str, Any]) -> str:
+    return digest({key: train[key] for key in (*BASELINE_FIELDS, "seed")})
