@@ -1,0 +1,220 @@
+"""One driver at a time writes a sweep: a lease with an owner and a generation, and the fence that engines ask (no ray).
+
+The owner renews `lease.json` every 10 s. A lease is stale 60 s after that, or at once where its owner's process is
+known dead on this host; then the next driver takes over with the next generation, and whoever still writes for the
+former one is stopped by the fence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables import files
+from trainables.errors import UserError
+from trainables.record import Fence
+
+RENEW_S = 10.0
+STALE_S = 60.0
+LEASE_FILE = "lease.json"
+
+
+class LeaseLost(RuntimeError):
+    """Another driver has taken this sweep over: nothing more may be written."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that is told from a later one with the same number: host, pid, start in seconds since the epoch."""
+
+    host: str
+    pid: int
+    started: float
+
+    @property
+    def is_here(self) -> bool:
+        return self.host == this_host()
+
+    @property
+    def is_dead(self) -> bool:
+        """True only where that is known: on this host, with no such process."""
+        if not self.is_here:
+            return False
+        started = start_of(self.pid)
+        # The start is derived from the boot time, which a clock adjustment moves a little.
+        return started is None or abs(started - self.started) > 2
+
+
+def this_process() -> Process:
+    """Return the process that asks."""
+    return Process(this_host(), os.getpid(), start_of(os.getpid()) or 0.0)
+
+
+def start_of(pid: int) -> float | None:
+    """Return when a process of this host started, None where there is none (or only its unreaped remains)."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def this_host() -> str:
+    """Name the set of processes that this one can see: host, boot and process namespace."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return f"{platform.node()}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+
+
+@dataclass
+class Lease:
+    """The right to write a sweep, renewed by a thread until it is released or lost."""
+
+    folder: Path
+    owner: str
+    generation: int
+    on_lost: Callable[[], None] | None = None
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def fence(self) -> Fence:
+        return fence(self.folder, self.owner, self.generation)
+
+    def keep(self) -> None:
+        """Renew every 10 s from a thread of its own."""
+        threading.Thread(target=self._keep, name="lease", daemon=True).start()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(RENEW_S):
+            try:
+                self.renew()
+            except LeaseLost:
+                self._ended.set()
+                if self.on_lost is not None:
+                    self.on_lost()
+            except OSError:
+                continue  # a full or absent disk: the next renewal may succeed, else the lease grows stale
+
+    def renew(self) -> None:
+        """Write the lease anew; raises LeaseLost where another driver has it."""
+        with _alone(self.folder):
+            if not self._ended.is_set():
+                self.fence()
+                _write(self.folder, self.owner, self.generation)
+
+    def release(self) -> None:
+        """Give the sweep back, so that the next driver need not wait."""
+        self._ended.set()
+        with contextlib.suppress(LeaseLost, OSError), _alone(self.folder):
+            self.fence()
+            _write(self.folder, self.owner, self.generation, released=True)
+
+
+def acquire(folder: Path) -> Lease:
+    """Take the lease of a sweep and keep it renewed; raises UserError naming who holds it."""
+    folder = Path(folder).resolve()
+    owner = secrets.token_hex(8)
+    with _alone(folder):
+        held = read(folder)
+        if held is not None and not is_stale(folder, held):
+            raise UserError(_refusal(folder, held))
+        generation = (held["generation"] if held else 0) + 1
+        _write(folder, owner, generation)
+    lease = Lease(folder, owner, generation)
+    try:
+        lease.fence()
+    except LeaseLost:
+        raise UserError(f"another run has just taken {folder}") from None
+    lease.keep()
+    return lease
+
+
+def fence(folder: Path, owner: str, generation: int) -> Fence:
+    """Return the fence of one holder: it reads `lease.json` and raises LeaseLost where that names another."""
+    path = Path(folder) / LEASE_FILE
+
+    def check() -> None:
+        try:
+            held = files.read_json(path)
+        except (FileNotFoundError, files.DamagedFile):
+            raise LeaseLost(f"the lease {path} is gone") from None
+        if (held["owner"], held["generation"]) != (owner, generation) or held["released"]:
+            raise LeaseLost(f"another run has taken {folder} over (generation {held['generation']})")
+
+    return check
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Return the lease of a sweep as written, None where there is none; a damaged one is set aside."""
+    return files.read_json_or_set_aside(Path(folder) / LEASE_FILE)
+
+
+def is_stale(folder: Path, held: dict[str, Any]) -> bool:
+    """Tell whether a lease may be taken over."""
+    if held["released"] or process_of(held).is_dead:
+        return True
+    return age_s(folder) > STALE_S
+
+
+def process_of(held: dict[str, Any]) -> Process:
+    """Return the process that a lease names."""
+    return Process(held["host"], held["pid"], held["started"])
+
+
+def age_s(folder: Path) -> float:
+    """Return the seconds since the last renewal, both times read off the folder's own file system."""
+    probe = _lock_path(folder)
+    try:
+        os.utime(probe)
+        return probe.stat().st_mtime - (folder / LEASE_FILE).stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _refusal(folder: Path, held: dict[str, Any]) -> str:
+    where = "on this host" if process_of(held).is_here else f"on {held['host'].rsplit('-', 1)[0]}"
+    return (
+        f"{folder} is being written by another run (process {held['pid']} {where}, "
+        f"renewed {max(0, round(age_s(folder)))} s ago); wait for it, end it, or give another --out"
+    )
+
+
+def _write(folder: Path, owner: str, generation: int, released: bool = False) -> None:
+    me = this_process()
+    content = {"owner": owner, "generation": generation, "host": me.host, "pid": me.pid, "started": me.started}
+    files.write_json(folder / LEASE_FILE, {**content, "renewed_at": time.time(), "released": released})
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder / ".lease.lock"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time read and then write the lease; the lock ends with its holder, however that ends."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock_path(folder).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            locked = True
+        except OSError:
+            locked = False  # a file system without locks: the last writer holds the lease
+        yield
+        if not locked:
+            time.sleep(0.5)  # so that whoever raced reads the last writer's lease in its check
