@@ -1,0 +1,112 @@
+"""Where a sweep came from: code version, packages, hardware. Nothing of the environment's tokens and keys (no torch)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from sweep.devices import Device
+
+PACKAGES = (
+    "torch transformers peft accelerate bitsandbytes safetensors tokenizers datasets ray optuna rouge_score sacrebleu "
+    "pydantic numpy pandas scipy tensorboard"
+).split()
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
+HIDDEN = "***"
+
+
+def provenance(device: Device) -> dict[str, Any]:
+    """Return what made a result, as far as it is not the configuration."""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": versions(),
+        "device": device.kind,
+        "gpus": [gpu.name for gpu in device.gpus],
+        "processor": processor(),
+        "cores": device.cores,
+        "memory_bytes": memory_bytes(),
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the installed version of every package that matters, None for an absent one."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def version(name: str) -> str | None:
+    """Return a package's installed version."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """Return the commit of the code, with `+changes` where files differ from it; None outside a checkout."""
+    house = Path(__file__).resolve().parent.parent
+    if not (house / ".git").exists():
+        return None
+    try:
+        head = _git(house, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(house, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=5, check=True)
+    return done.stdout.strip()
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1) if match else platform.machine()
+
+
+def memory_bytes() -> int:
+    """Return the machine's memory."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def command_line(verb: str, arguments: Sequence[str]) -> str:
+    """Return the command that continues this sweep, without secrets."""
+    quoted = [argument if re.fullmatch(r"[\w./=,:+@-]+", argument) else f"'{argument}'" for argument in arguments]
+    return without_secrets(" ".join((f"python -m sweep.{verb}", *quoted)))
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with the values of the environment's secrets, and passwords inside addresses, hidden."""
+    for name, value in os.environ.items():
+        if SECRET_NAME.search(name) and len(value) >= 6:
+            text = text.replace(value, HIDDEN)
+    text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", HIDDEN, text)
+    return re.sub(r"\w+://[^\s/@]+@[^\s]+", lambda match: _without_login(match.group()), text)
+
+
+def _without_login(address: str) -> str:
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]))
+
+
+def interpreter() -> str:
+    """Return which Python runs."""
+    return f"{sys.executable} ({platform.python_version()})"
