@@ -1,0 +1,271 @@
+"""Examples: cleaned, free of leaks between the splits, in seeded nested subsets, with a fingerprint (no torch).
+
+records -> clean (CRLF to LF, stripped, empty ones dropped) -> unique ids -> evaluation splits without repeats and
+without sources that are also in train -> `Corpus`. Where the records come from is `trainables.loading`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainables import loading
+from trainables.errors import UserError, nearest
+from trainables.sources import DataSource
+
+SPLITS = ("train", "validation", "test")
+ID_FIELDS = ("id", "fname")
+EVALUATION_SEED = "evaluation"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text with its reference summaries; training uses the first reference."""
+
+    id: str
+    source: str
+    references: tuple[str, ...]
+
+    def row(self) -> dict[str, Any]:
+        """Return the example as it is kept in a sweep."""
+        return {"id": self.id, "source": self.source, "references": list(self.references)}
+
+
+def example_of(row: Mapping[str, Any]) -> Example:
+    """Return the example of a row."""
+    return Example(row["id"], row["source"], tuple(row["references"]))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The cleaned splits, what was found and left out on the way, and a SHA-256 over all that was kept.
+
+    `report` holds the fields, `keep_leaked`, and per split: read, empty, duplicates (repeats of a source inside the
+    split), leaked (sources that are also in train), also_in_validation (test alone), excluded and kept.
+    """
+
+    label: str
+    splits: dict[str, list[Example]]
+    report: dict[str, Any]
+    fingerprint: str
+
+
+def load_corpus(
+    source: DataSource,
+    source_field: str,
+    target_field: str,
+    keep_leaked: bool = False,
+    needed: Sequence[str] = SPLITS,
+) -> Corpus:
+    """Read, clean and check a data set.
+
+    `target_field` names one field, or several joined with `+`: all that a record has are its references, in this
+    order (`summary+summary1+summary2+summary3` reads DialogSum, whose test split alone has three). A field may also
+    hold a list of strings. Raises UserError for an unknown field, unreadable files, and a split of `needed` that is
+    missing or has no usable record.
+    """
+    raw = loading.read_records(source.location, source.kind)
+    _check_fields(raw, source_field, target_field, source.label)
+    cleaned: dict[str, list[Example]] = {}
+    report: dict[str, dict[str, Any]] = {}
+    for split, records in raw.items():
+        cleaned[split] = _clean(records, source_field, target_field.split("+"))
+        report[split] = {"read": len(records), "empty": len(records) - len(cleaned[split])}
+    if loading.UNSPLIT in cleaned:
+        cleaned, report = _split_by_hash(cleaned[loading.UNSPLIT], report[loading.UNSPLIT])
+    splits = {split: _with_unique_ids(cleaned[split]) for split in SPLITS if split in cleaned}
+    for split in splits:
+        report[split].update(_find_repeats(splits, split))
+    kept = {split: _exclude(split, examples, report[split], keep_leaked) for split, examples in splits.items()}
+    _check_splits(kept, report, needed, source.label)
+    summary = {"source_field": source_field, "target_field": target_field, "keep_leaked": keep_leaked, "splits": report}
+    return Corpus(source.label, kept, summary, fingerprint(kept))
+
+
+def fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
+    """Return the SHA-256 over every example of every split, in order."""
+    total = hashlib.sha256()
+    for split in sorted(splits):
+        for example in splits[split]:
+            total.update(json.dumps([split, example.row()], sort_keys=True, ensure_ascii=True).encode())
+    return total.hexdigest()
+
+
+def report_lines(corpus: Corpus) -> list[str]:
+    """Return what was found in the data as sentences, one per split."""
+    lines = []
+    for split, found in corpus.report["splits"].items():
+        parts = [f"{split}: {found['kept']} of {found['read']} records"]
+        if found["empty"]:
+            parts.append(f"{found['empty']} empty dropped")
+        if found["duplicates"]:
+            fate = "kept" if split == "train" else "left out"
+            parts.append(f"{found['duplicates']} repeated sources {fate}")
+        for key, where in (("leaked", "train"), ("also_in_validation", "validation")):
+            if found[key]:
+                fate = "kept as asked" if corpus.report["keep_leaked"] else "left out"
+                parts.append(f"{found[key]} also in {where} {fate}")
+        lines.append(", ".join(parts))
+    return lines
+
+
+# --- subsets and orders ----------------------------------------------------------------------------------------------
+
+
+def training_order(examples: Sequence[Example], data_seed: int) -> list[Example]:
+    """Return the examples in the order of their nested subsets: the first n are the subset of n."""
+    return sorted(examples, key=lambda example: _rank(f"train/{data_seed}/{example.id}"))
+
+
+def evaluation_order(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples in the one fixed order of nested evaluation subsets."""
+    return sorted(examples, key=lambda example: _rank(f"{EVALUATION_SEED}/{example.id}"))
+
+
+def epoch_order(count: int, data_seed: int, epoch: int) -> list[int]:
+    """Return a permutation of range(count): a function of (data_seed, epoch) alone, on every machine."""
+    return sorted(range(count), key=lambda index: _rank(f"epoch/{data_seed}/{epoch}/{index}"))
+
+
+def _rank(key: str) -> bytes:
+    # A hash rather than a shuffle: the same for ever, whatever the version of Python or numpy.
+    return hashlib.sha256(key.encode()).digest()
+
+
+# --- cleaning --------------------------------------------------------------------------------------------------------
+
+
+def normalised(text: str) -> str:
+    """Return the text with all white space made equal: what decides whether two sources are the same."""
+    return " ".join(text.split())
+
+
+def _clean(records: Sequence[Mapping[str, Any]], source_field: str, target_fields: Sequence[str]) -> list[Example]:
+    examples = []
+    for record in records:
+        texts = _texts(record.get(source_field), source_field)
+        references = tuple(text for field in target_fields for text in _texts(record.get(field), field))
+        if texts and references:
+            source = "\n".join(texts)
+            examples.append(Example(_given_id(record) or _rank(source).hex()[:12], source, references))
+    return examples
+
+
+def _texts(value: Any, field: str) -> list[str]:
+    """Return the texts in a field, line ends made equal, empty ones left out."""
+    if value is None or value != value:  # an empty cell of a table is not a number
+        return []
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part, field)]
+    if not isinstance(value, str | int | float):
+        raise UserError(f"field {field!r} must hold text or a list of texts, got {type(value).__name__}: {value!r:.80}")
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n").strip()
+    return [text] if text else []
+
+
+def _given_id(record: Mapping[str, Any]) -> str:
+    values = (record.get(field) for field in ID_FIELDS)
+    return next((str(value) for value in values if isinstance(value, str | int) and str(value).strip()), "")
+
+
+def _with_unique_ids(examples: Sequence[Example]) -> list[Example]:
+    taken: set[str] = set()
+    repeats: Counter[str] = Counter()
+    unique = []
+    for example in examples:
+        identity = example.id
+        while identity in taken:
+            repeats[example.id] += 1
+            identity = f"{example.id}#{repeats[example.id] + 1}"
+        taken.add(identity)
+        unique.append(Example(identity, example.source, example.references))
+    return unique
+
+
+def _split_by_hash(
+    examples: Sequence[Example], found: dict[str, Any]
+) -> tuple[dict[str, list[Example]], dict[str, dict[str, Any]]]:
+    """Split 80/10/10 by a hash of the source: equal sources never part, and more records move none."""
+    splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
+    for example in examples:
+        tenth = int.from_bytes(_rank(normalised(example.source))[:8], "big") % 10
+        splits["test" if tenth == 9 else "validation" if tenth == 8 else "train"].append(example)
+    # Empty records have no source to hash: they are counted in train.
+    reports = {split: {"read": len(rows), "empty": 0} for split, rows in splits.items()}
+    reports["train"] = {"read": len(splits["train"]) + found["empty"], "empty": found["empty"]}
+    return splits, reports
+
+
+# --- repeats and leaks -----------------------------------------------------------------------------------------------
+
+
+def _find_repeats(splits: Mapping[str, Sequence[Example]], split: str) -> dict[str, Any]:
+    """Count repeats inside a split and sources shared with the splits before it; ids of what should be left out."""
+    texts = {example.id: normalised(example.source) for example in splits[split]}
+    first: dict[str, str] = {}
+    duplicates = [identity for identity, text in texts.items() if first.setdefault(text, identity) != identity]
+    leaked = _shared(texts, splits.get("train", ()) if split != "train" else ())
+    again = _shared(texts, splits.get("validation", ()) if split == "test" else ())
+    return {
+        "duplicates": len(duplicates),
+        "leaked": len(leaked),
+        "also_in_validation": len(again),
+        "duplicate_ids": duplicates if split != "train" else [],
+        "leaked_ids": sorted({*leaked, *again}),
+    }
+
+
+def _shared(texts: Mapping[str, str], others: Sequence[Example]) -> list[str]:
+    known = {normalised(example.source) for example in others}
+    return [identity for identity, text in texts.items() if text in known]
+
+
+def _exclude(split: str, examples: Sequence[Example], found: dict[str, Any], keep_leaked: bool) -> list[Example]:
+    out = set(found["duplicate_ids"])
+    if not keep_leaked:
+        out.update(found["leaked_ids"])
+    kept = [example for example in examples if example.id not in out]
+    found["excluded"], found["kept"] = len(examples) - len(kept), len(kept)
+    return kept
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _check_fields(
+    raw: Mapping[str, Sequence[Mapping[str, Any]]], source_field: str, target_field: str, label: str
+) -> None:
+    targets = target_field.split("+")
+    per_split = {split: {key for record in records for key in record} for split, records in raw.items() if records}
+    known = sorted({key for keys in per_split.values() for key in keys})
+    for field in (source_field, *targets):
+        if per_split and field not in known:
+            raise UserError(f"field {field!r} is not in the data {label!r}; {nearest(field, known)}")
+    for split, keys in per_split.items():
+        for role, fields in (("source", [source_field]), ("target", targets)):
+            if keys.isdisjoint(fields):
+                names = "+".join(fields)
+                raise UserError(
+                    f"the {split} split of {label!r} has no {role} field {names!r}; {nearest(names, sorted(keys))}"
+                )
+
+
+def _check_splits(
+    kept: Mapping[str, Sequence[Example]], report: Mapping[str, Any], needed: Sequence[str], label: str
+) -> None:
+    for split in needed:
+        if split not in kept:
+            raise UserError(
+                f"the data {label!r} has no {split} split; found: {', '.join(kept)}. "
+                f"Add {split}.json, or give a single file, which is split 80/10/10"
+            )
+        if not kept[split]:
+            found = report[split]
+            raise UserError(
+                f"the {split} split of {label!r} has no usable record: {found['read']} read, {found['empty']} empty, "
+                f"{found['excluded']} left out as repeated or leaked"
+            )

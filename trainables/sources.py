@@ -1,0 +1,303 @@
+"""Where a model and a data set come from: a local path, the hub's cache, the hub, or what is bundled (no torch).
+
+The order is fixed and each step is remembered, so that a refusal names all that was tried. Call `go_offline()` after
+the last resolve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trainables import hub, loading
+from trainables.errors import UserError, nearest
+from trainables.hub import go_offline, hub_reachable
+
+__all__ = ["DataSource", "ModelSource", "go_offline", "hub_reachable", "resolve_data", "resolve_model"]
+
+Kind = Literal["local", "cache", "hub", "bundled"]
+SOURCES = ("auto", "hub", "bundled")
+
+POCKET_MODEL = "pocket-gpt2"
+POCKET_DATA = "pocket-chats"
+# Short names, and the repositories that hold them: the first is asked for, any of them is taken from the cache.
+MODEL_IDS: dict[str, tuple[str, ...]] = {"gpt2": ("openai-community/gpt2", "gpt2"), "phi-2": ("microsoft/phi-2",)}
+DATA_IDS: dict[str, tuple[str, ...]] = {"samsum": ("knkarthick/samsum",), "dialogsum": ("knkarthick/dialogsum",)}
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+WHOLE_UP_TO_BYTES = 32 * 2**20
+SAMPLES, SAMPLE_BYTES = 64, 4096
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's folder; `fingerprint` is a SHA-256 over configuration, tokenizer and weights (large ones sampled)."""
+
+    label: str
+    folder: str
+    kind: Kind
+    revision: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set's file or folder, or its hub id where only the `datasets` library's own cache has it."""
+
+    label: str
+    location: str
+    kind: Kind
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What differs between looking for a model and for a data set."""
+
+    repo_type: hub.RepoType
+    noun: str
+    bundled: str
+    ids: dict[str, tuple[str, ...]]
+    problem: Callable[[Path], str | None]
+    choose: Callable[[Iterable[str]], list[str]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    label: str
+    location: str
+    kind: Kind
+    revision: str | None = None
+
+
+def resolve_model(
+    name: str, source: str = "auto", stand_in: bool = False, trust_remote_code: bool = False
+) -> ModelSource:
+    """Find a model by path, hub name or the label of the bundled one.
+
+    `stand_in` says that the experiment declares the bundled model in place of this name. Python files of a repository
+    are downloaded only with `trust_remote_code`. Raises UserError naming what was tried, within 10 s.
+    """
+    wanted = _Wanted(
+        "model", "model", POCKET_MODEL, MODEL_IDS, model_problem, lambda names: model_files(names, trust_remote_code)
+    )
+    found = _find(wanted, name, source, stand_in)
+    folder = found.location
+    if found.kind == "bundled":
+        from trainables import pocket
+
+        folder = str(pocket.model_folder())
+    return ModelSource(found.label, folder, found.kind, found.revision, model_fingerprint(Path(folder)))
+
+
+def resolve_data(name: str, source: str = "auto", stand_in: bool = False) -> DataSource:
+    """Find a data set by path, hub name or the label of the bundled one; raises UserError as resolve_model does."""
+    wanted = _Wanted("dataset", "data set", POCKET_DATA, DATA_IDS, data_problem, dataset_files)
+    found = _find(wanted, name, source, stand_in)
+    return DataSource(found.label, found.location, found.kind, found.revision)
+
+
+# --- the search ------------------------------------------------------------------------------------------------------
+
+
+def _find(wanted: _Wanted, name: str, source: str, stand_in: bool) -> _Found:
+    if source not in SOURCES:
+        raise UserError(f"source {source!r} is unknown; {nearest(source, SOURCES)}")
+    bundled = _Found(wanted.bundled, wanted.bundled, "bundled")
+    if name == wanted.bundled:
+        return bundled
+    tried: list[str] = []
+    found = _local(wanted, name, tried)
+    if found:
+        return found
+    if source == "bundled":
+        if stand_in:
+            return bundled
+        raise UserError(f"no bundled {wanted.noun} is declared for {name!r}; ask for {wanted.bundled!r} by name")
+    ids = wanted.ids.get(name, (name,))
+    found = _cached(wanted, name, ids, tried) or _from_hub(wanted, name, ids[0], tried)
+    if found:
+        return found
+    if stand_in and source == "auto":
+        return bundled
+    known = [*wanted.ids, wanted.bundled]
+    hint = "" if name in known else f"; {nearest(name, known)}"
+    raise UserError(f"{wanted.noun} {name!r} was not found; tried {'; '.join(tried)}{hint}")
+
+
+def _local(wanted: _Wanted, name: str, tried: list[str]) -> _Found | None:
+    path = Path(name).expanduser()
+    bare = "/" not in name and not name.startswith((".", "~"))
+    if path.exists():
+        problem = wanted.problem(path)
+        if not problem:
+            return _Found(_label(path), str(path.resolve()), "local")
+        # A folder that merely shares the name of a hub repository is no reason to stop.
+        if not (bare and path.is_dir()):
+            raise UserError(problem)
+        tried.append(problem)
+        return None
+    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or loading.extension(path) in loading.EXTENSIONS
+    if is_path or (not bare and path.parent.is_dir()):
+        raise UserError(_no_such_path(wanted.noun, path))
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise UserError(f"{wanted.noun} {name!r} is neither a path nor a name of the form owner/name")
+    tried.append(f"the path {name} (absent)")
+    return None
+
+
+def _no_such_path(noun: str, path: Path) -> str:
+    parent = path.absolute().parent
+    while not parent.is_dir():
+        path, parent = parent, parent.parent
+    names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
+    return f"{noun}: {path} does not exist; in {parent}: {nearest(path.name, names[:40])}"
+
+
+def _label(path: Path) -> str:
+    """Return a name without any of the machine: the folder's, or the file's without its extensions."""
+    name = path.resolve().name
+    if path.is_file():
+        name = re.sub(r"\.gz$", "", name)
+        name = name.removesuffix(Path(name).suffix)
+    return name or "root"
+
+
+def _cached(wanted: _Wanted, name: str, ids: tuple[str, ...], tried: list[str]) -> _Found | None:
+    for repo_id in ids:
+        for folder in hub.snapshots(repo_id, wanted.repo_type):
+            problem = wanted.problem(folder)
+            if not problem:
+                return _Found(name, str(folder), "cache", folder.name)
+            tried.append(problem)
+        if wanted.repo_type == "dataset" and hub.in_datasets_cache(repo_id):
+            return _Found(name, repo_id, "cache")
+    tried.append(f"the cache {hub.hub_cache()} (no {' or '.join(ids)})")
+    return None
+
+
+def _from_hub(wanted: _Wanted, name: str, repo_id: str, tried: list[str]) -> _Found | None:
+    if hub.is_offline():
+        tried.append("not the hub (HF_HUB_OFFLINE is set)")
+        return None
+    if not hub_reachable():
+        tried.append(f"the hub {hub.endpoint()} (no answer within {hub.PROBE_TIMEOUT_S:g} s)")
+        return None
+    try:
+        folder = hub.download(repo_id, wanted.repo_type, wanted.choose)
+    except hub.HubUnavailable as error:
+        tried.append(f"the hub {hub.endpoint()} ({error})")
+        return None
+    problem = wanted.problem(folder)
+    if problem:
+        raise UserError(problem)
+    return _Found(name, str(folder), "hub", folder.name)
+
+
+# --- what is a model, what is a data set -----------------------------------------------------------------------------
+
+
+def model_files(names: Iterable[str], trust_remote_code: bool = False) -> list[str]:
+    """Choose a repository's files to download: safetensors, configuration, tokenizer; no pickles, no code unasked."""
+    own = [name for name in names if "/" not in name]
+    weights = [name for name in own if name.endswith(".safetensors")]
+    # Some repositories hold the same weights twice, in another layout or precision.
+    standard = [name for name in weights if re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors", name)]
+    if not weights:
+        pickles = [name for name in own if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
+        raise UserError(_only_safetensors("the repository", pickles))
+    rest = (".json", ".txt", ".model", ".jinja") + ((".py",) if trust_remote_code else ())
+    return [*(standard or weights), *(name for name in own if name.endswith(rest))]
+
+
+def dataset_files(names: Iterable[str]) -> list[str]:
+    """Choose a repository's files to download: data that can be read without running code, and its card."""
+    return [name for name in names if loading.extension(Path(name)) in loading.EXTENSIONS or name == "README.md"]
+
+
+def model_problem(folder: Path) -> str | None:
+    """Return in a sentence why a folder is no whole model, None where it is one."""
+    if not folder.is_dir():
+        return f"{folder} must be a folder with config.json, *.safetensors and a tokenizer, got a file"
+    if not (folder / "config.json").is_file():
+        return f"{folder} is not a model: it has no config.json"
+    weights = weight_files(folder)
+    if not weights:
+        return _only_safetensors(str(folder), [path.name for path in sorted(folder.glob("*.bin"))])
+    missing = [path.name for path in weights if not path.is_file()]
+    if missing:
+        return f"{folder} is not whole: {', '.join(missing)} is missing"
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)})"
+    return None
+
+
+def _only_safetensors(where: str, pickles: list[str]) -> str:
+    found = f"; found {', '.join(pickles)}, which can run code when loaded" if pickles else ""
+    return f"{where} has no *.safetensors: weights are read as safetensors only{found}"
+
+
+def data_problem(path: Path) -> str | None:
+    """Return in a sentence why a path is no data set, None where it may be one."""
+    known = ", ".join(loading.EXTENSIONS)
+    if path.is_file():
+        kind = loading.extension(path)
+        return None if kind in loading.EXTENSIONS else f"{path} has the unsupported extension {kind!r}; known: {known}"
+    if loading.data_files(path) or any(loading.data_files(inner) for inner in path.iterdir() if inner.is_dir()):
+        return None
+    return f"{path} holds no data files ({known}, also as .gz)"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of a model's weights, those missing on disk included where an index names them."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return [
+            folder / name for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        ]
+    single = folder / "model.safetensors"
+    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+
+
+def model_fingerprint(folder: Path) -> str:
+    """Return a SHA-256 over a model's configuration, tokenizer and weights.
+
+    Weights count by name, size, header and content; of a file above 32 MiB 64 samples of 4 KiB stand for the content,
+    so that 14 GB take well under a second.
+    """
+    total = hashlib.sha256()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in ("_name_or_path", "transformers_version"):  # of who saved it, not of the model
+        config.pop(key, None)
+    total.update(json.dumps(config, sort_keys=True).encode())
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            total.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+    for path in weight_files(folder):
+        total.update(path.name.encode() + _weights_digest(path))
+    return total.hexdigest()
+
+
+def _weights_digest(path: Path) -> bytes:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little") + 8  # length of the JSON header, then that, then the tensors
+        if not 8 < header <= size:
+            raise UserError(f"{path} is not a safetensors file (unfinished, or a pointer to large-file storage?)")
+        if size <= WHOLE_UP_TO_BYTES:
+            file.seek(0)
+            digest.update(file.read())
+            return digest.digest()
+        file.seek(0)
+        digest.update(file.read(header))
+        last = size - SAMPLE_BYTES
+        for number in range(SAMPLES):
+            file.seek(header + (last - header) * number // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.digest()

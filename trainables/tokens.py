@@ -1,0 +1,244 @@
+"""From an example to token rows: what is cut is the end of the source, never instruction, cue or summary (no torch).
+
+A row is  bos | instruction | source | cue | summary | end-of-text.  Instruction, source and cue are tokenised apart,
+so that cutting the source cannot touch the others, and training, loss and generation read one and the same prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables.data import Example
+from trainables.errors import UserError
+from trainables.prompts import split_template
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+LEAST_SOURCE_TOKENS = 32
+CONTEXT_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A tokenizer with its special ids; `bos_ids` is what it puts before a text, empty where it puts nothing."""
+
+    tokenizer: Tokenizer
+    plain_tokenizer: Tokenizer
+    eos_id: int
+    pad_id: int
+    bos_ids: tuple[int, ...]
+    vocabulary: int
+    starts_with_space: bool
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a template's text; special tokens that it spells out are recognised, none is added."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Return the ids of a user's text: what looks like a special token in it stays plain text."""
+        return list(self.plain_tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_target(self, summary: str) -> list[int]:
+        """Return the ids of a space, the summary and the end-of-text token."""
+        # Tokenizers in the manner of Llama put that space before any text themselves.
+        space = "" if self.starts_with_space else " "
+        return [*self.encode_plain(space + summary.strip()), self.eos_id]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, special tokens and ids beyond the vocabulary left out."""
+        return str(self.tokenizer.decode([index for index in ids if 0 <= index < self.vocabulary]))
+
+
+def load_encoder(folder: str | Path) -> Encoder:
+    """Load a model folder's tokenizer; raises UserError where it is absent, damaged or has no end-of-text token."""
+    folder = Path(folder)
+    tokenizer, plain = _load(folder), _load(folder)
+    plain.encode_special_tokens = True
+    named = _special_tokens(folder)
+    config = _read(folder / "config.json")
+    eos = _special_id(tokenizer, named.get("eos_token"), config.get("eos_token_id"))
+    if eos is None:
+        raise UserError(f"the tokenizer in {folder} has no end-of-text token: a summary could not end")
+    pad = _special_id(tokenizer, named.get("pad_token"), config.get("pad_token_id"))
+    with_special = tokenizer.encode("a", add_special_tokens=True)
+    bos = [index for index, special in zip(with_special.ids, with_special.special_tokens_mask, strict=True) if special]
+    bare = tokenizer.encode("a", add_special_tokens=False)
+    return Encoder(
+        tokenizer=tokenizer,
+        plain_tokenizer=plain,
+        eos_id=eos,
+        pad_id=eos if pad is None else pad,
+        bos_ids=tuple(bos[: with_special.ids.index(bare.ids[0])]) if bos else (),
+        vocabulary=tokenizer.get_vocab_size(with_added_tokens=True),
+        starts_with_space=bool(bare.tokens) and bare.tokens[0].startswith("\u2581"),
+    )
+
+
+def context_length(folder: str | Path) -> int | None:
+    """Return how many tokens the model of a folder takes at most, None where its configuration does not say."""
+    config = _read(Path(folder) / "config.json")
+    for part in (config, config.get("text_config") or {}):
+        for key in CONTEXT_KEYS:
+            if isinstance(part.get(key), int) and part[key] > 0:
+                return int(part[key])
+    return None
+
+
+def _load(folder: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _converted(folder)
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"the tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}") from None
+    tokenizer.no_truncation()  # some files carry the settings of whoever saved them
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _converted(folder: Path) -> Tokenizer:
+    """Convert an older tokenizer (vocab.json and merges.txt, tokenizer.model); imports transformers."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+
+
+def _special_tokens(folder: Path) -> dict[str, Any]:
+    return {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
+
+
+def _special_id(tokenizer: Tokenizer, token: Any, configured: Any) -> int | None:
+    content = token.get("content") if isinstance(token, dict) else token
+    named = tokenizer.token_to_id(content) if isinstance(content, str) else None
+    if named is not None:
+        return named
+    if isinstance(configured, list):  # several ends: the first is the model's own
+        configured = configured[0] if configured else None
+    return configured if isinstance(configured, int) and configured >= 0 else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error})") from None
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """An example as tokens; `fits` is False where too little of the source is left to summarize."""
+
+    example_id: str
+    prompt_ids: tuple[int, ...]
+    target_ids: tuple[int, ...]
+    source_tokens_cut: int
+    fits: bool
+
+
+def build_row(encoder: Encoder, template: str, example: Example, limit_tokens: int, reserve_tokens: int = 0) -> Row:
+    """Tokenise an example so that prompt and what follows it stay within `limit_tokens`.
+
+    `reserve_tokens` are kept free after the prompt, at least as many as the target needs: 0 in training,
+    max_new_tokens in evaluation. A row fits if its source is whole or at least 32 tokens of it are left.
+    """
+    instruction, cue = (encoder.encode(part) for part in split_template(template))
+    source = encoder.encode_plain(example.source)
+    target = encoder.encode_target(example.references[0])
+    fixed = len(encoder.bos_ids) + len(instruction) + len(cue)
+    room = limit_tokens - fixed - max(reserve_tokens, len(target))
+    kept = max(0, min(room, len(source)))
+    return Row(
+        example_id=example.id,
+        prompt_ids=(*encoder.bos_ids, *instruction, *source[:kept], *cue),
+        target_ids=tuple(target),
+        source_tokens_cut=len(source) - kept,
+        fits=room >= min(len(source), LEAST_SOURCE_TOKENS),
+    )
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How the examples of one prompt fit, all lengths in tokens."""
+
+    prompt: str
+    examples: int
+    fit: int
+    cut: int
+    instruction_tokens: int
+    cue_tokens: int
+    source_tokens_median: float
+    target_tokens_median: float
+    target_tokens_max: int
+    limit_tokens: int
+    reserve_tokens: int
+
+
+def lengths(
+    encoder: Encoder,
+    prompt: str,
+    template: str,
+    examples: Sequence[Example],
+    limit_tokens: int,
+    reserve_tokens: int = 0,
+) -> Lengths:
+    """Measure how the examples fit under one prompt."""
+    instruction, cue = (len(encoder.encode(part)) for part in split_template(template))
+    fixed = len(encoder.bos_ids) + instruction + cue
+    rows = [build_row(encoder, template, example, limit_tokens, reserve_tokens) for example in examples]
+    targets = [len(row.target_ids) for row in rows]
+    sources = [len(row.prompt_ids) - fixed + row.source_tokens_cut for row in rows]
+    return Lengths(
+        prompt=prompt,
+        examples=len(rows),
+        fit=sum(row.fits for row in rows),
+        cut=sum(row.source_tokens_cut > 0 for row in rows),
+        instruction_tokens=instruction + len(encoder.bos_ids),
+        cue_tokens=cue,
+        source_tokens_median=statistics.median(sources),
+        target_tokens_median=statistics.median(targets),
+        target_tokens_max=max(targets),
+        limit_tokens=limit_tokens,
+        reserve_tokens=reserve_tokens,
+    )
+
+
+def check_lengths(
+    encoder: Encoder,
+    prompts: Mapping[str, str],
+    examples: Sequence[Example],
+    limit_tokens: int,
+    reserve_tokens: int = 0,
+    stage: str = "evaluation",
+) -> list[Lengths]:
+    """Return the lengths per prompt (name -> template); raises UserError where more than half does not fit."""
+    measured = [
+        lengths(encoder, name, template, examples, limit_tokens, reserve_tokens) for name, template in prompts.items()
+    ]
+    failing = [found for found in measured if 2 * found.fit < found.examples]
+    if failing:
+        raise UserError("; ".join(_does_not_fit(found, stage) for found in failing))
+    return measured
+
+
+def _does_not_fit(found: Lengths, stage: str) -> str:
+    reserve = f", max_new_tokens {found.reserve_tokens}" if found.reserve_tokens else ""
+    lower = ", lower max_new_tokens" if found.reserve_tokens else ""
+    return (
+        f"prompt {found.prompt!r} does not fit: {found.examples - found.fit} of {found.examples} {stage} examples "
+        f"leave fewer than {LEAST_SOURCE_TOKENS} tokens of the source within {found.limit_tokens} tokens "
+        f"(instruction {found.instruction_tokens}, cue {found.cue_tokens}, target {found.target_tokens_median:g} in "
+        f"the median and {found.target_tokens_max} at most{reserve}); "
+        f"shorten the prompt{lower} or take a model with a longer context"
+    )
