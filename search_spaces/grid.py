@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ def grid(base: TrainConfig, **axes: Iterable[Any]) -> Grid:
     return Grid(base, {name: _values(base, name, values) for name, values in axes.items()})
 
 
-def with_axes(declared: Grid, axes: dict[str, Iterable[Any]]) -> Grid:
+def with_axes(declared: Grid, axes: Mapping[str, Iterable[Any]]) -> Grid:
     """Return the grid with these axes replaced in place, or added after the declared ones."""
     return Grid(declared.base, {**declared.axes, **grid(declared.base, **axes).axes})
 

@@ -85,7 +85,7 @@ def parse_axes(overrides: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 def _typed(name: str, text: str) -> Any:
     """Read one value as its field's type; `+` joins the parts of a list: target_modules=q_proj+v_proj."""
     kind = TrainConfig.model_fields[name].annotation
-    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
     if not text:
         raise UserError(f"axis {name} has an empty value; write {name}=VALUE,VALUE")
     if kind is bool and text.lower() in ("true", "false"):
@@ -96,9 +96,9 @@ def _typed(name: str, text: str) -> Any:
         except ValueError:
             bare = text.strip("\"'")
             hint = f"; write {name}={bare} without quotes" if bare != text else ""
-            raise UserError(f"{name} must be {words[kind]}, got {text!r}{hint}") from None
+            raise UserError(f"{name} must be {words[kind.__name__]}, got {text!r}{hint}") from None
     if kind is bool:
-        raise UserError(f"{name} must be {words[kind]}, got {text!r}")
+        raise UserError(f"{name} must be {words['bool']}, got {text!r}")
     return text if kind is str or "Literal" in str(kind) else tuple(text.split("+"))
 
 
@@ -154,14 +154,14 @@ def smoke(experiment: Experiment) -> Experiment:
 
 
 def _folder_name(original: Experiment, changed: Experiment) -> str:
-    before, after = original.grid, changed.grid
-    names = [
-        [base.model, *axes.get("model", ()), base.data] for base, axes in ((g.base, g.axes) for g in (before, after))
-    ]
-    if names[0] == names[1]:
+    if _bases(original.grid) == _bases(changed.grid):
         return safe_name(original.name)
-    models = after.axes.get("model", (after.base.model,))
-    return "-".join(safe_name(Path(name).name) for name in (original.name, *models, after.base.data))
+    return "-".join(safe_name(Path(name).name) for name in (original.name, *_bases(changed.grid)))
+
+
+def _bases(declared: Grid) -> tuple[str, ...]:
+    """Return the models of a grid and its data set."""
+    return (*declared.axes.get("model", (declared.base.model,)), declared.base.data)
 
 
 def safe_name(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a sweep came from: code version, packages, hardware. Nothing of the environment's tokens and keys (no torch)."""
+"""Where a sweep came from: code version, packages, hardware; nothing of the environment's tokens and keys."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from urllib.parse import urlsplit, urlunsplit
 from sweep.devices import Device
 
 PACKAGES = (
-    "torch transformers peft accelerate bitsandbytes safetensors tokenizers datasets ray optuna rouge_score sacrebleu "
-    "pydantic numpy pandas scipy tensorboard"
-).split()
+    *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "datasets", "ray"),
+    *("optuna", "rouge_score", "sacrebleu", "pydantic", "numpy", "pandas", "scipy", "tensorboard"),
+)
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 HIDDEN = "***"
 
