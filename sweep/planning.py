@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.experiment import Experiment
+from trainables import files
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
 from trainables.errors import UserError
-from trainables.files import DamagedFile, set_aside
 from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
@@ -25,7 +25,7 @@ ALWAYS = ("prompt", "lora_rank", "learning_rate")
 
 @dataclass(frozen=True)
 class Known:
-    """A trial that a sweep folder already holds."""
+    """A trial that a sweep folder already holds; `train` is empty where its config.json was damaged."""
 
     index: int
     name: str
@@ -51,22 +51,24 @@ class PlannedTrial:
 
 
 def known_trials(folder: SweepFolder) -> list[Known]:
-    """Return the trials of a sweep folder by index; a trial whose config.json is damaged is set aside as a whole."""
+    """Return the trials of a sweep folder by index; where a config.json is damaged, the folder's name has to do."""
     found = []
     for record in folder.records():
-        content = _config_or_set_aside(record)
-        if content is not None:
+        content = files.read_json_or_set_aside(record.config_path)
+        if content is None:
+            found.append(_known_by_name(record))
+        else:
             keys = ("index", "name", "label", "train_id", "train")
             found.append(Known(**{key: content[key] for key in keys}, record=record))
     return found
 
 
-def _config_or_set_aside(record: TrialRecord) -> dict[str, Any] | None:
-    try:
-        return record.config()
-    except DamagedFile:
-        set_aside(record.folder)
-        return None
+def _known_by_name(record: TrialRecord) -> Known:
+    index, rest = record.folder.name.split("-", 1)
+    label, train_id = rest.rsplit("-", 1)
+    baseline = re.match(r"(zero-shot)-(.+?)(-s\d+)?$", label)
+    name = f"{baseline[1]} {baseline[2]}" if baseline else label.split("-")[0]
+    return Known(int(index), name, label, train_id, {}, record)
 
 
 def plan_trials(experiment: Experiment, seeds: int = 1, known: Sequence[Known] = ()) -> list[PlannedTrial]:
@@ -109,9 +111,11 @@ class _Names:
     def __init__(self, experiment: Experiment, known: Sequence[Known]) -> None:
         self.experiment = experiment
         self.by_identity = {trial.train_id: trial for trial in known}
-        self.baselines = {_baseline_key(trial.train): trial for trial in known if trial.train["max_steps"] == 0}
-        self.letters = {_without_seed(trial.train): trial.name for trial in known if trial.train["max_steps"]}
-        self.free_letters = (letter for letter in letters() if letter not in set(self.letters.values()))
+        whole = [trial for trial in known if trial.train]
+        self.baselines = {_baseline_key(trial.train): trial for trial in whole if trial.train["max_steps"] == 0}
+        self.letters = {_without_seed(trial.train): trial.name for trial in whole if trial.train["max_steps"]}
+        taken = {trial.name for trial in known}
+        self.free_letters = (letter for letter in letters() if letter not in taken)
         self.free_index = itertools.count(1 + max((trial.index for trial in known), default=0))
 
     def give(self, trial: TrialConfig) -> PlannedTrial:

@@ -1,0 +1,172 @@
+"""Which model and data a sweep stands on: resolved once, named in its records, never switched later (no torch)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search_spaces.experiment import Experiment
+from search_spaces.grid import Grid, with_axes
+from sweep.overrides import Request
+from trainables import sources
+from trainables.config import TrainConfig, configured
+from trainables.errors import UserError
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model or data set as found: `requested` is what the user called it, `place` where it is on this machine."""
+
+    requested: str
+    label: str
+    kind: str
+    place: str
+    revision: str | None
+    fingerprint: str | None = None  # of a data set: known once it has been read
+
+    @property
+    def stood_in(self) -> bool:
+        return self.kind == "bundled" and self.requested != self.label
+
+    def entry(self) -> dict[str, Any]:
+        """Return what sweep.json keeps: nothing of this machine."""
+        keys = ("requested", "label", "kind", "revision", "fingerprint", "stood_in")
+        return {key: getattr(self, key) for key in keys}
+
+
+@dataclass(frozen=True)
+class Bases:
+    """The models of a sweep, in the order of their first use, and its data set."""
+
+    models: tuple[Base, ...]
+    data: Base
+
+    @property
+    def banner(self) -> str | None:
+        """Say what stands in for what, None where nothing does."""
+        stood_in = [base for base in (*self.models, self.data) if base.stood_in]
+        if not stood_in:
+            return None
+        pairs = " and ".join(f"{base.label} stands in for {base.requested}" for base in stood_in)
+        return f"STAND-IN: {pairs}, neither local, cached nor reachable; the scores say nothing about the real one"
+
+    @property
+    def model_folders(self) -> dict[str, str]:
+        return {model.label: model.place for model in self.models}
+
+
+def model_names(experiment: Experiment) -> list[str]:
+    """Return the models that an experiment asks for."""
+    grid = experiment.grid
+    return list(dict.fromkeys(grid.axes.get("model", (grid.base.model,))))
+
+
+def resolve(experiment: Experiment, source: str, trust_remote_code: bool = False) -> Bases:
+    """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
+    stand_in = experiment.stand_in is not None
+    names = model_names(experiment)
+    models = [_model(name, source, stand_in and len(names) == 1, trust_remote_code) for name in names]
+    bases = Bases(tuple(models), _data(experiment.grid.base.data, source, stand_in))
+    if len(bases.model_folders) < len(models):
+        raise UserError(f"the models {', '.join(names)} must have different names: tables tell them apart by these")
+    sources.go_offline()
+    return bases
+
+
+def resolve_again(stored: Mapping[str, Any], experiment: Experiment, trust_remote_code: bool = False) -> Bases:
+    """Find the very model and data of a sweep again; raises UserError where they have changed."""
+    models = []
+    for entry, name in zip(stored["models"], model_names(experiment), strict=True):
+        source = "bundled" if entry["kind"] == "bundled" else "auto"
+        found = _model(name, source, entry["kind"] == "bundled", trust_remote_code)
+        check_same("model", entry, found)
+        models.append(found)
+    data = stored["data"]
+    found = _data(experiment.grid.base.data, "bundled" if data["kind"] == "bundled" else "auto", data["stood_in"])
+    sources.go_offline()
+    return Bases(tuple(models), replace(found, fingerprint=data["fingerprint"]))
+
+
+def check_same(noun: str, entry: Mapping[str, Any], found: Base) -> None:
+    """Raise UserError unless `found` is what the sweep was started with."""
+    if entry["fingerprint"] != found.fingerprint:
+        raise UserError(
+            f"this sweep was started with the {noun} {entry['label']} (fingerprint {entry['fingerprint'][:8]}), "
+            f"but {found.requested} is now another one ({(found.fingerprint or '?')[:8]}); choose another --out"
+        )
+
+
+def stored_bases(stored: Mapping[str, Any]) -> Bases:
+    """Return the bases as sweep.json names them, without a place on this machine."""
+    keys = ("requested", "label", "kind", "revision", "fingerprint")
+    models, data = (
+        [Base(**{key: entry[key] for key in keys}, place="") for entry in entries]
+        for entries in (stored["models"], [stored["data"]])
+    )
+    return Bases(tuple(models), data[0])
+
+
+def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:
+    """Return the experiment with the labels of what it stands on, and its precision decided.
+
+    Where a stand-in runs, its own axes replace the experiment's, but never what the user asked for.
+    """
+    experiment, stand_in = request.experiment, request.experiment.stand_in
+    fields: dict[str, Any] = {"data": bases.data.label, "model": bases.models[0].label}
+    if bases.data.stood_in:
+        defaults = TrainConfig.model_fields
+        fields |= {
+            name: defaults[name].default for name in ("source_field", "target_field") if name not in request.changed
+        }
+    base = configured(TrainConfig, {**experiment.grid.base.model_dump(), **fields})
+    grid = Grid(base, experiment.grid.axes)
+    if "model" in grid.axes:
+        labels = {model.requested: model.label for model in bases.models}
+        grid = with_axes(grid, {"model": [labels[name] for name in grid.axes["model"]]})
+    if stand_in is not None and bases.models[0].stood_in:
+        own = {name: values for name, values in stand_in.axes.items() if name not in request.changed}
+        grid = with_axes(grid, _few(own, grid))
+    if grid.base.precision == "auto":
+        grid = Grid(configured(TrainConfig, {**grid.base.model_dump(), "precision": precision}), grid.axes)
+    axes = {name: _decided(name, values, precision) for name, values in grid.axes.items()}
+    return replace(experiment, grid=Grid(grid.base, axes))
+
+
+def _few(own: Mapping[str, tuple[Any, ...]], grid: Grid) -> dict[str, tuple[Any, ...]]:
+    """Keep a stand-in's axis as short as the request's: a smoke run asks for one rate of two."""
+    return {name: values[: max(1, len(grid.axes.get(name, values)))] for name, values in own.items()}
+
+
+def _decided(name: str, values: tuple[Any, ...], precision: str) -> tuple[Any, ...]:
+    if name != "precision":
+        return values
+    return tuple(dict.fromkeys(precision if value == "auto" else value for value in values))
+
+
+def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> Base:
+    found = sources.resolve_model(name, source, stand_in, trust_remote_code)
+    return Base(name, found.label, found.kind, found.folder, found.revision, found.fingerprint)
+
+
+def _data(name: str, source: str, stand_in: bool) -> Base:
+    found = sources.resolve_data(name, source, stand_in)
+    return Base(name, found.label, found.kind, found.location, found.revision)
+
+
+def data_source(base: Base) -> sources.DataSource:
+    """Return a data set as the loader takes it."""
+    kind: Any = base.kind
+    return sources.DataSource(base.label, base.place, kind, base.revision)
+
+
+def stamp(base: Base) -> str | None:
+    """Return a cheap mark of a local data set's files, None for other kinds: where it is equal, so is the content."""
+    path = Path(base.place)
+    if base.kind != "local" or not path.exists():
+        return None
+    found = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    text = "".join(f"{part.name} {part.stat().st_size} {part.stat().st_mtime_ns}\n" for part in found)
+    return hashlib.sha256(text.encode()).hexdigest()
