@@ -45,7 +45,8 @@ class Corpus:
     """The cleaned splits, what was found and left out on the way, and a SHA-256 over all that was kept.
 
     `report` holds the fields, `keep_leaked`, and per split: read, empty, duplicates (repeats of a source inside the
-    split), leaked (sources that are also in train), also_in_validation (test alone), excluded and kept.
+    split), leaked (sources that are also in train), also_in_validation (of the test split, those leaked apart),
+    excluded and kept.
     """
 
     label: str
@@ -209,7 +210,7 @@ def _find_repeats(splits: Mapping[str, Sequence[Example]], split: str) -> dict[s
     first: dict[str, str] = {}
     duplicates = [identity for identity, text in texts.items() if first.setdefault(text, identity) != identity]
     leaked = _shared(texts, splits.get("train", ()) if split != "train" else ())
-    again = _shared(texts, splits.get("validation", ()) if split == "test" else ())
+    again = set(_shared(texts, splits.get("validation", ()) if split == "test" else ())) - set(leaked)
     return {
         "duplicates": len(duplicates),
         "leaked": len(leaked),

@@ -152,6 +152,11 @@ def download(repo_id: str, repo_type: RepoType, choose: Callable[[Iterable[str]]
         ) from None
     except errors.RepositoryNotFoundError:
         raise UserError(f"{repo_type} {repo_id!r} is not on the hub {endpoint()} (or is private)") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403, 404, 410):
+            raise UserError(f"{repo_type} {repo_id!r} is not open on the hub {endpoint()} (HTTP {status})") from None
+        raise HubUnavailable(f"HTTP {status}") from None
     except Exception as error:  # whatever the transport raises: the caller says what was tried
         raise HubUnavailable(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from None
     return Path(folder)

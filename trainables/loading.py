@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables import pocket
 from trainables.errors import UserError
 
 Records = list[dict[str, Any]]
@@ -33,8 +34,6 @@ POCKET_SIZES = {"train": 2000, "validation": 400, "test": 400}
 def read_records(location: str, kind: str) -> dict[str, Records]:
     """Return the records per split; raises UserError naming file and line of what cannot be read."""
     if kind == "bundled":
-        from trainables import pocket
-
         return {split: pocket.records(split, count) for split, count in POCKET_SIZES.items()}
     path = Path(location)
     if not path.exists():

@@ -17,16 +17,15 @@ from typing import Literal
 from trainables import hub, loading
 from trainables.errors import UserError, nearest
 from trainables.hub import go_offline, hub_reachable
+from trainables.pocket import POCKET_DATA, POCKET_MODEL, model_folder
 
 __all__ = ["DataSource", "ModelSource", "go_offline", "hub_reachable", "resolve_data", "resolve_model"]
 
 Kind = Literal["local", "cache", "hub", "bundled"]
 SOURCES = ("auto", "hub", "bundled")
 
-POCKET_MODEL = "pocket-gpt2"
-POCKET_DATA = "pocket-chats"
 # Short names, and the repositories that hold them: the first is asked for, any of them is taken from the cache.
-MODEL_IDS: dict[str, tuple[str, ...]] = {"gpt2": ("openai-community/gpt2", "gpt2"), "phi-2": ("microsoft/phi-2",)}
+MODEL_IDS: dict[str, tuple[str, ...]] = {"gpt2": ("openai-community/gpt2", "gpt2")}
 DATA_IDS: dict[str, tuple[str, ...]] = {"samsum": ("knkarthick/samsum",), "dialogsum": ("knkarthick/dialogsum",)}
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -87,11 +86,10 @@ def resolve_model(
         "model", "model", POCKET_MODEL, MODEL_IDS, model_problem, lambda names: model_files(names, trust_remote_code)
     )
     found = _find(wanted, name, source, stand_in)
-    folder = found.location
-    if found.kind == "bundled":
-        from trainables import pocket
-
-        folder = str(pocket.model_folder())
+    folder = str(model_folder()) if found.kind == "bundled" else found.location
+    problem = model_problem(Path(folder))
+    if problem:
+        raise UserError(f"this installation is not whole: {problem}")
     return ModelSource(found.label, folder, found.kind, found.revision, model_fingerprint(Path(folder)))
 
 
@@ -125,9 +123,12 @@ def _find(wanted: _Wanted, name: str, source: str, stand_in: bool) -> _Found:
         return found
     if stand_in and source == "auto":
         return bundled
+    raise UserError(f"{wanted.noun} {name!r} was not found; tried {'; '.join(tried)}{_hint(wanted, name)}")
+
+
+def _hint(wanted: _Wanted, name: str) -> str:
     known = [*wanted.ids, wanted.bundled]
-    hint = "" if name in known else f"; {nearest(name, known)}"
-    raise UserError(f"{wanted.noun} {name!r} was not found; tried {'; '.join(tried)}{hint}")
+    return "" if name in known else f"; {nearest(name, known)}"
 
 
 def _local(wanted: _Wanted, name: str, tried: list[str]) -> _Found | None:
@@ -190,6 +191,8 @@ def _from_hub(wanted: _Wanted, name: str, repo_id: str, tried: list[str]) -> _Fo
         return None
     try:
         folder = hub.download(repo_id, wanted.repo_type, wanted.choose)
+    except UserError as error:
+        raise UserError(f"{error}{_hint(wanted, name)}") from None
     except hub.HubUnavailable as error:
         tried.append(f"the hub {hub.endpoint()} ({error})")
         return None

@@ -74,7 +74,7 @@ def load_encoder(folder: str | Path) -> Encoder:
         plain_tokenizer=plain,
         eos_id=eos,
         pad_id=eos if pad is None else pad,
-        bos_ids=tuple(bos[: with_special.ids.index(bare.ids[0])]) if bos else (),
+        bos_ids=tuple(bos[: with_special.ids.index(bare.ids[0])]) if bos and bare.ids else (),
         vocabulary=tokenizer.get_vocab_size(with_added_tokens=True),
         starts_with_space=bool(bare.tokens) and bare.tokens[0].startswith("\u2581"),
     )
