@@ -29,7 +29,8 @@ CHAT: dict[str, tuple[str, ...]] = {
         "I can't at {time}, is {time2} okay?", "{time} does not work, how about {time2}?", "yes, but let's say {time2}",
     ),
     "plan.dayno": (
-        "I have no time on {day}, can we do {day2}?", "not on {day}, but on {day2} I am free", "{day2} is better for me",
+        "I have no time on {day}, can we do {day2}?", "not on {day}, but on {day2} I am free",
+        "{day2} is better for me",
     ),
     "plan.where": ("sure, where do we meet?", "yes! where?", "sounds fun. at which place?"),
     "plan.place": ("meet me at {place}", "let's say at {place}", "I will be at {place}"),

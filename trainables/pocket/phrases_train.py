@@ -30,7 +30,8 @@ CHAT: dict[str, tuple[str, ...]] = {
         "not at {time}, I could do {time2}",
     ),
     "plan.dayno": (
-        "I am busy on {day}, how about {day2}?", "{day} is no good, but {day2} works", "can we do it on {day2} instead?",
+        "I am busy on {day}, how about {day2}?", "{day} is no good, but {day2} works",
+        "can we do it on {day2} instead?",
     ),
     "plan.where": ("good idea. where do we meet?", "yes, at which place?", "I would love to. where?"),
     "plan.place": ("let's meet at {place}", "we can meet at {place}", "I will wait for you at {place}"),
