@@ -45,15 +45,6 @@ class Bases:
     data: Base
 
     @property
-    def banner(self) -> str | None:
-        """Say what stands in for what, None where nothing does."""
-        stood_in = [base for base in (*self.models, self.data) if base.stood_in]
-        if not stood_in:
-            return None
-        pairs = " and ".join(f"{base.label} stands in for {base.requested}" for base in stood_in)
-        return f"STAND-IN: {pairs}, neither local, cached nor reachable; the scores say nothing about the real one"
-
-    @property
     def model_folders(self) -> dict[str, str]:
         return {model.label: model.place for model in self.models}
 
@@ -76,26 +67,59 @@ def resolve(experiment: Experiment, source: str, trust_remote_code: bool = False
     return bases
 
 
-def resolve_again(stored: Mapping[str, Any], experiment: Experiment, trust_remote_code: bool = False) -> Bases:
-    """Find the very model and data of a sweep again; raises UserError where they have changed."""
+def find_models_again(stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool = False) -> Bases:
+    """Find the very models of a sweep again; raises UserError where one is gone or has changed."""
     models = []
-    for entry, name in zip(stored["models"], model_names(experiment), strict=True):
-        source = "bundled" if entry["kind"] == "bundled" else "auto"
-        found = _model(name, source, entry["kind"] == "bundled", trust_remote_code)
-        check_same("model", entry, found)
+    for entry in stored["models"]:
+        bundled = entry["kind"] == "bundled"
+        places = [place for place in (entry["requested"], hints.get(entry["label"], "")) if Path(place).is_dir()]
+        name = places[0] if entry["kind"] == "local" and places else entry["requested"]
+        found = replace(_model(name, "bundled" if bundled else "auto", bundled, trust_remote_code), **_names(entry))
+        check_same("model", entry, found.fingerprint)
         models.append(found)
-    data = stored["data"]
-    found = _data(experiment.grid.base.data, "bundled" if data["kind"] == "bundled" else "auto", data["stood_in"])
-    sources.go_offline()
-    return Bases(tuple(models), replace(found, fingerprint=data["fingerprint"]))
+    return Bases(tuple(models), stored_bases(stored).data)
 
 
-def check_same(noun: str, entry: Mapping[str, Any], found: Base) -> None:
-    """Raise UserError unless `found` is what the sweep was started with."""
-    if entry["fingerprint"] != found.fingerprint:
+def find_data_again(stored: Mapping[str, Any], hint: str) -> Base:
+    """Find the data of a sweep again; what it holds is compared once it has been read."""
+    entry = stored["data"]
+    places = [place for place in (entry["requested"], hint) if Path(place).exists()]
+    name = places[0] if entry["kind"] == "local" and places else entry["requested"]
+    bundled = entry["kind"] == "bundled"
+    return replace(_data(name, "bundled" if bundled else "auto", bundled), **_names(entry))
+
+
+def _names(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A folder may have been found under another name since: the sweep keeps the first."""
+    return {key: entry[key] for key in ("requested", "label", "kind")}
+
+
+def check_requested(out: Path, sweep: Mapping[str, Any], experiment: Experiment) -> None:
+    """Raise UserError unless the sweep stands on the models and the data that are asked for, by name or content."""
+    stored = sweep["resolved"]
+    entries, names = stored["models"], model_names(experiment)
+    for entry, name in zip(entries, names, strict=False):
+        if Path(name).is_dir() and entry["kind"] == "local":
+            check_same("model", entry, sources.model_fingerprint(Path(name)))
+        elif entry["requested"] != name:
+            raise UserError(_another(out, "model", entry, name))
+    if len(entries) != len(names):
+        raise UserError(_another(out, "models", {"requested": ", ".join(e["requested"] for e in entries)}, str(names)))
+    data, name = stored["data"], experiment.grid.base.data
+    if data["requested"] != name and not (data["kind"] == "local" and Path(name).exists()):
+        raise UserError(_another(out, "data", data, name))
+
+
+def _another(out: Path, noun: str, entry: Mapping[str, Any], name: str) -> str:
+    return f"{out} holds a sweep of the {noun} {entry['requested']!r}, not {name!r}; choose another --out"
+
+
+def check_same(noun: str, entry: Mapping[str, Any], fingerprint: str | None) -> None:
+    """Raise UserError unless `fingerprint` is what the sweep was started with."""
+    if entry["fingerprint"] != fingerprint:
         raise UserError(
             f"this sweep was started with the {noun} {entry['label']} (fingerprint {entry['fingerprint'][:8]}), "
-            f"but {found.requested} is now another one ({(found.fingerprint or '?')[:8]}); choose another --out"
+            f"and what is there now is another ({(fingerprint or '?')[:8]}); choose another --out"
         )
 
 
@@ -144,6 +168,21 @@ def _decided(name: str, values: tuple[Any, ...], precision: str) -> tuple[Any, .
     if name != "precision":
         return values
     return tuple(dict.fromkeys(precision if value == "auto" else value for value in values))
+
+
+def banner(bases: Bases, experiment: Experiment, request: Request, source: str) -> str | None:
+    """Say what stands in for what and with which settings of its own, None where nothing does."""
+    stood_in = [base for base in (*bases.models, bases.data) if base.stood_in]
+    if not stood_in:
+        return None
+    pairs = " and ".join(f"{base.label} for {base.requested}" for base in stood_in)
+    why = "as --source bundled asks" if source == "bundled" else "neither local, nor cached, nor reachable"
+    text = f"STAND-IN: {pairs} ({why}); scores and choice hold for the stand-in alone"
+    if request.experiment.stand_in and bases.models[0].stood_in:
+        own = [name for name in request.experiment.stand_in.axes if name not in request.changed]
+        values = [f"{name} {', '.join(f'{value:g}' for value in experiment.grid.axes[name])}" for name in own]
+        text += f"; its own {' and '.join(values)}" if values else ""
+    return text
 
 
 def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> Base:

@@ -1,0 +1,308 @@
+"""From a request to a sweep that is ready to run: everything is judged first, then everything is written (no torch).
+
+What was resolved at first (model, data, precision, stand-ins) is read from sweep.json ever after and never switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search_spaces.experiment import Experiment
+from sweep import bases as on
+from sweep import folders, sizes
+from sweep.command import one_of
+from sweep.devices import Device, resolve_device, resolve_precision
+from sweep.overrides import Request
+from sweep.planning import PlannedTrial, jobs_left, known_trials, plan_trials
+from sweep.provenance import provenance
+from trainables import files
+from trainables.config import EvalConfig, TrainConfig, configured, eval_id
+from trainables.data import Corpus, Example, evaluation_order, example_of, load_corpus, report_lines, training_order
+from trainables.errors import UserError
+from trainables.jobs import EngineSetup, TrialJob
+from trainables.record import SweepFolder, TrialRecord
+from trainables.sources import SOURCES
+
+TRAIN_LOSS_EXAMPLES = 64  # of every trial, also of baselines
+KEPT_EVALUATION_EXAMPLES = 2_000  # so that a later evaluation on more needs no source
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a request is to be run, as far as it changes no result."""
+
+    out: Path
+    source: str = "auto"
+    seeds: int = 1
+    device: str = "auto"
+    trust_remote_code: bool = False
+    retry_failed: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A sweep that exists, and what of the request is left to do in it."""
+
+    sweep: dict[str, Any]
+    experiment: Experiment
+    planned: list[PlannedTrial]
+    left: list[TrialJob]
+
+
+@dataclass
+class Prepared:
+    """A sweep that has been judged; nothing of it has been written."""
+
+    options: Options
+    experiment: Experiment
+    device: Device
+    bases: on.Bases
+    sweep: dict[str, Any]  # of sweep.json
+    examples: dict[Path, list[Example]]  # to be written
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> SweepFolder:
+        return SweepFolder(self.options.out)
+
+    @cached_property
+    def setup(self) -> EngineSetup:
+        return EngineSetup(
+            sweep_folder=str(self.options.out),
+            model_folders=self.bases.model_folders,
+            device=self.device.kind,
+            trust_remote_code=self.options.trust_remote_code,
+        )
+
+
+def stored_sweep(request: Request, options: Options) -> Stored | None:
+    """Return the sweep that the request extends, None where it starts one; UserError where it may not extend it."""
+    one_of("--source", options.source, SOURCES)
+    sweep = folders.sweep_in(options.out)
+    if sweep is None:
+        return None
+    folders.check_extends(options.out, sweep, request, options.source)
+    on.check_requested(options.out, sweep, request.experiment)
+    _check_data_files(sweep, request.experiment)
+    resolved = sweep["resolved"]
+    experiment = on.on_bases(request, on.stored_bases(resolved), resolved["precision"])
+    experiment = replace(experiment, evaluation=fit(experiment.evaluation, resolved["data"]["sizes"], request, []))
+    folder = SweepFolder(options.out)
+    planned = plan_trials(experiment, options.seeds, known_trials(folder))
+    return Stored(sweep, experiment, planned, jobs_left(folder, planned, options.retry_failed))
+
+
+def prepare(request: Request, options: Options, stored: Stored | None = None) -> Prepared:
+    """Judge a request completely; raises UserError for whatever would stop it later. `stored`: the sweep to extend."""
+    device = resolve_device(options.device, request.experiment.needs_gpu, request.experiment.name)
+    return _more(request, options, stored, device) if stored else _new(request, options, device)
+
+
+def _new(request: Request, options: Options, device: Device) -> Prepared:
+    bases = on.resolve(request.experiment, options.source, options.trust_remote_code)
+    precision = _precision(request.experiment.grid.base, device)
+    experiment = on.on_bases(request, bases, precision)
+    planned = plan_trials(experiment, options.seeds)
+    sizes.check_models(planned, bases.model_folders, request.changed)  # before the data, which takes longer
+    corpus = _load(bases.data, experiment)
+    bases = replace(bases, data=replace(bases.data, fingerprint=corpus.fingerprint))
+    notes = report_lines(corpus)
+    counts = {split: len(examples) for split, examples in corpus.splits.items()}
+    experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, request, notes))
+    planned = plan_trials(experiment, options.seeds)
+    examples = _examples(SweepFolder(options.out), planned, corpus)
+    _check(options, planned, bases, examples)
+    resolved = {
+        "model": bases.models[0].entry(),
+        "models": [model.entry() for model in bases.models],
+        "data": {**bases.data.entry(), "report": corpus.report, "sizes": counts, "stamp": on.stamp(bases.data)},
+        "precision": precision,
+        "device": device.kind,
+    }
+    sweep = {
+        "experiment": experiment.name,
+        "requested": {
+            "model": request.experiment.grid.base.model,
+            "data": request.experiment.grid.base.data,
+            "source": options.source,
+        },
+        "resolved": resolved,
+        "banner": on.banner(bases, experiment, request, options.source),
+        "model_hint": bases.model_folders,
+        "data_hint": bases.data.place,
+        "provenance": provenance(device),
+    }
+    return Prepared(options, experiment, device, bases, _asked(sweep, experiment, options), examples, notes)
+
+
+def _more(request: Request, options: Options, stored: Stored, device: Device) -> Prepared:
+    sweep, folder = stored.sweep, SweepFolder(options.out)
+    bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], options.trust_remote_code)
+    sizes.check_models(stored.planned, bases.model_folders, request.changed)
+    examples = examples_on_disk(folder, sweep, stored.planned)
+    fresh: dict[Path, list[Example]] = {}
+    if examples is None:
+        place = on.find_data_again(sweep["resolved"], sweep["data_hint"])
+        corpus = _load(place, stored.experiment)
+        on.check_same("data", sweep["resolved"]["data"], corpus.fingerprint)
+        examples = fresh = _examples(folder, stored.planned, corpus)
+    on.sources.go_offline()
+    _check(options, stored.planned, bases, examples)
+    sweep = _asked(sweep, stored.experiment, options)
+    return Prepared(options, stored.experiment, device, bases, sweep, fresh)
+
+
+def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -> dict[str, Any]:
+    """Return sweep.json with what this request asks of it."""
+    return {
+        **sweep,
+        "metric": experiment.metric,
+        "evaluation": experiment.evaluation.model_dump(mode="json"),
+        "eval_id": eval_id(experiment.evaluation),
+        "seeds": max(options.seeds, sweep.get("seeds", 1)),
+        "command": options.command,
+    }
+
+
+def _precision(base: TrainConfig, device: Device) -> str:
+    return resolve_precision(device) if base.precision == "auto" else base.precision
+
+
+def _load(place: on.Base, experiment: Experiment) -> Corpus:
+    base = experiment.grid.base
+    needed = ("train", *experiment.evaluation.examples)
+    source = on.data_source(place)
+    return load_corpus(source, base.source_field, base.target_field, experiment.keep_leaked, needed)
+
+
+def fit(evaluation: EvalConfig, counts: Mapping[str, int], request: Request, notes: list[str]) -> EvalConfig:
+    """Return the evaluation within what the splits hold: a default is cut to that, a number asked for is refused."""
+    changed = {}
+    for split, wanted in evaluation.examples.items():
+        there = counts.get(split, 0)
+        if wanted > there and request.own_sizes:
+            raise UserError(f"{split}_examples must be at most {there}, the size of the {split} split, got {wanted}")
+        if wanted > there:
+            changed[f"{split}_examples"] = there
+            notes.append(f"the {split} split has {there} examples: all are evaluated instead of {wanted}")
+    return configured(EvalConfig, {**evaluation.model_dump(), **changed})
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def _wanted(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> dict[Path, tuple[str, int | None, int]]:
+    """Return path -> (split, data_seed, examples that the trials read)."""
+    wanted: dict[Path, tuple[str, int | None, int]] = {}
+    for train in (trial.trial.train for trial in planned):
+        path = folder.train_examples_path(train.data_seed)
+        most = max(train.train_examples, wanted.get(path, ("", 0, 0))[2])
+        wanted[path] = ("train", train.data_seed, most)
+    for trial in planned[:1]:
+        for split, count in trial.trial.evaluation.examples.items():
+            wanted[folder.evaluation_examples_path(split)] = (split, None, count)
+    return wanted
+
+
+def _examples(folder: SweepFolder, planned: Sequence[PlannedTrial], corpus: Corpus) -> dict[Path, list[Example]]:
+    """Return what each file of the sweep's data is to hold; raises UserError where the corpus is too small."""
+    found = {}
+    for path, (split, seed, count) in _wanted(folder, planned).items():
+        there = corpus.splits.get(split, [])
+        if count > len(there):
+            raise UserError(
+                f"{split}_examples must be at most {len(there)}, the size of the {split} split, got {count}"
+            )
+        ordered = evaluation_order(there) if seed is None else training_order(there, seed)
+        found[path] = ordered[: max(count, KEPT_EVALUATION_EXAMPLES if seed is None else TRAIN_LOSS_EXAMPLES)]
+    return found
+
+
+def examples_on_disk(
+    folder: SweepFolder, sweep: Mapping[str, Any], planned: Sequence[PlannedTrial]
+) -> dict[Path, list[Example]] | None:
+    """Return the examples that the sweep keeps, None where they are too few, absent or damaged (then set aside)."""
+    found = {}
+    for path, (_, _, count) in _wanted(folder, planned).items():
+        if not path.exists():
+            return None
+        if files.sha256_of(path) != sweep["files"].get(path.name):
+            files.set_aside(path)
+            return None
+        found[path] = [example_of(row) for row in files.read_lines(path)]
+        if len(found[path]) < count:
+            return None
+    return found
+
+
+def _check(
+    options: Options, planned: Sequence[PlannedTrial], bases: on.Bases, examples: Mapping[Path, list[Example]]
+) -> None:
+    """Judge lengths and disk."""
+    folder = SweepFolder(options.out)
+    seeds = {trial.trial.train.data_seed for trial in planned}
+    training = {seed: examples[folder.train_examples_path(seed)] for seed in seeds}
+    evaluated = {
+        split: examples[folder.evaluation_examples_path(split)][:count]
+        for split, count in planned[0].trial.evaluation.examples.items()
+    }
+    sizes.check_prompts(planned, bases.model_folders, training, evaluated)
+    done = {trial.train_id for trial in known_trials(folder)}
+    missing = [trial for trial in planned if trial.trial.train_id not in done]
+    sizes.check_disk(options.out, sizes.disk_need(missing, bases.model_folders, examples.values()))
+
+
+def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
+    """Raise UserError where a local data set is no longer what the sweep was started with."""
+    entry, name = sweep["resolved"]["data"], experiment.grid.base.data
+    if entry["kind"] != "local" or not Path(name).exists():
+        return
+    place = on.Base(name, entry["label"], "local", str(Path(name).resolve()), None)
+    if on.stamp(place) != entry["stamp"]:
+        corpus = _load(place, experiment)
+        on.check_same("data", entry, corpus.fingerprint)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial], list[TrialJob]]:
+    """Write sweep.json, the examples and every planned trial's configuration; return the plan and what is left of it.
+
+    `folder` carries the fence of the lease that is held by now; names are given under it.
+    """
+    retry = prepared.options.retry_failed
+    stored = prepared.sweep.get("files", {})
+    for path, examples in prepared.examples.items():
+        folder.write_examples(path, (example.row() for example in examples))
+    sums = {path.name: files.sha256_of(path) for path in prepared.examples}
+    folder.write_sweep({**prepared.sweep, "files": {**stored, **sums}})
+    planned = plan_trials(prepared.experiment, prepared.options.seeds, known_trials(folder))
+    left = jobs_left(folder, planned, retry)
+    again = {job.folder for job in left}
+    for trial in planned:
+        record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)
+        if not record.config_path.exists():
+            record.write_config(trial.trial, trial.index, trial.name, trial.label)
+        if retry and str(record.folder) in again:
+            start_over(record)
+    return planned, left
+
+
+def start_over(record: TrialRecord) -> None:
+    """Forget how a failed trial ended, so that it runs again; its checkpoints may hold what made it fail."""
+    import shutil
+
+    result = record.result()
+    if result is None or result["state"] in ("done", "stopped"):
+        return
+    record.fence()
+    for path in (record.result_path, record.error_path, record.metrics_path):
+        path.unlink(missing_ok=True)
+    for path in (record.checkpoint_folder, record.adapter_folder, record.folder / "evals"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,178 @@
+"""`sweep run`: train and evaluate an experiment, or continue it, and print the comparison."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweep import command, folders
+from sweep.command import DONE, SOME_FAILED, note
+from sweep.overrides import Changes, Request, request, seconds
+from sweep.planning import PlannedTrial
+from sweep.prepare import Options, Prepared, commit, prepare, stored_sweep
+from sweep.provenance import command_line
+from trainables.errors import UserError
+from trainables.record import SweepFolder, TrialRecord
+
+if TYPE_CHECKING:
+    from sweep.launch import LaunchOptions
+
+SCHEDULERS = ("none", "asha", "median")
+ENGINES = ("solo",)
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name (see `sweep list`) or Python file.")],
+    overrides: command.Overrides = None,
+    model: command.ModelOption = None,
+    data: command.DataOption = None,
+    fields: command.FieldsOption = None,
+    source: command.SourceOption = "auto",
+    out: command.OutOption = None,
+    seeds: command.SeedsOption = 1,
+    eval_examples: command.EvalExamplesOption = None,
+    decoding: command.DecodingOption = None,
+    max_new_tokens: command.MaxNewTokensOption = None,
+    metric: command.MetricOption = None,
+    keep: Annotated[str | None, typer.Option("--keep", help="Checkpoint kept: last, or best by eval_loss.")] = None,
+    keep_leaked: Annotated[
+        bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")
+    ] = False,
+    scheduler: Annotated[str, typer.Option("--scheduler", help="Ends trials early: none, asha or median.")] = "none",
+    max_concurrent: Annotated[int | None, typer.Option("--max-concurrent", min=1, help="Live trials at most.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option("--time-budget", help="End by then, to be continued: 2h, 90m.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="What trains: solo.")] = "solo",
+    engines_per_gpu: Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")] = 1,
+    device: command.DeviceOption = "auto",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray cluster to join; default: one of its own.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set the old folder aside and start anew.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")] = False,
+    trust_remote_code: command.TrustOption = False,
+    as_json: command.JsonOption = False,
+) -> int:
+    """Train and evaluate an experiment, or continue it, and print which configuration to keep.
+
+    The same command continues what is unfinished; finished trials never run again.
+    """
+    from sweep.launch import LaunchOptions
+
+    changes = Changes(
+        tuple(overrides or ()),
+        *(model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke),
+    )
+    wanted = request(experiment, changes)
+    command.one_of("--scheduler", scheduler, SCHEDULERS)
+    command.one_of("--engine", engine, ENGINES)
+    how: Any = scheduler
+    launching = LaunchOptions(
+        max_concurrent=max_concurrent,
+        scheduler=how,
+        time_budget_s=None if time_budget is None else seconds(time_budget),
+        engine=engine,
+        engines_per_gpu=engines_per_gpu,
+        address=address,
+    )
+    options = Options(
+        out=(out or command.RUNS / wanted.folder_name).absolute(),
+        source=source,
+        seeds=seeds,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        retry_failed=retry_failed,
+        command=command_line("run", [part for part in sys.argv[1:] if part != "--fresh"]),
+    )
+    return run_request(wanted, options, launching, fresh, as_json)
+
+
+def run_request(wanted: Request, options: Options, launching: LaunchOptions, fresh: bool, as_json: bool) -> int:
+    """Continue a sweep or start it; return the exit code."""
+    if fresh:
+        folders.sweep_in(options.out)
+        stored = None
+    else:
+        stored = stored_sweep(wanted, options)
+    if stored is not None and not stored.left:
+        return _conclude(options.out, stored.planned, wanted.experiment.metric, as_json)
+    prepared = prepare(wanted, options, stored)
+    _introduce(prepared)
+    if fresh and options.out.exists() and any(options.out.iterdir()):
+        note(f"the old sweep is set aside as {shown(folders.set_aside(options.out))}")
+    return _launch(prepared, launching, as_json)
+
+
+def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
+    from sweep.launch import launch
+    from sweep.lease import acquire
+
+    out = prepared.options.out
+    lease = acquire(out)
+    try:
+        folder = SweepFolder(out, lease.fence)
+        planned, left = commit(prepared, folder)
+        outcome = launch(folder, lease, left, prepared.setup, launching) if left else None
+    finally:
+        lease.release()
+    if outcome is not None and outcome.exit_code:
+        return outcome.exit_code
+    code = _conclude(out, planned, prepared.experiment.metric, as_json)
+    return DONE if outcome is not None and outcome.status == "budget" else code
+
+
+def _introduce(prepared: Prepared) -> None:
+    """Say what runs on what, before anything takes long."""
+    precision = prepared.sweep["resolved"]["precision"]
+    note(f"{prepared.device.sentence}, {precision}")
+    if prepared.sweep["banner"]:
+        note(prepared.sweep["banner"], style="bold yellow")
+    model, data = prepared.sweep["resolved"]["model"], prepared.sweep["resolved"]["data"]
+    note(f"model: {model['label']} ({model['kind']}); data: {data['label']} ({data['kind']})")
+    for line in prepared.notes:
+        note(f"data: {line}", style="dim")
+    note(f"sweep: {shown(prepared.options.out)}", style="dim")
+
+
+def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool) -> int:
+    """Print and write the comparison; return 1 where a requested trial has failed."""
+    from analysis import render
+    from analysis.compare import compare
+    from analysis.report import write_comparison
+
+    found = compare(out, metric)
+    if metric == found.table.metric:
+        write_comparison(found)
+    if as_json:
+        command.print_json({"folder": str(out), **render.to_document(found)})
+    else:
+        render.to_terminal(render.console_for_output(), found)
+        note(
+            f"written: {shown(out / 'report')}; curves: tensorboard --logdir {shown(out / 'tensorboard')}", style="dim"
+        )
+    results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
+    good = all(result is not None and result["state"] in ("done", "stopped") for result in results)
+    return DONE if good else SOME_FAILED
+
+
+def shown(path: Path) -> Path:
+    """Return a path as short as it can be typed from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+app = command.app(run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    return command.execute(app, "sweep run", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
