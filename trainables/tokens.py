@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trainables.data import Example
 from trainables.errors import UserError
 from trainables.prompts import split_template
+from trainables.sources import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -94,6 +95,8 @@ def _load(folder: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)})")
     try:
         tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _converted(folder)
     except Exception as error:  # the library raises bare Exception
