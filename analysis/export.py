@@ -1,0 +1,87 @@
+"""A comparison for programs: CSV and JSON.
+
+Two runs of the same sweep on the same machine give the same bytes in everything but the timing columns: fixed order,
+fixed rounding, no dates.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from typing import Any
+
+from analysis.cells import raw
+from analysis.columns import Column
+from analysis.compare import Comparison
+
+SHORT_TITLES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L", "rougeLsum": "R-Lsum", "eval_loss": "loss"}
+
+
+def all_columns(found: Comparison) -> list[Column]:
+    """Return all columns, with the validation score of another metric than ROUGE-L where that decides."""
+    columns = found.table.columns()
+    name = f"validation_{found.metric}"
+    if found.table.split == found.table.selection_split or name == "validation_rougeL":
+        return columns
+    style = "loss" if found.metric == "eval_loss" else "points"
+    own = Column(name, f"val\n{SHORT_TITLES.get(found.metric, found.metric)}", style, 0)
+    columns = [column for column in columns if column.name != name]
+    place = [column.name for column in columns].index("validation_rougeL")
+    return [*columns[: place + 1], own, *columns[place + 1 :]]
+
+
+def to_csv(found: Comparison, timing: bool = True) -> str:
+    """Return all columns as CSV, scores of text in points; without `timing` what differs between equal runs is out."""
+    columns = [column for column in all_columns(found) if timing or not column.is_timing]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for row in found.table.rows:
+        writer.writerow([raw(row.values.get(column.name), column.style) for column in columns])
+    return text.getvalue()
+
+
+def to_document(found: Comparison) -> dict[str, Any]:
+    """Return the comparison as JSON values: scores as fractions, what is not a number as null."""
+    table, best = found.table, found.best
+    columns = all_columns(found)
+    trial = found.best_trial
+    document = {
+        "experiment": table.experiment,
+        "model": table.model,
+        "data": table.data,
+        "banner": table.banner,
+        "eval_id": table.eval_id,
+        "evaluation": table.evaluation.model_dump(mode="json"),
+        "metric": found.metric,
+        "selection_split": table.selection_split,
+        "split": table.split,
+        "signatures": list(table.signatures),
+        "rows": [{column.name: row.values.get(column.name) for column in columns} for row in table.rows],
+        "best": {
+            "name": best.name,
+            "labels": [row.label for row in best.rows],
+            "trial": trial.label,
+            "selection": best.selection,
+        }
+        if best and trial
+        else None,
+        "ranking": [
+            {"name": one.name, "seeds": len(one.rows), "selection": one.selection, "spread": one.spread}
+            for one in found.ranking
+        ],
+        "differences": [{**asdict(one), "verdict": one.verdict} for one in found.differences],
+        "references": {reference.name: reference.about for reference in found.references},
+        "sentences": found.sentences,
+    }
+    return dict(_plain(document))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,88 @@
+"""Print a sweep's comparison and write it to `report/`: `python -m analysis.report RUN_DIR`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from analysis import export, render
+from analysis.compare import Comparison, compare
+from trainables import files
+from trainables.errors import UserError
+from trainables.record import SweepFolder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -> list[Path]:
+    """Write comparison.md, comparison.csv and comparison-without-timing.csv; return their paths.
+
+    Raises:
+        UserError: no sweep there, no such evaluation, or an unknown metric.
+    """
+    return write_comparison(compare(folder, metric, eval_id))
+
+
+def write_comparison(found: Comparison) -> list[Path]:
+    """Write a comparison to its sweep's report folder.
+
+    One of another evaluation or metric than the sweep's own has that in its name, and overwrites nothing.
+    """
+    table = found.table
+    folder = SweepFolder(table.folder).report_folder
+    name = "comparison" if table.is_default else f"comparison-{table.eval_id}"
+    name += "" if found.metric == table.metric else f"-{found.metric}"
+    texts = {
+        folder / f"{name}.md": render.to_markdown(found),
+        folder / f"{name}.csv": export.to_csv(found),
+        folder / f"{name}-without-timing.csv": export.to_csv(found, timing=False),
+    }
+    for path, text in texts.items():
+        if not path.exists() or path.read_bytes() != text.encode():
+            files.write_text(path, text)
+    return list(texts)
+
+
+def print_table(console: Console, folder: Path, metric: str | None = None, eval_id: str | None = None) -> Comparison:
+    """Print the comparison of a sweep and return it.
+
+    Raises:
+        UserError: no sweep there, no such evaluation, or an unknown metric.
+    """
+    found = compare(folder, metric, eval_id)
+    render.to_terminal(console, found)
+    return found
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="folder of a sweep")],
+    metric: Annotated[str | None, typer.Option(help="score that decides; default: the sweep's own")] = None,
+    evaluation: Annotated[str | None, typer.Option("--eval", help="identity of another evaluation")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
+) -> None:
+    """Print the comparison table of a sweep and write it to its report folder."""
+    try:
+        found = compare(run, metric, evaluation)
+        paths = write_comparison(found)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(export.to_document(found), indent=1, ensure_ascii=False))
+        return
+    console = render.console_for_output()
+    render.to_terminal(console, found)
+    console.print("Written: " + ", ".join(str(path) for path in paths), soft_wrap=True)
+
+
+def main() -> None:
+    typer.run(report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""What the comparison says in words: one plain sentence for each thing that a reader must know."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from analysis.cells import cell, points
+from trainables.metrics import UNSTEMMED
+
+if TYPE_CHECKING:
+    from analysis.compare import Candidate, Comparison, Difference
+    from analysis.table import Row, Table
+
+TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
+
+
+def title_of(metric: str) -> str:
+    """Return the name of a metric for people: 'ROUGE-L', 'unstemmed ROUGE-L', 'evaluation loss'."""
+    if metric == "eval_loss":
+        return "evaluation loss"
+    plain = metric.removesuffix(UNSTEMMED)
+    return f"unstemmed {TITLES[plain]}" if plain != metric else TITLES[metric]
+
+
+def value_of(metric: str, value: float, sign: bool = False) -> str:
+    """Write a score as points, a loss as it is."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "-∞"
+    if metric == "eval_loss":
+        return f"{value:+.3f}" if sign else f"{value:.3f}"
+    return points(value, sign)
+
+
+def interval_of(difference: Difference) -> str:
+    """Write an interval: '[-0.80, +1.42]'."""
+    low, high = difference.paired.low, difference.paired.high
+    return f"[{value_of(difference.metric, low, True)}, {value_of(difference.metric, high, True)}]"
+
+
+def describe(candidate: Candidate, table: Table) -> str:
+    """Say what a configuration changes: 'prompt v2, rank 16, rate 0.0005'."""
+    train = candidate.row.train
+    names = [name for name in table.axes if name != "seed"]
+    titles = {"lora_rank": "rank", "learning_rate": "rate"}
+    return ", ".join(f"{titles.get(name, name.replace('_', ' '))} {cell(getattr(train, name))}" for name in names)
+
+
+def headline(found: Comparison) -> str:
+    """Name the best configuration, or say why there is none."""
+    table, best = found.table, found.best
+    if best is None:
+        return f"No configuration has finished under evaluation {table.eval_id} yet: there is nothing to choose from."
+    size = table.evaluation.examples[table.selection_split]
+    score = f"{title_of(found.metric)} {value_of(found.metric, best.selection)}"
+    seeds = f", mean of {len(best.rows)} seeds" if len(best.rows) > 1 else ""
+    where = f"{size} {table.selection_split} examples{seeds}"
+    return f"Best: {best.name} ({describe(best, table)}), chosen by {score} on {where}."
+
+
+def conclusions(found: Comparison) -> list[str]:
+    """Return all sentences, the best configuration first, then how sure that is, then what is missing."""
+    table = found.table
+    said = [headline(found)]
+    if found.best:
+        said += [text for difference in found.differences if (text := verdict(found, difference))]
+        said += _missing_differences(found)
+        said += _cautions(found)
+    if len(table.signatures) > 1:
+        said.append(
+            "The rows were scored in different ways (see the signatures) and cannot be compared; evaluate them again."
+        )
+    said += unfinished(table)
+    return said
+
+
+def verdict(found: Comparison, difference: Difference) -> str:
+    """Say what a difference shows, and for the runner-up how many examples would tell the two apart."""
+    best = found.best
+    assert best is not None
+    metric = title_of(difference.metric)
+    if difference.verdict == "better":
+        return ""  # the table of differences shows it
+    if difference.role == "runner-up":
+        return _runner_up(best.name, difference)
+    other = {
+        "baseline": f"the untrained model with the same prompt ({difference.against})",
+        "constant": "one constant summary for every input",
+        "shuffled": "its own texts given to other examples",
+    }[difference.role]
+    meaning = {"constant": ": it may ignore its input", "shuffled": ": its texts do not depend on the input enough"}
+    state = "is worse than" if difference.verdict == "worse" else "cannot be told apart from"
+    return f"{best.name} {state} {other} by {metric}{meaning.get(difference.role, '')}."
+
+
+def _runner_up(best: str, difference: Difference) -> str:
+    metric, other, split = difference.metric, difference.against, difference.split
+    if difference.verdict == "worse":
+        return f"On {split} the runner-up {other} is better than {best}: the choice did not hold."
+    unit = "" if metric == "eval_loss" else " points"
+    needed = "more than ten million" if difference.needed is None else f"about {_rounded(difference.needed)}"
+    detectable = f"{value_of(metric, difference.detectable)}{unit}"
+    return (
+        f"The {split} set is too small to tell {best} and {other}, the runner-up, apart: {difference.paired.n} "
+        f"examples show a difference in {title_of(metric)} from {detectable} upward (80% power); "
+        f"one of {value_of(metric, abs(difference.paired.mean))} would need {needed}."
+    )
+
+
+def unfinished(table: Table) -> list[str]:
+    """Say which rows have no result, and why; the choice may change with those that are pending."""
+    pending = [row for row in table.rows if row.state == "pending" or (row.state == "done" and row.summary is None)]
+    said = []
+    if pending:
+        names = _listed([_short(row, table) for row in pending])
+        verb = "is" if len(pending) == 1 else "are"
+        said.append(f"{names} {verb} not done under evaluation {table.eval_id}: the choice may change.")
+    for state, meaning in (
+        ("stopped", "was stopped early by the scheduler and is compared as it was then"),
+        ("failed", "failed"),
+        ("diverged", "diverged"),
+        ("oom", "did not fit in memory"),
+    ):
+        for row in table.rows:
+            if row.state == state:
+                cause = f": {row.cause}" if row.cause else ""
+                ending = "" if cause.endswith((".", "!", "?")) else "."
+                said.append(f"{_short(row, table)} {meaning}{cause}{ending}")
+    said += [f"{row.label} is taken as pending: {row.cause}." for row in pending if row.train is None]
+    return said
+
+
+def _missing_differences(found: Comparison) -> list[str]:
+    roles = {difference.role for difference in found.differences}
+    best, table = found.best, found.table
+    assert best is not None
+    said = []
+    if "baseline" not in roles:
+        said.append(f"There is no finished zero-shot baseline with the prompt of {best.name} to compare with.")
+    if found.metric == "eval_loss" and len({row.train.model for row in table.rows if row.train}) > 1:
+        said.append("Losses of different base models cannot be compared where their tokenizers differ.")
+    if found.runner_up is None:
+        said.append(f"There is no second finished configuration to compare {best.name} with.")
+    return said
+
+
+def _cautions(found: Comparison) -> list[str]:
+    table, said = found.table, []
+    if table.split == table.selection_split:
+        said.append(f"Chosen and reported on the same {table.split} examples: the score of the best is optimistic.")
+    partial = [one for one in found.ranking if len(one.rows) < one.requested]
+    for one in partial:
+        said.append(
+            f"{one.name} is the mean of {len(one.rows)} of its {one.requested} seeds; the others have no score."
+        )
+    seeds = max(one.requested for one in found.ranking)
+    if seeds > 1:
+        said.append(
+            "A configuration's score on an example is its mean over its seeds; the intervals cover which examples were "
+            "drawn, and take these seeds as they are."
+        )
+    else:
+        said.append("One seed each: the intervals cover which examples were drawn, not what another seed would give.")
+    return said
+
+
+def _short(row: Row, table: Table) -> str:
+    return row.label if "seed" in table.axes else row.name
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    if len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _rounded(count: int) -> str:
+    """Write a count with two digits, upward: it is an estimate."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return f"{-(-count // step) * step:,}"
