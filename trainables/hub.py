@@ -6,7 +6,9 @@ So a run probes once, resolves what it needs, and then tells them to stay offlin
 
 from __future__ import annotations
 
+import http.client
 import os
+import re
 import sys
 import threading
 import urllib.error
@@ -80,7 +82,7 @@ def _probe(url: str, timeout_s: float) -> bool:
                 answered.append(True)
         except urllib.error.HTTPError as error:  # a redirect or "not found" is an answer; a broken proxy is not
             answered.append(error.code < 500 and error.code != 407)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             answered.append(False)
 
     # In a thread, since no socket timeout bounds the look-up of the name or an answer that trickles.
@@ -121,7 +123,9 @@ def snapshots(repo_id: str, repo_type: RepoType) -> list[Path]:
 
 def in_datasets_cache(repo_id: str) -> bool:
     """Return whether the `datasets` library has prepared this data set before."""
-    folder = datasets_cache() / repo_id.replace("/", "___").lower()
+    *owner, name = repo_id.split("/")
+    snake = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)).lower()
+    folder = datasets_cache() / "___".join([*owner, snake])
     return any(folder.glob("*/*/*/dataset_info.json"))
 
 

@@ -37,6 +37,8 @@ def read_records(location: str, kind: str) -> dict[str, Records]:
         return {split: pocket.records(split, count) for split, count in POCKET_SIZES.items()}
     path = Path(location)
     if not path.exists():
+        if kind == "local":
+            raise UserError(f"{path} does not exist")
         return _through_datasets(location)
     if path.is_file():
         return {UNSPLIT: read_file(path)}
