@@ -88,6 +88,7 @@ class Lease:
     owner: str
     generation: int
     on_lost: Callable[[], None] | None = None
+    is_lost: bool = False
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -103,6 +104,7 @@ class Lease:
             try:
                 self.renew()
             except LeaseLost:
+                self.is_lost = True
                 self._ended.set()
                 if self.on_lost is not None:
                     self.on_lost()

@@ -1,0 +1,172 @@
+"""Ray's processes: quiet, on the loopback interface, in the system's temporary folder, and gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+# Read by Ray's processes when they start and by Tune when it is imported; `loopback` only where no address is given.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+STORE_BYTES = 100 * 2**20
+# Light trials and engines take next to nothing of Ray's CPUs, and Ray starts one idle worker for each of them.
+CPUS = 2
+
+
+class Cluster:
+    """Ray as this driver starts it, or joins it at `address`.
+
+    One thread starts Ray, stays, and ends it: Ray's processes are killed by the kernel when the thread that started
+    them ends, however it ends, which is also what frees the devices when the driver is killed.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
+        self.folder: Path | None = None
+        self._before: set[int] = set()
+        self._error: BaseException | None = None
+        self._started = threading.Event()
+        self._leave = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    def start(self, device: str) -> None:
+        """Start Ray or join it; returns when it is there."""
+        self._keeper = threading.Thread(target=self._keep, args=(device,), name="ray", daemon=True)
+        self._keeper.start()
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _keep(self, device: str) -> None:
+        # Masks are inherited: a Ctrl-C or a hang-up of the terminal reaches the whole process group, but only the
+        # driver may act on it, since the engines have a checkpoint to write.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            self._init(device)
+        except BaseException as error:
+            self._error = error
+        self._started.set()
+        self._leave.wait()
+        _shutdown()
+
+    def _init(self, device: str) -> None:
+        prepare_environment(self.address)
+        import ray
+
+        silence()
+        if self.address is not None:
+            environment = {"PYTHONPATH": os.environ["PYTHONPATH"], **QUIET}
+            ray.init(
+                address=self.address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"env_vars": environment},
+            )
+            return
+        self._before = {process.pid for process in offspring()}
+        self.folder = Path(tempfile.mkdtemp(prefix="sw-", dir=short_temporary_folder()))
+        gpus = {} if device == "cuda" else {"num_gpus": 0}
+        ray.init(
+            address="local",
+            num_cpus=CPUS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            object_store_memory=STORE_BYTES,
+            _temp_dir=str(self.folder),
+            **gpus,
+        )
+        silence()
+
+    def stop(self, patience_s: float = 3.0) -> None:
+        """End Ray's processes that this driver started, by force those that are left after `patience_s`."""
+        processes = self.processes()
+        self._leave.set()
+        if self._keeper is not None:
+            self._keeper.join(patience_s)
+        kill(processes)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def processes(self) -> list[Any]:
+        """Return what this driver has started for Ray and still runs, as psutil's processes."""
+        if self.address is not None or self.folder is None:
+            return []
+        return [process for process in offspring() if process.pid not in self._before]
+
+    def gpus(self) -> int:
+        """Return the number of GPUs that Ray has to give."""
+        import ray
+
+        return int(ray.cluster_resources().get("GPU", 0))
+
+
+def prepare_environment(address: str | None) -> None:
+    """Set what Ray's processes inherit; before Ray is imported."""
+    os.environ.update(QUIET)
+    if address is None:
+        os.environ.update(LOOPBACK)
+    # Workers import this house from wherever they start; an installed one they find by themselves, and a
+    # site-packages folder in front of everything could hide modules of the standard library.
+    known = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    if HOUSE.name not in ("site-packages", "dist-packages") and str(HOUSE) not in known:
+        known.insert(0, str(HOUSE))
+    os.environ["PYTHONPATH"] = os.pathsep.join(known)
+
+
+def silence() -> None:
+    """Keep Ray's and Tune's messages off the terminal: what matters is in the records."""
+    for name in ("ray", "ray.tune", "ray.air", "ray.train", "ray._private"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"ray\.")
+
+
+def short_temporary_folder() -> str:
+    """Return the system's temporary folder, or /tmp where its name is too long for a socket's path."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= 20 or not os.path.isdir("/tmp") else "/tmp"
+
+
+def offspring() -> list[Any]:
+    """Return all processes below this one."""
+    import psutil
+
+    return psutil.Process().children(recursive=True)
+
+
+def kill(processes: list[Any]) -> None:
+    """Kill processes at once and wait until they are gone."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=1)
+
+
+def _shutdown() -> None:
+    import ray
+
+    with contextlib.suppress(Exception):
+        ray.shutdown()

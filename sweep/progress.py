@@ -1,0 +1,243 @@
+"""What a launch shows: a live table on a terminal, one plain line per report elsewhere; read from the records."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.reading import Tail, is_finished
+from trainables.files import DamagedFile
+from trainables.jobs import TrialJob
+from trainables.record import SweepFolder, TrialRecord
+
+NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
+STYLES = {"train": "bold", "evaluate": "bold", "done": "green", "stopped": "yellow", "waiting": "dim"}
+
+
+@dataclass
+class Shown:
+    """What is known of one trial."""
+
+    job: TrialJob
+    name: str
+    label: str
+    tail: Tail
+    state: str = "waiting"  # waiting, train, evaluate, or the state of its result
+    step: int = 0
+    loss: float | None = None
+    loss_kind: str = ""
+    rate: float | None = None  # optimizer steps a second, in this launch
+    seconds: dict[str, float] = field(default_factory=dict)  # train_s, evaluate_s and steps of its result
+    first: tuple[float, int] | None = None
+
+    @property
+    def steps(self) -> int:
+        return self.job.trial.train.max_steps
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("waiting", "train", "evaluate")
+
+
+class Board:
+    """The trials of a launch, as their records say; `update` returns what happened since, as sentences."""
+
+    def __init__(self, jobs: list[TrialJob]) -> None:
+        self.trials = {Path(job.folder).name: _shown(job) for job in jobs}
+        for trial in self.trials.values():
+            self._read(trial)
+
+    def update(self, running: list[dict[str, Any]]) -> list[str]:
+        """Look at the records again; `running` are the engines' runs."""
+        reports = {run["key"]: run["report"] for run in running}
+        lines = []
+        for key, trial in self.trials.items():
+            if trial.is_over:
+                continue
+            for row in self._read(trial):
+                if row["kind"] == "eval":
+                    lines.append(
+                        f"{describe(trial)}: step {row['step']}/{trial.steps}, eval loss {row['eval_loss']:.4f}"
+                    )
+            trial.state = _phase(trial, reports.get(key)) if key in reports else "waiting"
+            if is_finished(trial.job):
+                lines.append(self._finish(trial))
+        return lines
+
+    def _read(self, trial: Shown) -> list[dict[str, Any]]:
+        rows, _ = trial.tail.read()
+        for row in rows:
+            trial.step = row["step"]
+            kind = {"train": "train_loss", "eval": "eval_loss"}.get(row["kind"])
+            if kind is not None and isinstance(row.get(kind), int | float):
+                trial.loss, trial.loss_kind = row[kind], row["kind"]
+        if rows:
+            now = time.monotonic()
+            if trial.first is None or trial.step < trial.first[1]:
+                trial.first = (now, trial.step)
+            elif now > trial.first[0] and trial.step > trial.first[1]:
+                trial.rate = (trial.step - trial.first[1]) / (now - trial.first[0])
+        return rows
+
+    def _finish(self, trial: Shown) -> str:
+        result = TrialRecord(Path(trial.job.folder)).result() or {}
+        trial.state = result.get("state", "failed")
+        numbers = {key: result.get(key) for key in ("train_s", "evaluate_s", "steps")}
+        trial.seconds = {key: float(value) for key, value in numbers.items() if value is not None}
+        wall = result.get("wall_s")
+        took = f" in {_duration(wall)}" if wall is not None else ""
+        cause = f": {result['cause']}" if result.get("cause") else ""
+        return f"{describe(trial)}: {trial.state}{took}{cause}"
+
+    @property
+    def finished(self) -> int:
+        return sum(trial.is_over for trial in self.trials.values())
+
+    def left_s(self, engines: int) -> float | None:
+        """Return the seconds left for all trials, None before the first one has told what a step and an end take."""
+        over = [trial.seconds for trial in self.trials.values() if trial.is_over and trial.seconds]
+        evaluations = [seconds["evaluate_s"] for seconds in over if "evaluate_s" in seconds]
+        trained = [(seconds["train_s"], seconds["steps"]) for seconds in over if seconds.get("steps", 0) > 0]
+        rates = [trial.rate for trial in self.trials.values() if trial.rate]
+        if not evaluations:
+            return None
+        if trained:
+            step_s = sum(train for train, _ in trained) / sum(steps for _, steps in trained)
+        elif rates:
+            step_s = len(rates) / sum(rates)
+        else:
+            return None
+        evaluate_s = sum(evaluations) / len(evaluations)
+        open_trials = [trial for trial in self.trials.values() if not trial.is_over]
+        return sum((trial.steps - trial.step) * step_s + evaluate_s for trial in open_trials) / engines
+
+
+class Display:
+    """Shows a board until it is closed; use as a context manager."""
+
+    def __init__(self, folder: SweepFolder, jobs: list[TrialJob], headline: str, quiet: bool = False) -> None:
+        self.folder = folder
+        self.board = Board(jobs)
+        self.console = Console(quiet=quiet, highlight=False, soft_wrap=not is_live())
+        self.headline = headline
+        self._started = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        self.console.print(self.headline)
+        if is_live() and self.console.is_terminal and not self.console.quiet:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def update(self, running: list[dict[str, Any]]) -> None:
+        """Show what the records say now."""
+        lines = self.board.update(running)
+        if self._live is not None:
+            self._live.update(self._table(len(running)), refresh=True)
+            return
+        for line in lines:
+            self.console.print(line, markup=False)
+
+    def close(self) -> None:
+        """Show the last state and end the live table; safe to call twice."""
+        self.update([])
+        if self._live is not None:
+            live, self._live = self._live, None
+            table = self._table(0)
+            live.stop()
+            self.console.print(table)
+
+    def say_how_to_continue(self, number: int | None) -> None:
+        """Print the command that continues, after a signal or, without one, a time budget that is reached."""
+        reason = f"interrupted by {signal.Signals(number).name}" if number is not None else "time budget reached"
+        try:
+            command = self.folder.sweep().get("command", "the same command")
+        except (FileNotFoundError, DamagedFile):
+            command = "the same command"
+        total = len(self.board.trials)
+        self.console.print(
+            f"{reason}: {self.board.finished} of {total} trials are finished; continue with", markup=False
+        )
+        self.console.print(f"  {command}", markup=False)
+
+    def _table(self, running: int) -> Table:
+        table = Table(caption=self._caption(running), box=None, padding=(0, 2, 0, 0), caption_justify="left")
+        for title, justify in (("", "left"), ("changes", "left"), ("state", "left"), ("step", "right")):
+            table.add_column(title, justify=justify)  # type: ignore[arg-type]
+        for title in ("loss", "", "steps/s"):
+            table.add_column(title, justify="right" if title else "left")
+        for trial in self._visible():
+            style = STYLES.get(trial.state, "red")
+            loss = f"{trial.loss:.4f}" if trial.loss is not None else ""
+            step = f"{trial.step}/{trial.steps}" if trial.steps else ""
+            rate = f"{trial.rate:.2f}" if trial.rate and trial.state == "train" else ""
+            state = f"[{style}]{trial.state}[/{style}]"
+            table.add_row(escape(trial.name), escape(trial.label), state, step, loss, trial.loss_kind, rate)
+        return table
+
+    def _visible(self) -> list[Shown]:
+        """Return the trials that fit the terminal: all of them, or those around the ones that run."""
+        trials = list(self.board.trials.values())
+        room = max(4, self.console.height - 5)
+        if len(trials) <= room:
+            return trials
+        busy = [number for number, trial in enumerate(trials) if trial.state in ("train", "evaluate")]
+        start = max(0, min((busy[0] if busy else self.board.finished) - 2, len(trials) - room))
+        return trials[start : start + room]
+
+    def _caption(self, running: int) -> str:
+        parts = [f"{self.board.finished} of {len(self.board.trials)} finished"]
+        parts.append(f"{_duration(time.monotonic() - self._started)} so far")
+        left = self.board.left_s(max(1, running))
+        if left is not None and self.board.finished < len(self.board.trials):
+            parts.append(f"about {_duration(left)} left")
+        return ", ".join(parts)
+
+
+def is_live() -> bool:
+    """Tell whether a table can be redrawn: not in a notebook, whose cells have a pseudo-terminal."""
+    in_notebook = any(name.startswith(NOTEBOOKS) for name in os.environ)
+    return not in_notebook and os.environ.get("TERM") != "dumb"
+
+
+def describe(trial: Shown) -> str:
+    """Name a trial by its letter and by what it changes."""
+    return trial.label if trial.label.startswith(trial.name) else f"{trial.name} ({trial.label})"
+
+
+def _shown(job: TrialJob) -> Shown:
+    record = TrialRecord(Path(job.folder))
+    try:
+        config = record.config()
+    except (FileNotFoundError, DamagedFile):
+        config = {"name": record.folder.name, "label": record.folder.name}
+    return Shown(job, config["name"], config["label"], Tail(record.metrics_path))
+
+
+def _phase(trial: Shown, report: dict[str, Any] | None) -> str:
+    phase = (report or {}).get("phase")
+    return "evaluate" if phase in ("evaluate", "done") or trial.step >= trial.steps else "train"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,212 @@
+"""The slots of one engine: who runs, what was reported and consumed, who is to stop (plain threads, no ray, no torch).
+
+An engine has a fixed number of slots. A trial takes one, follows the reports of its run and frees it. A run whose trial
+has gone silent or whose trial's process died is told to write a checkpoint and leave, so that no slot is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from sweep.lease import LeaseLost, Process
+from trainables.config import TrialConfig
+from trainables.jobs import Control, Interrupted, Report, TrialJob
+from trainables.record import Fence, TrialRecord, no_fence
+
+SILENT_S = 60.0
+ORDER_PATIENCE_S = 10.0
+Verdict = Literal["go", "stop", "interrupt"]
+
+
+class Engine(Protocol):
+    """What trains and evaluates trials; `run` is called from as many threads as there are slots."""
+
+    name: str
+
+    def warm(self, trial: TrialConfig) -> None: ...
+
+    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]: ...
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]: ...
+
+
+@dataclass
+class Run:
+    """One trial in a slot; `reports[:consumed]` are known to the scheduler, which let the trial go on."""
+
+    key: str
+    job: TrialJob
+    caller: Process | None
+    last_call: float
+    started: float
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    consumed: int = 0
+    verdict: Verdict = "go"
+    followed: bool = True
+    end: dict[str, Any] | None = None  # {"state": a trial's state, or "interrupted"}
+
+
+@dataclass
+class Slots:
+    """The runs of one engine, all methods safe from any thread.
+
+    `lockstep`: a training trial waits after each report until its scheduler has decided, so that the step at which it
+    is stopped does not depend on timing. `ordered`: slots are given in the order of `jobs`.
+    """
+
+    engine: Engine
+    jobs: dict[str, TrialJob]
+    fence: Fence = no_fence
+    lockstep: bool = False
+    ordered: bool = False
+    silent_s: float = SILENT_S
+    on_lease_lost: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.count: int = getattr(self.engine, "slots", 1)
+        self.runs: dict[str, Run] = {}
+        self.is_open = False
+        self.closed = False
+        self._idle_since = time.monotonic()
+        self._changed = threading.Condition()
+        self._threads = ThreadPoolExecutor(max_workers=self.count, thread_name_prefix="slot")
+
+    # --- what a trial calls --------------------------------------------------------------------------------------
+
+    def take(self, key: str, caller: Process | None = None) -> Literal["taken", "wait", "closed"]:
+        """Start the trial `key` in a free slot, or follow its run where there is one already."""
+        with self._changed:
+            run = self.runs.get(key)
+            if run is not None and (run.end is None or run.end["state"] != "interrupted") and run.verdict == "go":
+                run.caller, run.last_call, run.followed = caller, time.monotonic(), True
+                return "taken"
+            if self.closed:
+                return "closed"
+            if not self.is_open or len(self.active()) >= self.count or not self._is_turn_of(key):
+                return "wait"
+            if run is not None and run.end is None:
+                return "wait"  # told to leave and not gone yet
+            now = time.monotonic()
+            self.runs[key] = run = Run(key, self.jobs[key], caller, now, now)
+            self._threads.submit(self._work, run)
+            return "taken"
+
+    def _is_turn_of(self, key: str) -> bool:
+        if not self.ordered or key in self.runs:
+            return True
+        first = next(name for name in self.jobs if name not in self.runs)
+        return key == first or time.monotonic() - self._idle_since > ORDER_PATIENCE_S
+
+    def next(self, key: str, cursor: int) -> dict[str, Any] | None:
+        """Return report number `cursor`, the end after the last one, or None where neither is there yet.
+
+        Asking for a report says that those before it were consumed and that the trial may go on.
+        """
+        with self._changed:
+            run = self.runs.get(key)
+            if run is None:
+                return {"kind": "unknown"}
+            run.last_call = time.monotonic()
+            if cursor > run.consumed:
+                run.consumed = cursor
+                self._changed.notify_all()
+            if cursor < len(run.reports):
+                return {"kind": "report", **run.reports[cursor]}
+            return {"kind": "end", **run.end} if run.end is not None else None
+
+    def free(self, key: str) -> None:
+        """Say that nobody follows this trial any more: one that still runs was stopped by the scheduler."""
+        with self._changed:
+            run = self.runs.get(key)
+            if run is not None and run.end is None:
+                run.followed = False
+                if run.verdict == "go":
+                    run.verdict = "stop"
+                self._changed.notify_all()
+
+    # --- what the engine's process calls -------------------------------------------------------------------------
+
+    def active(self) -> list[Run]:
+        """Runs that hold a slot."""
+        return [run for run in self.runs.values() if run.end is None]
+
+    def open(self) -> None:
+        """Give slots from now on."""
+        with self._changed:
+            self.is_open, self._idle_since = True, time.monotonic()
+
+    def interrupt(self) -> None:
+        """Give no slot any more, and tell every run to write a checkpoint and leave."""
+        with self._changed:
+            self.closed = True
+            for run in self.active():
+                run.verdict = "interrupt"
+            self._changed.notify_all()
+
+    def expire(self) -> list[str]:
+        """Tell runs to leave whose trial has gone silent or whose trial's process died; return their keys."""
+        gone = []
+        with self._changed:
+            for run in self.active():
+                silent = time.monotonic() - run.last_call > self.silent_s
+                dead = run.caller is not None and run.caller.is_dead
+                if run.followed and run.verdict == "go" and (silent or dead):
+                    run.verdict = "interrupt"
+                    gone.append(run.key)
+            self._changed.notify_all()
+        return gone
+
+    # --- the thread of a slot ------------------------------------------------------------------------------------
+
+    def _work(self, run: Run) -> None:
+        record = TrialRecord(Path(run.job.folder), self.fence)
+        try:
+            result = self.engine.run(run.job, lambda row: self._report(run, row), lambda: self._control(run))
+            end = {"state": result["state"]}
+        except Interrupted:
+            end = {"state": "interrupted"}
+        except LeaseLost:
+            end = {"state": "interrupted"}
+            if self.on_lease_lost is not None:
+                self.on_lease_lost()
+        except Exception as error:  # the engine's own fault: this trial has failed, the others go on
+            end = self._failed(record, error)
+        with self._changed:
+            run.end = end
+            self._idle_since = time.monotonic()
+            self._changed.notify_all()
+
+    def _failed(self, record: TrialRecord, error: Exception) -> dict[str, Any]:
+        try:
+            write_failure(record, f"{type(error).__name__}: {error}", traceback.format_exc(), self.engine.name)
+        except (OSError, LeaseLost):
+            return {"state": "interrupted"}  # nothing can be written: without a result the trial is not finished
+        return {"state": "failed"}
+
+    def _report(self, run: Run, row: dict[str, Any]) -> None:
+        with self._changed:
+            run.reports.append(row)
+            number = len(run.reports)
+            self._changed.notify_all()
+            if self.lockstep and row.get("phase") == "train":
+                self._changed.wait_for(lambda: run.consumed >= number or run.verdict != "go")
+
+    def _control(self, run: Run) -> Verdict:
+        # After its last step a trial cannot be stopped any more: it is done, whatever the scheduler said.
+        if run.verdict == "stop" and run.reports and run.reports[-1].get("step", 0) >= run.job.trial.train.max_steps:
+            return "go"
+        return run.verdict
+
+
+def write_failure(record: TrialRecord, cause: str, trace: str, engine: str) -> None:
+    """Record a trial as failed for a reason outside its training, unless it has a result by now."""
+    if record.result() is None:
+        record.write_error(cause, trace)
+        record.write_result({"state": "failed", "cause": cause, "engine": engine})

@@ -1,0 +1,126 @@
+"""The light Tune function: it takes a slot of an engine and hands the engine's reports to Tune (no torch).
+
+It holds no model and computes nothing. Where the engine's process dies it waits for the new one, which continues the
+trial from its last checkpoint, and it gives a trial up that saw three deaths without coming further.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sweep.lease import this_process
+
+NAMESPACE = "sweep"
+MAX_DEATHS = 3
+TAKE_S = 0.1
+ENGINE_GONE_S = 300.0
+
+
+class EngineGone(RuntimeError):
+    """No engine answered for minutes."""
+
+
+def follow(config: dict[str, Any]) -> None:
+    """Run the trial `config["trial"]` in a slot of one of `config["engines"]`, reporting to Tune."""
+    from ray import tune
+    from ray.exceptions import RayActorError
+
+    follower = Follower(config["trial"], config["engines"])
+    while True:
+        engine = follower.take()
+        if engine is None:
+            return
+        try:
+            for row in follower.reports(engine):
+                tune.report(row)
+            if follower.ended:
+                return
+        except RayActorError:
+            if follower.count_death():
+                tune.report({"trial": follower.key, "gave_up": follower.cause})
+                return
+        finally:
+            follower.free(engine)
+
+
+class Follower:
+    """One trial's way through the engines; `step` is the furthest step that Tune was told."""
+
+    def __init__(self, key: str, engines: list[str]) -> None:
+        self.key = key
+        self.engines = engines
+        self.me = this_process()
+        self.ended = False
+        self.step = -1
+        self.deaths = 0
+        self.step_at_death = -1
+
+    @property
+    def cause(self) -> str:
+        return f"the engine's process died {self.deaths} times while this trial ran, without coming further"
+
+    def take(self) -> Any | None:
+        """Return the engine in which this trial runs now, None where the sweep is closing."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        answered = time.monotonic()
+        while time.monotonic() - answered < ENGINE_GONE_S:
+            for name in self.engines:
+                try:
+                    engine = ray.get_actor(name, namespace=NAMESPACE)
+                    answer = ray.get(engine.take.remote(self.key, self.me))
+                except (RayActorError, ValueError):  # between a death and the restart
+                    continue
+                answered = time.monotonic()
+                if answer == "taken":
+                    return engine
+                if answer == "closed":
+                    return None
+            time.sleep(TAKE_S)
+        raise EngineGone(f"no engine answered for {ENGINE_GONE_S:.0f} s")
+
+    def reports(self, engine: Any) -> Any:
+        """Yield the metrics of each report that Tune does not know yet, until the trial ends or is interrupted."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        cursor = 0
+        while True:
+            event = ray.get(engine.next.remote(self.key, cursor))
+            if event["kind"] == "report":
+                cursor += 1
+                row = metrics_of(event)
+                # A continued trial replays its recorded reports.
+                if row is not None and row["step"] > self.step:
+                    self.step = row["step"]
+                    yield {"trial": self.key, **row}
+            elif event["kind"] == "end":
+                self.ended = event["state"] != "interrupted"
+                if self.ended and self.step < 0:
+                    yield {"trial": self.key, "step": 0}
+                return
+            elif event["kind"] == "unknown":
+                raise RayActorError  # a new process, which does not know this trial
+
+    def count_death(self) -> bool:
+        """Count a death of the engine under this trial; True when it is to be given up."""
+        if self.step > self.step_at_death:
+            self.deaths, self.step_at_death = 0, self.step
+        self.deaths += 1
+        return self.deaths >= MAX_DEATHS
+
+    def free(self, engine: Any) -> None:
+        """Give the slot back; also where Tune ends this function in the middle of a report."""
+        import ray
+
+        ray.wait([engine.free.remote(self.key)], timeout=2)
+
+
+def metrics_of(event: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what of a report is for the scheduler, None where it has no loss."""
+    if event.get("eval_loss") is None or event.get("step") is None:
+        return None
+    keys = ("step", "eval_loss", "train_loss")
+    return {key: event[key] for key in keys if event.get(key) is not None}

@@ -1,0 +1,62 @@
+"""Ray Tune over light trials: one Tune trial a job, names of ours, in the order of the plan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TRIAL_CPUS = 0.01  # an empty request is refused
+MAX_FAILURES = 3  # of a light trial's own process; failures of training are results
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to run trials: names of the engines' actors, trials alive at once, early stopping, Tune's own folder."""
+
+    engines: tuple[str, ...]
+    live: int
+    scheduler: Any
+    storage: Path
+
+
+def fit(keys: list[str], how: Fit) -> dict[str, str]:
+    """Run the trials `keys` to their end; returns the causes of those that were given up, by key.
+
+    Failed trials do not stop the others and raise nothing. Tune's folder is disposable: what an earlier run left is
+    removed, and nothing is restored from it.
+    """
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(how.live)
+    from ray import tune
+
+    from sweep.trial import follow
+
+    shutil.rmtree(how.storage, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(follow, {"cpu": TRIAL_CPUS}),
+        param_space={"trial": tune.grid_search(keys), "engines": list(how.engines)},
+        tune_config=tune.TuneConfig(
+            metric="eval_loss",
+            mode="min",
+            scheduler=how.scheduler,
+            max_concurrent_trials=how.live,
+            reuse_actors=True,
+            trial_name_creator=name_of,
+            trial_dirname_creator=name_of,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(how.storage.resolve()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
+    metrics = [result.metrics or {} for result in tuner.fit()]
+    return {row["trial"]: row["gave_up"] for row in metrics if "gave_up" in row}
+
+
+def name_of(trial: Any) -> str:
+    """Name a Tune trial as its record is named."""
+    return str(trial.config["trial"])
