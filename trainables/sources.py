@@ -187,7 +187,7 @@ def _from_hub(wanted: _Wanted, name: str, repo_id: str, tried: list[str]) -> _Fo
         tried.append("not the hub (HF_HUB_OFFLINE is set)")
         return None
     if not hub_reachable():
-        tried.append(f"the hub {hub.endpoint()} (no answer within {hub.PROBE_TIMEOUT_S:g} s)")
+        tried.append(f"the hub {hub.endpoint()} (not reachable: one request, at most {hub.PROBE_TIMEOUT_S:g} s)")
         return None
     try:
         folder = hub.download(repo_id, wanted.repo_type, wanted.choose)

@@ -1,237 +1,32 @@
-"""Finding models and data: the one probe, the cache, a download from a hub on loopback, stand-ins and refusals."""
+"""Finding models and data: local paths, the cache, stand-ins, refusals, and fingerprints."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hub_on_loopback import SHA, Hub, into_cache, live_hub, own_environment, small_data, small_model
 
 from trainables import hub
 from trainables.data import load_corpus
 from trainables.errors import UserError
 from trainables.pocket import model_folder
-from trainables.sources import hub_reachable, model_fingerprint, resolve_data, resolve_model
+from trainables.sources import model_fingerprint, resolve_data, resolve_model
 from trainables.tokens import load_encoder
 
+__all__ = ["live_hub", "own_environment"]
+pytestmark = pytest.mark.usefixtures("own_environment")
+
 REAL_MODEL = Path(__file__).resolve().parents[3] / "shared" / "real" / "models" / "stories260K-llama"
-SHA = "0123456789abcdef0123456789abcdef01234567"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture(autouse=True)
-def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, a hub that refuses connections, no proxy, no remembered probe."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("HF_") or name.endswith("_OFFLINE"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setattr(hub, "_answers", {})
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-
-
-class Hub:
-    """A hub on loopback that serves repositories from memory and remembers what it was asked."""
-
-    def __init__(self, status: int = 200) -> None:
-        self.repositories: dict[str, dict[str, bytes]] = {}
-        self.asked: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                outer.answer(self, status)
-
-            do_GET = do_HEAD  # noqa: N815
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-
-    def answer(self, handler: BaseHTTPRequestHandler, status: int) -> None:
-        self.asked.append(f"{handler.command} {handler.path}")
-        path = handler.path.split("?")[0]
-        headers = {"X-Error-Code": "RepoNotFound"}
-        body = b""
-        code = status if path.endswith("robots.txt") else 404
-        if code in (301, 302):
-            headers = {"Location": f"{self.address}/elsewhere"}
-        for repo_id, content in self.repositories.items():
-            listing = [
-                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-                for name, data in content.items()
-            ]
-            for kind, prefix in (("models", f"/{repo_id}"), ("datasets", f"/datasets/{repo_id}")):
-                if path in (f"/api/{kind}/{repo_id}", f"/api/{kind}/{repo_id}/revision/main"):
-                    siblings = [{"rfilename": name} for name in content]
-                    code, body = 200, json.dumps({"id": repo_id, "sha": SHA, "siblings": siblings}).encode()
-                if path == f"/api/{kind}/{repo_id}/tree/{SHA}":
-                    code, body = 200, json.dumps(listing).encode()
-                name = path.removeprefix(f"{prefix}/resolve/{SHA}/")
-                if name != path and name in content:
-                    code, body = 200, content[name]
-                    headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": SHA}
-        handler.send_response(code)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            handler.send_header(key, value)
-        handler.end_headers()
-        if handler.command == "GET":
-            handler.wfile.write(body)
-
-
-@pytest.fixture
-def live_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    live = Hub()
-    monkeypatch.setenv("HF_ENDPOINT", live.address)
-    yield live
-    live.server.shutdown()
-    live.server.server_close()
-
-
-# --- the probe -------------------------------------------------------------------------------------------------------
-
-
-def test_a_hub_that_answers_is_asked_once_by_one_head_request(live_hub: Hub) -> None:
-    assert [hub_reachable() for _ in range(3)] == [True, True, True]
-    assert live_hub.asked == ["HEAD /robots.txt"]
-
-
-@pytest.mark.parametrize(("status", "reachable"), [(404, True), (302, True), (401, True), (500, False), (503, False)])
-def test_any_answer_counts_but_a_broken_server_and_no_redirect_is_followed(
-    monkeypatch: pytest.MonkeyPatch, status: int, reachable: bool
-) -> None:
-    live = Hub(status)
-    monkeypatch.setenv("HF_ENDPOINT", live.address)
-    assert hub_reachable() is reachable
-    assert live.asked == ["HEAD /robots.txt"]
-    live.server.shutdown()
-    live.server.server_close()
-
-
-def test_a_hub_that_refuses_connections_is_unreachable_at_once() -> None:
-    start = time.monotonic()
-    assert hub_reachable() is False
-    assert time.monotonic() - start < 1
-
-
-@pytest.mark.parametrize("trickles", [False, True])
-def test_a_hub_that_never_answers_is_given_up_after_3_seconds_without_a_retry(
-    monkeypatch: pytest.MonkeyPatch, trickles: bool
-) -> None:
-    connections: list[socket.socket] = []
-    requests: list[bytes] = []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connections.append(connection)
-            requests.append(connection.recv(4096))
-            while trickles:  # a byte now and then, so that no socket timeout ever ends it
-                try:
-                    connection.send(b"H")
-                except OSError:
-                    return
-                time.sleep(0.5)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        start = time.monotonic()
-        assert hub_reachable() is False
-        assert 2.5 < time.monotonic() - start < 3.5
-        assert hub_reachable() is False  # remembered
-        assert time.monotonic() - start < 3.6
-        assert len(requests) == 1
-        assert requests[0].startswith(b"HEAD /robots.txt HTTP/1.1")
-        for connection in connections:
-            connection.close()
-
-
-def test_asked_to_stay_offline_no_request_is_made(live_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert hub_reachable() is False
-    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
-        resolve_model("gpt2")
-    assert live_hub.asked == []
-
-
-def test_the_probe_goes_through_a_proxy_where_one_is_set(live_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", live_hub.address)
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
-    assert hub_reachable() is True
-    assert live_hub.asked == ["HEAD http://hub.invalid/robots.txt"]
-
-
-def test_the_probe_sends_no_token(live_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    sent: list[str] = []
-    monkeypatch.setattr(
-        live_hub, "answer", lambda handler, status: (sent.append(str(handler.headers)), handler.close())
-    )
-    hub_reachable()
-    assert sent
-    assert "hf_secret" not in sent[0]
-
-
-def test_going_offline_binds_the_libraries_loaded_before_and_after() -> None:
-    program = (
-        "import huggingface_hub, datasets.config, os\n"
-        "from trainables.sources import go_offline\n"
-        "assert not huggingface_hub.is_offline_mode()\n"
-        "go_offline()\n"
-        "assert huggingface_hub.is_offline_mode() and datasets.config.HF_HUB_OFFLINE\n"
-        "assert os.environ['HF_HUB_OFFLINE'] == os.environ['HF_DATASETS_OFFLINE'] == '1'\n"
-        "try: huggingface_hub.HfApi().model_info('gpt2')\n"
-        "except Exception as error: print(type(error).__name__)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "OfflineModeIsEnabled"
 
 
 # --- local paths -----------------------------------------------------------------------------------------------------
-
-
-def small_model(folder: Path, **config: Any) -> Path:
-    """Write a folder with all parts of a model: a real tokenizer is not needed to find it."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_positions": 64, **config}))
-    (folder / "tokenizer.json").write_text("{}")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(range(16)))
-    return folder
-
-
-def small_data(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    for number, split in enumerate(("train", "validation", "test")):
-        rows = [{"dialogue": f"A: {number}", "summary": f"{number}."}]
-        (folder / f"{split}.json").write_text(json.dumps(rows))
-    return folder
 
 
 def test_a_local_folder_is_used_whatever_the_source_and_named_without_its_place(tmp_path: Path, live_hub: Hub) -> None:
@@ -349,21 +144,6 @@ def test_wrong_names_are_refused(name: str, source: str, said: str) -> None:
 # --- the cache -------------------------------------------------------------------------------------------------------
 
 
-def into_cache(repo_id: str, source: Path, kind: str = "models", revision: str = SHA, is_main: bool = True) -> Path:
-    """Lay a folder out as the hub's cache does: blobs, and a snapshot of links to them."""
-    root = Path(os.environ["HF_HOME"]) / "hub" / f"{kind}--{repo_id.replace('/', '--')}"
-    snapshot = root / "snapshots" / revision
-    for folder in (root / "blobs", root / "refs", snapshot):
-        folder.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
-        blob = root / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
-        shutil.copyfile(path, blob)
-        (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
-    if is_main:
-        (root / "refs" / "main").write_text(revision)
-    return snapshot
-
-
 @pytest.mark.skipif(not REAL_MODEL.is_dir(), reason="../shared/real is absent")
 @pytest.mark.parametrize("repo_id", ["openai-community/gpt2", "gpt2"])
 def test_a_cached_real_model_is_found_offline_by_its_short_name(repo_id: str) -> None:
@@ -457,72 +237,6 @@ def test_data_that_the_datasets_library_prepared_are_read_offline(tmp_path: Path
     (target / "dataset_info.json").write_text(json.dumps(info))
     done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "cache knkarthick/samsum ['A: 0', 'A: 1', 'A: 2']"
-
-
-# --- a download ------------------------------------------------------------------------------------------------------
-
-
-def repository(folder: Path) -> dict[str, bytes]:
-    content = {path.name: path.read_bytes() for path in folder.iterdir()}
-    return {**content, "pytorch_model.bin": b"pickle", "modeling_own.py": b"code", "onnx/model.onnx": b"other"}
-
-
-def test_a_model_is_downloaded_without_pickles_or_code_and_then_found_without_the_hub(
-    tmp_path: Path, live_hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = small_model(tmp_path / "m")
-    live_hub.repositories["openai-community/gpt2"] = repository(folder)
-    found = resolve_model("gpt2", stand_in=True)
-    assert (found.label, found.kind, found.revision) == ("gpt2", "hub", SHA)
-    assert sorted(path.name for path in Path(found.folder).iterdir()) == sorted(path.name for path in folder.iterdir())
-    assert found.fingerprint == resolve_model(str(folder)).fingerprint
-    assert sum("robots" in line for line in live_hub.asked) == 1
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    again = resolve_model("gpt2", stand_in=True)
-    assert (again.folder, again.kind, again.fingerprint) == (found.folder, "cache", found.fingerprint)
-
-
-def test_code_of_a_repository_comes_only_when_it_is_trusted(tmp_path: Path, live_hub: Hub) -> None:
-    live_hub.repositories["owner/own"] = repository(small_model(tmp_path / "m"))
-    found = resolve_model("owner/own", trust_remote_code=True)
-    assert (Path(found.folder) / "modeling_own.py").is_file()
-    assert not (Path(found.folder) / "pytorch_model.bin").exists()
-
-
-def test_a_repository_with_pickles_alone_is_refused_before_any_download(tmp_path: Path, live_hub: Hub) -> None:
-    content = repository(small_model(tmp_path / "m"))
-    del content["model.safetensors"]
-    live_hub.repositories["owner/old"] = content
-    with pytest.raises(UserError, match=r"safetensors only; found pytorch_model.bin"):
-        resolve_model("owner/old")
-    assert not any("/resolve/" in line for line in live_hub.asked)
-
-
-def test_a_name_that_the_hub_does_not_know_is_an_error_and_no_stand_in(live_hub: Hub) -> None:
-    with pytest.raises(UserError, match=r"dataset 'samsun' is not on the hub .*did you mean 'samsum'"):
-        resolve_data("samsun", stand_in=True)
-
-
-def test_data_are_downloaded_and_read(live_hub: Hub) -> None:
-    live_hub.repositories["knkarthick/samsum"] = {
-        "train.csv": b'id,dialogue,summary\n1,"A: hi\r\nB: yo",They greet.\n',
-        "validation.csv": b"id,dialogue,summary\n2,A: bye,A leaves.\n",
-        "test.csv": b"id,dialogue,summary\n3,A: ok,A agrees.\n",
-        "samsum.py": b"code",
-        "README.md": b"---\n---\n",
-    }
-    found = resolve_data("samsum")
-    corpus = load_corpus(found, "dialogue", "summary")
-    assert (found.label, found.kind, found.revision) == ("samsum", "hub", SHA)
-    assert corpus.splits["train"][0].source == "A: hi\nB: yo"
-    assert not (Path(found.location) / "samsum.py").exists()
-
-
-def test_a_hub_that_goes_silent_after_the_probe_lets_the_stand_in_in(live_hub: Hub) -> None:
-    assert hub_reachable()
-    live_hub.server.shutdown()
-    live_hub.server.server_close()
-    assert resolve_data("samsum", stand_in=True).kind == "bundled"
 
 
 # --- fingerprints ----------------------------------------------------------------------------------------------------
