@@ -45,6 +45,10 @@ class Bases:
     data: Base
 
     @property
+    def found(self) -> bool:
+        return all(base.place for base in self.models)
+
+    @property
     def model_folders(self) -> dict[str, str]:
         return {model.label: model.place for model in self.models}
 
@@ -65,6 +69,13 @@ def resolve(experiment: Experiment, source: str, trust_remote_code: bool = False
         raise UserError(f"the models {', '.join(names)} must have different names: tables tell them apart by these")
     sources.go_offline()
     return bases
+
+
+def unresolved(experiment: Experiment) -> Bases:
+    """Return the bases by the names that the experiment gives them, for a plan without any of them at hand."""
+    models = tuple(Base(name, name, "absent", "", None) for name in model_names(experiment))
+    data = experiment.grid.base.data
+    return Bases(models, Base(data, data, "absent", "", None))
 
 
 def find_models_again(stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool = False) -> Bases:

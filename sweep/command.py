@@ -21,7 +21,12 @@ from trainables.record import SweepFolder
 
 DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
 RUNS = Path("runs")
+PLAIN_WIDTH = 120  # of tables, where no terminal says its own
 
+ExperimentArgument = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Name (see `sweep list`) or Python file.", show_default=False)
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a sweep, or its name under runs/.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default: runs/EXPERIMENT.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Base model: hub name, folder, or pocket-gpt2.")]
 DataOption = Annotated[
@@ -53,12 +58,13 @@ Overrides = Annotated[
 
 def results() -> Console:
     """Return the console of results (stdout)."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=PLAIN_WIDTH if plain else None, highlight=False, emoji=False)
 
 
 def notes() -> Console:
     """Return the console of banners, progress and errors (stderr)."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str, style: str | None = None) -> None:

@@ -19,7 +19,8 @@ from trainables.errors import UserError
 from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
-SHORT = {"lora_rank": "r", "learning_rate": "lr", "prompt": "", "model": "", "quantization": "", "precision": ""}
+SHORT = {"lora_rank": "r", "learning_rate": "lr"}
+BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optimizer", "schedule")  # values say enough
 ALWAYS = ("prompt", "lora_rank", "learning_rate")
 
 
@@ -177,7 +178,7 @@ def is_finished(record: TrialRecord, identity: str, retry_failed: bool = False) 
 def _part(field: str, value: Any) -> str:
     """Write one axis value for a label: r8, lr0.0005, v1, max_steps64."""
     text = "+".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if _is_float(value) else str(value)
-    return f"{SHORT.get(field, field)}{text}"
+    return f"{'' if field in BARE else SHORT.get(field, field)}{text}"
 
 
 def _is_float(value: Any) -> bool:

@@ -109,7 +109,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     experiment = on.on_bases(request, bases, precision)
     planned = plan_trials(experiment, options.seeds)
     sizes.check_models(planned, bases.model_folders, request.changed)  # before the data, which takes longer
-    corpus = _load(bases.data, experiment)
+    corpus = load(bases.data, experiment)
     bases = replace(bases, data=replace(bases.data, fingerprint=corpus.fingerprint))
     notes = report_lines(corpus)
     counts = {split: len(examples) for split, examples in corpus.splits.items()}
@@ -148,7 +148,7 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
     fresh: dict[Path, list[Example]] = {}
     if examples is None:
         place = on.find_data_again(sweep["resolved"], sweep["data_hint"])
-        corpus = _load(place, stored.experiment)
+        corpus = load(place, stored.experiment)
         on.check_same("data", sweep["resolved"]["data"], corpus.fingerprint)
         examples = fresh = _examples(folder, stored.planned, corpus)
     on.sources.go_offline()
@@ -173,7 +173,8 @@ def _precision(base: TrainConfig, device: Device) -> str:
     return resolve_precision(device) if base.precision == "auto" else base.precision
 
 
-def _load(place: on.Base, experiment: Experiment) -> Corpus:
+def load(place: on.Base, experiment: Experiment) -> Corpus:
+    """Read the data of an experiment; raises UserError for a field or split that it does not have."""
     base = experiment.grid.base
     needed = ("train", *experiment.evaluation.examples)
     source = on.data_source(place)
@@ -264,7 +265,7 @@ def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
         return
     place = on.Base(name, entry["label"], "local", str(Path(name).resolve()), None)
     if on.stamp(place) != entry["stamp"]:
-        corpus = _load(place, experiment)
+        corpus = load(place, experiment)
         on.check_same("data", entry, corpus.fingerprint)
 
 

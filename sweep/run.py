@@ -15,7 +15,6 @@ from sweep.overrides import Changes, Request, request, seconds
 from sweep.planning import PlannedTrial
 from sweep.prepare import Options, Prepared, commit, prepare, stored_sweep
 from sweep.provenance import command_line
-from trainables.errors import UserError
 from trainables.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ ENGINES = ("solo",)
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name (see `sweep list`) or Python file.")],
+    experiment: command.ExperimentArgument,
     overrides: command.Overrides = None,
     model: command.ModelOption = None,
     data: command.DataOption = None,
@@ -50,9 +49,7 @@ def run(
     engine: Annotated[str, typer.Option("--engine", help="What trains: solo.")] = "solo",
     engines_per_gpu: Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")] = 1,
     device: command.DeviceOption = "auto",
-    address: Annotated[
-        str | None, typer.Option("--address", help="Ray cluster to join; default: one of its own.")
-    ] = None,
+    address: Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: its own.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set the old folder aside and start anew.")] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")] = False,

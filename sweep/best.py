@@ -1,0 +1,87 @@
+"""`sweep best`: which configuration to keep, and its adapter with a card that says how it was chosen (no torch)."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweep import command
+from sweep.command import RunArgument, existing_sweep
+from trainables import files
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.compare import Comparison
+    from analysis.table import Row
+
+
+def best(
+    run: RunArgument,
+    metric: command.MetricOption = None,
+    evaluation: Annotated[str | None, typer.Option("--eval", help="Identity of another evaluation.")] = None,
+    export: Annotated[Path | None, typer.Option("--export", help="Write the adapter there, in PEFT format.")] = None,
+    as_json: command.JsonOption = False,
+) -> None:
+    """Show the configuration to keep, or write its adapter with a model card."""
+    from analysis import render
+    from analysis.compare import compare
+
+    folder = existing_sweep(run)
+    found = compare(folder.folder, metric, evaluation)
+    trial = found.best_trial
+    if trial is None:
+        raise UserError(f"{run} has no finished configuration yet: nothing to choose from")
+    if export is not None:
+        export_adapter(found, trial, folder.sweep(), export)
+    if as_json:
+        document = {key: value for key, value in render.to_document(found).items() if key != "rows"}
+        place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}
+        command.print_json({**document, **place})
+        return
+    console = command.results()
+    if found.table.banner:
+        console.print(found.table.banner, style="bold yellow", markup=False)
+    for number, sentence in enumerate(found.sentences):
+        console.print(sentence, style="bold green" if number == 0 else None, markup=False)
+    console.print(f"adapter: {export or adapter_of(trial)}", markup=False)
+
+
+def adapter_of(trial: Row) -> Path:
+    """Return the folder of a trial's adapter."""
+    assert trial.record is not None
+    return trial.record.adapter_folder
+
+
+def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target: Path) -> None:
+    """Copy an adapter to `target` with its card; raises UserError for a full folder or a damaged file."""
+    from sweep.card import model_card
+
+    assert trial.record is not None
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"--export {target} must be a folder that is absent or empty")
+    source = trial.record.adapter_folder
+    weights = source / "adapter_model.safetensors"
+    result = trial.record.result() or {}
+    if not weights.exists():
+        raise UserError(f"{source} holds no adapter: the trial kept none")
+    if files.sha256_of(weights) != result.get("adapter_sha256"):
+        raise UserError(f"{weights} is damaged: its checksum is not the recorded one; run the sweep again to redo it")
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    files.write_text(target / "README.md", model_card(found, trial, sweep))
+
+
+app = command.app(best)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    return command.execute(app, "sweep best", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The model card of an exported adapter: what it is, how it was chosen, and how far the numbers hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.render import difference_cells
+from analysis.sentences import title_of, value_of
+
+if TYPE_CHECKING:
+    from analysis.compare import Comparison
+    from analysis.table import Row
+
+SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "eval_loss")
+
+CARD = """---
+base_model: {base_model}
+library_name: peft
+pipeline_tag: text-generation
+tags:
+- lora
+- summarization
+---
+
+# {title}
+
+A LoRA adapter for `{base_model}`, fine-tuned to summarize the `{data}` data: configuration {name} of the sweep
+`{experiment}`, seed {seed}.
+{banner}
+## How it was chosen
+
+{choice}
+
+{sentences}
+
+| score | validation (n = {n_validation}) | test (n = {n_test}) |
+| :-- | --: | --: |
+{scores}
+
+{differences}
+
+Scores: {signature}.
+
+## How to use it
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained("{base_model}")
+model = PeftModel.from_pretrained(base, "PATH/OF/THIS/FOLDER")
+tokenizer = AutoTokenizer.from_pretrained("{base_model}")
+prompt = {prompt!r}.replace("{{source}}", TEXT)
+```
+
+Only the end of a source that is too long is cut, never the prompt. Summaries were generated with {decoding}, at most
+{max_new_tokens} new tokens.
+
+## Settings
+
+| field | value |
+| :-- | :-- |
+{settings}
+
+## Made with
+
+{versions}
+"""
+
+
+def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
+    """Return the card of `trial`, the best of `found`, as Markdown with a YAML head."""
+    table, train = found.table, trial.train
+    assert train is not None
+    sizes = table.evaluation.examples
+    model, data = sweep["resolved"]["model"], sweep["resolved"]["data"]
+    rank = f"best of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
+    return CARD.format(
+        base_model=train.model,
+        title=f"{table.experiment}: {train.model} on {table.data}",
+        data=table.data,
+        name=trial.name,
+        experiment=table.experiment,
+        seed=train.seed,
+        banner=f"\n> **{table.banner}**\n" if table.banner else "",
+        choice=f"It is the {rank}; the scores below on {table.split} played no part in the choice."
+        if len(sizes) > 1
+        else f"It is the {rank}, which is also what is reported.",
+        sentences="\n".join(f"- {sentence}" for sentence in found.sentences),
+        n_validation=sizes.get("validation", 0),
+        n_test=sizes.get("test", 0),
+        scores="\n".join(_score(trial, name) for name in SCORES if trial.mean(table.split, name) is not None),
+        differences=_differences(found),
+        signature="; ".join(table.signatures),
+        prompt=train.prompt_template,
+        decoding=_decoding(table.evaluation.decoding.model_dump()),
+        max_new_tokens=table.evaluation.max_new_tokens,
+        settings="\n".join(f"| {name} | {_cell(value)} |" for name, value in train.model_dump().items()),
+        versions="\n".join(_made_with(sweep["provenance"], model, data)),
+    )
+
+
+def _score(trial: Row, name: str) -> str:
+    values = [trial.mean(split, name) for split in ("validation", "test")]
+    return f"| {title_of(name)} | {' | '.join('–' if v is None else value_of(name, v) for v in values)} |"
+
+
+def _differences(found: Comparison) -> str:
+    titles, rows = difference_cells(found)
+    if not rows:
+        return ""
+    head = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def _decoding(decoding: dict[str, Any]) -> str:
+    strategy = decoding.pop("strategy")
+    if strategy == "greedy":
+        return "greedy decoding"
+    return f"{strategy} decoding ({', '.join(f'{name} {value}' for name, value in decoding.items())})"
+
+
+def _cell(value: Any) -> str:
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return f"`{text}`".replace("\n", "\\n").replace("|", "\\|")
+
+
+def _made_with(provenance: dict[str, Any], model: dict[str, Any], data: dict[str, Any]) -> list[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items() if version)
+    hardware = ", ".join(provenance["gpus"]) or f"{provenance['processor']}, {provenance['cores']} cores"
+    return [
+        f"- base: {model['label']} ({model['kind']}, revision {model['revision'] or 'none'}, "
+        f"fingerprint {model['fingerprint'][:16]})",
+        f"- data: {data['label']} ({data['kind']}, fingerprint {data['fingerprint'][:16]})",
+        f"- code: {provenance['commit'] or 'an installed package'}",
+        f"- hardware: {hardware}",
+        f"- packages: {packages}; Python {provenance['python']}",
+    ]

@@ -1,0 +1,125 @@
+"""`sweep doctor`: what a sweep would find on this machine: versions, devices, cache, disk (no torch, no ray)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep import command, provenance
+from sweep.devices import find_gpus, resolve_device, resolve_precision, torch_has_cuda, usable_gpus
+from sweep.plan import size
+from trainables import hub, sources
+from trainables.errors import UserError
+
+LEAST_DISK_BYTES = 2 * 2**30
+LEAST_SHARED_BYTES = 512 * 2**20
+
+
+def doctor(as_json: command.JsonOption = False) -> int:
+    """Show versions, devices, bitsandbytes, the model cache and the disk, and what is wrong with them."""
+    found = examine()
+    if as_json:
+        command.print_json(found)
+    else:
+        _print(found)
+    return command.DONE if not found["problems"] else command.SOME_FAILED
+
+
+def examine() -> dict[str, Any]:
+    """Return what was found as JSON values; `problems` are sentences."""
+    versions = provenance.versions()
+    problems = [f"{name} is not installed" for name, version in versions.items() if version is None]
+    device = resolve_device("auto", False, "")
+    gpus, reason = usable_gpus()
+    if find_gpus() and not gpus:
+        problems.append(f"there is a GPU but it cannot be used: {reason}")
+    disk, shared = shutil.disk_usage("."), _shared_memory()
+    if disk.free < LEAST_DISK_BYTES:
+        problems.append(f"this folder's disk has {size(disk.free)} free")
+    if shared is not None and shared < LEAST_SHARED_BYTES:
+        problems.append(f"/dev/shm has {size(shared)} free, which slows Ray down")
+    return {
+        "python": provenance.interpreter(),
+        "commit": provenance.commit(),
+        "packages": versions,
+        "device": device.sentence,
+        "precision": resolve_precision(device),
+        "gpus": [{"name": gpu.name, "capability": gpu.capability, "bytes": gpu.memory_bytes} for gpu in find_gpus()],
+        "torch_has_cuda": torch_has_cuda(),
+        "bitsandbytes": _bitsandbytes(versions["bitsandbytes"]),
+        "processor": provenance.processor(),
+        "memory_bytes": provenance.memory_bytes(),
+        "hub": {"endpoint": provenance.without_secrets(hub.endpoint()), "reachable": hub.hub_reachable()},
+        "cache": {"folder": str(hub.hub_cache()), "models": _cached("model"), "data": _cached("dataset")},
+        "bundled": _bundled(problems),
+        "disk_free_bytes": disk.free,
+        "temporary_folder": tempfile.gettempdir(),
+        "problems": problems,
+    }
+
+
+def _bitsandbytes(version: str | None) -> str:
+    """Say whether 4-bit models can be loaded; its compiled libraries tell without importing it, and with it torch."""
+    spec = importlib.util.find_spec("bitsandbytes")
+    if version is None or spec is None or not spec.submodule_search_locations:
+        return "absent: quantization=nf4 and the paged optimizers will fail"
+    names = [path.name for path in Path(spec.submodule_search_locations[0]).glob("libbitsandbytes_*")]
+    kinds = sorted({"CUDA" if "cuda" in name else "CPU" if "cpu" in name else "other" for name in names})
+    return f"{version}, compiled for {', '.join(kinds)}" if kinds else f"{version}, without compiled libraries"
+
+
+def _cached(kind: str) -> list[str]:
+    folder = Path(hub.hub_cache())
+    return sorted(path.name.split("--", 1)[1].replace("--", "/") for path in folder.glob(f"{kind}s--*"))
+
+
+def _bundled(problems: list[str]) -> str | None:
+    try:
+        return sources.resolve_model(sources.POCKET_MODEL).label
+    except UserError as error:
+        problems.append(f"the bundled model is not whole: {error}")
+        return None
+
+
+def _shared_memory() -> int | None:
+    return shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = command.results()
+
+    def line(title: str, text: Any) -> None:
+        console.print(f"{title:<14}{text}", markup=False)
+
+    line("python", found["python"])
+    line("code", found["commit"] or "an installed package")
+    line("packages", ", ".join(f"{name} {version or 'ABSENT'}" for name, version in found["packages"].items()))
+    line("device", f"{found['device'].removeprefix('device: ')}; precision {found['precision']}")
+    line("torch", "with CUDA" if found["torch_has_cuda"] else "without CUDA")
+    line("bitsandbytes", found["bitsandbytes"])
+    line("memory", size(found["memory_bytes"]))
+    line("hub", f"{found['hub']['endpoint']}, {'reachable' if found['hub']['reachable'] else 'not reachable'}")
+    cached = [*found["cache"]["models"], *found["cache"]["data"]]
+    line("cache", f"{found['cache']['folder']}: {', '.join(cached) or 'empty'}")
+    line("bundled", found["bundled"] or "damaged")
+    line("disk", f"{size(found['disk_free_bytes'])} free here")
+    for problem in found["problems"]:
+        console.print(f"problem: {problem}", style="red", markup=False)
+
+
+app = command.app(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    return command.execute(app, "sweep doctor", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

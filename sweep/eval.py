@@ -1,0 +1,185 @@
+"""`sweep eval`: kept adapters evaluated anew, by another decoding, on other examples, or by other metrics.
+
+Nothing is trained. Each evaluation has an identity of its own and is kept beside the others; no comparison is made
+across identities. Where only the metrics differ, the stored predictions are scored again without any model.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweep import bases as on
+from sweep import command
+from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
+from sweep.devices import resolve_device
+from trainables import files
+from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
+from trainables.errors import UserError
+from trainables.jobs import EngineSetup, TrialJob
+from trainables.record import SweepFolder, TrialRecord
+
+if TYPE_CHECKING:
+    from sweep.lease import Lease
+
+SPLITS = ("validation", "test")
+
+
+def evaluate(
+    run: RunArgument,
+    decoding: command.DecodingOption = None,
+    examples: Annotated[int | None, typer.Option("--examples", min=1, help="Examples of each split.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="validation or test alone; default: both.")] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", help="Text metrics: rouge,chrf.")] = None,
+    max_new_tokens: command.MaxNewTokensOption = None,
+    metric: command.MetricOption = None,
+    device: command.DeviceOption = "auto",
+    trust_remote_code: command.TrustOption = False,
+    as_json: command.JsonOption = False,
+) -> int:
+    """Evaluate the kept adapters of a sweep anew, without training, and print the comparison."""
+    folder = existing_sweep(run)
+    sweep = folder.sweep()
+    evaluation = changed(
+        EvalConfig.model_validate(sweep["evaluation"]), decoding, examples, split, metrics, max_new_tokens
+    )
+    _check_examples(folder, evaluation)
+    identity = eval_id(evaluation)
+    left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
+    if left:
+        code = _evaluate(folder, sweep, evaluation, left, device, trust_remote_code)
+        if code:
+            return code
+    return _conclude(folder, metric, identity, as_json)
+
+
+def changed(
+    evaluation: EvalConfig,
+    decoding: str | None,
+    examples: int | None,
+    split: str | None,
+    metrics: str | None,
+    max_new_tokens: int | None,
+) -> EvalConfig:
+    """Return the evaluation as asked for; raises UserError for an unknown decoding, split or metric."""
+    values = evaluation.model_dump()
+    if decoding is not None:
+        values["decoding"] = DECODINGS[command.one_of("--decoding", decoding, DECODINGS)]
+    if split is not None:
+        command.one_of("--split", split, SPLITS)
+    for name in SPLITS:
+        if split not in (None, name):
+            values[f"{name}_examples"] = 0
+        elif examples is not None:
+            values[f"{name}_examples"] = examples
+    if metrics is not None:
+        values["metrics"] = tuple(command.one_of("--metrics", name.strip(), METRICS) for name in metrics.split(","))
+    if max_new_tokens is not None:
+        values["max_new_tokens"] = max_new_tokens
+    return configured(EvalConfig, values)
+
+
+def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:
+    for split, wanted in evaluation.examples.items():
+        there = len(files.read_lines(folder.evaluation_examples_path(split)))
+        if wanted > there:
+            raise UserError(
+                f"--examples must be at most {there}, the {split} examples that the sweep keeps, got {wanted}"
+            )
+
+
+def _kept(folder: SweepFolder) -> list[TrialRecord]:
+    """Return the records that can be evaluated, baselines first."""
+    ended = [record for record in folder.records() if (record.result() or {}).get("state") in ("done", "stopped")]
+    if not ended:
+        raise UserError(f"{folder.folder} has no finished trial to evaluate")
+    return sorted(ended, key=lambda record: record.config()["kind"] != "baseline")
+
+
+def _evaluate(
+    folder: SweepFolder,
+    sweep: dict[str, Any],
+    evaluation: EvalConfig,
+    records: Sequence[TrialRecord],
+    device: str,
+    trust_remote_code: bool,
+) -> int:
+    """Evaluate `records`: those with the same texts under other metrics from their predictions, the others anew."""
+    from sweep.lease import acquire
+
+    again = {record.folder: same for record in records if (same := same_texts(record, evaluation))}
+    anew = [record for record in records if record.folder not in again]
+    setup = _setup(folder, sweep, device, trust_remote_code) if anew else None
+    lease = acquire(folder.folder)
+    try:
+        if again:
+            from trainables.rescore import rescore
+
+            note(f"scoring {len(again)} trials from their stored predictions")
+            for path, stored in again.items():
+                rescore(TrialRecord(path, lease.fence), stored, evaluation, SweepFolder(folder.folder))
+        if setup is not None:
+            jobs = [
+                TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))
+                for record in anew
+            ]
+            return _launch(folder, lease, jobs, setup)
+    finally:
+        lease.release()
+    return DONE
+
+
+def _setup(folder: SweepFolder, sweep: dict[str, Any], device: str, trust_remote_code: bool) -> EngineSetup:
+    bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
+    on.sources.go_offline()
+    used = resolve_device(device, False, sweep["experiment"])
+    note(f"{used.sentence}, {sweep['resolved']['precision']}")
+    if sweep["banner"]:
+        note(sweep["banner"], style="bold yellow")
+    return EngineSetup(str(folder.folder), bases.model_folders, used.kind, trust_remote_code)
+
+
+def _launch(folder: SweepFolder, lease: Lease, jobs: list[TrialJob], setup: EngineSetup) -> int:
+    from sweep.launch import LaunchOptions, launch
+
+    return launch(SweepFolder(folder.folder, lease.fence), lease, jobs, setup, LaunchOptions()).exit_code
+
+
+def same_texts(record: TrialRecord, evaluation: EvalConfig) -> str | None:
+    """Return the identity of a whole evaluation with the same texts, None where they have to be generated."""
+    wanted = generation_id(evaluation)
+    for identity in record.evaluation_ids():
+        summary = record.summary(identity)
+        if summary is not None and summary["generation_id"] == wanted:
+            return identity
+    return None
+
+
+def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: bool) -> int:
+    from analysis import render
+    from analysis.compare import compare
+    from analysis.report import write_comparison
+
+    found = compare(folder.folder, metric, identity)
+    write_comparison(found)
+    if as_json:
+        command.print_json({"folder": str(folder.folder), **render.to_document(found)})
+    else:
+        render.to_terminal(render.console_for_output(), found)
+    missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]
+    return SOME_FAILED if missing else DONE
+
+
+app = command.app(evaluate)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    return command.execute(app, "sweep eval", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

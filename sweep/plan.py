@@ -1,0 +1,263 @@
+"""`sweep plan`: what a run would do and need, without running it (no torch, no ray)."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sweep import bases as on
+from sweep import command, sizes
+from sweep.devices import Device, resolve_device, resolve_precision
+from sweep.overrides import Changes, Request, request
+from sweep.planning import PlannedTrial, known_trials, plan_trials
+from sweep.prepare import Options, Stored, fit, load, stored_sweep
+from trainables import tokens
+from trainables.data import Corpus, training_order
+from trainables.errors import UserError
+from trainables.record import SweepFolder, TrialRecord
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
+SHOWN_ROWS = 40
+
+
+def plan(
+    experiment: command.ExperimentArgument,
+    overrides: command.Overrides = None,
+    model: command.ModelOption = None,
+    data: command.DataOption = None,
+    fields: command.FieldsOption = None,
+    source: command.SourceOption = "auto",
+    out: command.OutOption = None,
+    seeds: command.SeedsOption = 1,
+    eval_examples: command.EvalExamplesOption = None,
+    decoding: command.DecodingOption = None,
+    max_new_tokens: command.MaxNewTokensOption = None,
+    metric: command.MetricOption = None,
+    device: command.DeviceOption = "auto",
+    as_json: command.JsonOption = False,
+) -> None:
+    """Show the trials of an experiment: parameters, tokens, disk, memory, and time where a rate was measured."""
+    options = (model, data, fields, eval_examples, decoding, max_new_tokens, metric)
+    wanted = request(experiment, Changes(tuple(overrides or ()), *options))
+    place = (out or command.RUNS / wanted.folder_name).absolute()
+    how = Options(out=place, source=source, seeds=seeds, device=device)
+    found = make_plan(wanted, how)
+    if as_json:
+        command.print_json(found)
+    else:
+        _print(found)
+
+
+def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
+    """Return the plan as JSON values; what only absent sources could tell is None, and `notes` say why."""
+    stored = stored_sweep(wanted, options)
+    notes: list[str] = []
+    device = _device(wanted, options, notes)
+    bases, corpus = _bases(wanted, options, stored, notes)
+    precision = stored.sweep["resolved"]["precision"] if stored else resolve_precision(device)
+    experiment = stored.experiment if stored else on.on_bases(wanted, bases, precision)
+    if corpus and not stored:
+        counts = {split: len(examples) for split, examples in corpus.splits.items()}
+        experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, wanted, notes))
+    folder = SweepFolder(options.out)
+    planned = plan_trials(experiment, options.seeds, known_trials(folder))
+    if bases.found:
+        sizes.check_models(planned, bases.model_folders, wanted.changed)
+    lengths = _Lengths(bases, corpus)
+    left = {job.folder for job in stored.left} if stored else None
+    rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in planned]
+    need = sizes.disk_need(planned, bases.model_folders) if bases.found else None
+    return {
+        "experiment": experiment.name,
+        "folder": str(options.out),
+        "device": device.sentence,
+        "precision": precision,
+        "model": [model.label for model in bases.models],
+        "data": bases.data.label,
+        "banner": on.banner(bases, experiment, wanted, options.source),
+        "configurations": sum(not trial.is_baseline for trial in planned),
+        "baselines": sum(trial.is_baseline for trial in planned),
+        "left": sum(row["state"] != "done" for row in rows),
+        "tokens": _sum(row["tokens"] for row in rows),
+        "disk_bytes": need,
+        "memory_bytes": max((row["memory_bytes"] or 0 for row in rows), default=0) or None,
+        "time_s": _time_s(folder, planned, rows),
+        "evaluation": experiment.evaluation.model_dump(mode="json"),
+        "trials": rows,
+        "notes": notes,
+    }
+
+
+def _device(wanted: Request, options: Options, notes: list[str]) -> Device:
+    try:
+        return resolve_device(options.device, wanted.experiment.needs_gpu, wanted.experiment.name)
+    except UserError as error:
+        notes.append(str(error))
+        return resolve_device("cpu", False, wanted.experiment.name)
+
+
+def _bases(
+    wanted: Request, options: Options, stored: Stored | None, notes: list[str]
+) -> tuple[on.Bases, Corpus | None]:
+    experiment = wanted.experiment
+    if stored:
+        bases = on.find_models_again(stored.sweep["resolved"], stored.sweep["model_hint"])
+        place = on.find_data_again(stored.sweep["resolved"], stored.sweep["data_hint"])
+        return bases, load(place, stored.experiment)
+    try:
+        bases = on.resolve(experiment, options.source)
+    except UserError as error:
+        if {"model", "data"} & wanted.changed or options.source != "auto":
+            raise  # the user named it
+        notes.append(f"the plan knows the trials alone: {error}")
+        return on.unresolved(experiment), None
+    return bases, load(bases.data, on.on_bases(wanted, bases, "fp32"))
+
+
+class _Lengths:
+    """Mean tokens of a training row, per prompt and subset, measured once on a sample."""
+
+    def __init__(self, bases: on.Bases, corpus: Corpus | None) -> None:
+        self.folders = bases.model_folders if bases.found else {}
+        self.corpus = corpus
+        self.encoders: dict[str, tokens.Encoder] = {}
+        self.ordered: dict[int, list[Any]] = {}
+        self.means: dict[tuple[Any, ...], float] = {}
+
+    def tokens_of(self, trial: PlannedTrial) -> int | None:
+        """Return the tokens that a trial trains on."""
+        train = trial.trial.train
+        if self.corpus is None or not self.folders or train.is_baseline:
+            return None if self.corpus is None else 0
+        folder = self.folders[train.model]
+        limit = sizes.limit_tokens(train, folder)
+        key = (folder, train.prompt_template, limit, train.data_seed, min(train.train_examples, TOKEN_SAMPLE))
+        if key not in self.means:
+            self.means[key] = self._mean(folder, train.prompt_template, limit, train.data_seed, key[-1])
+        rows = train.max_steps * train.batch_size * train.gradient_accumulation_steps
+        return round(rows * self.means[key])
+
+    def _mean(self, folder: str, template: str, limit: int, data_seed: int, count: int) -> float:
+        assert self.corpus is not None
+        if folder not in self.encoders:
+            self.encoders[folder] = tokens.load_encoder(folder)
+        if data_seed not in self.ordered:
+            self.ordered[data_seed] = training_order(self.corpus.splits["train"], data_seed)[:TOKEN_SAMPLE]
+        examples = self.ordered[data_seed][:count]
+        rows = [tokens.build_row(self.encoders[folder], template, example, limit) for example in examples]
+        return statistics.fmean(len(row.prompt_ids) + len(row.target_ids) for row in rows)
+
+
+def _row(trial: PlannedTrial, bases: on.Bases, lengths: _Lengths, state: str) -> dict[str, Any]:
+    train = trial.trial.train
+    need = sizes.sizes(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
+    return {
+        "index": trial.index,
+        "name": trial.name,
+        "label": trial.label,
+        "kind": "baseline" if trial.is_baseline else "configuration",
+        "train_id": trial.trial.train_id,
+        "trainable_parameters": need and need.trainable_parameters,
+        "total_parameters": need and need.total_parameters,
+        "tokens": lengths.tokens_of(trial),
+        "disk_bytes": need and need.disk_bytes,
+        "memory_bytes": need and need.memory_bytes,
+        "state": state,
+    }
+
+
+def _state(folder: SweepFolder, trial: PlannedTrial, left: set[str] | None) -> str:
+    if left is None:
+        return "new"
+    path = folder.trials_folder / trial.folder_name
+    if str(path) not in left:
+        return "done"
+    return "to continue" if path.exists() else "new"
+
+
+def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Predict the time that is left from the mean time of finished trials, None where none has finished."""
+    walls: dict[bool, list[float]] = {True: [], False: []}
+    for trial in planned:
+        result = TrialRecord(folder.trials_folder / trial.folder_name).result()
+        if result and result["state"] == "done" and result.get("wall_s"):
+            walls[trial.is_baseline].append(result["wall_s"])
+    seen = walls[True] + walls[False]
+    if not seen:
+        return None
+    left = [row["kind"] == "baseline" for row in rows if row["state"] != "done"]
+    return sum(statistics.fmean(walls[baseline] or seen) for baseline in left)
+
+
+def _sum(values: Any) -> int | None:
+    listed = list(values)
+    return None if any(value is None for value in listed) else sum(listed)
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    console = command.results()
+    if found["banner"]:
+        console.print(found["banner"], style="bold yellow", markup=False)
+    for text in found["notes"]:
+        command.note(text, style="yellow")
+    console.print(
+        f"{found['experiment']}: {found['configurations']} configurations and {found['baselines']} baselines, "
+        f"{found['left']} to run; {found['device']}, {found['precision']}"
+    )
+    console.print(f"model: {', '.join(found['model'])}; data: {found['data']}; folder: {found['folder']}")
+    console.print(_table(found["trials"][:SHOWN_ROWS]))
+    if len(found["trials"]) > SHOWN_ROWS:
+        console.print(f"... and {len(found['trials']) - SHOWN_ROWS} more (--json lists all)")
+    parts = [f"training tokens: {count(found['tokens'])}", f"disk: {size(found['disk_bytes'])}"]
+    parts.append(f"memory at the peak, predicted: {size(found['memory_bytes'])}")
+    if found["time_s"] is not None:
+        parts.append(f"time left, at the measured rate: {found['time_s'] / 60:.1f} min on one engine")
+    console.print("; ".join(parts))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in ("#", "name", "trial", "trainable", "tokens", "disk", "memory", "state"):
+        table.add_column(title, justify="left" if title in ("name", "trial", "state") else "right", no_wrap=True)
+    for row in rows:
+        numbers = (count(row["trainable_parameters"]), count(row["tokens"]))
+        needs = (size(row["disk_bytes"]), size(row["memory_bytes"]))
+        table.add_row(str(row["index"]), row["name"], row["label"], *numbers, *needs, row["state"])
+    return table
+
+
+def count(value: int | None) -> str:
+    """Write a number with its thousands apart."""
+    return "?" if value is None else f"{value:,}"
+
+
+def size(value: float | None) -> str:
+    """Write bytes in a unit that is read easily."""
+    if value is None:
+        return "?"
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+app = command.app(plan)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    return command.execute(app, "sweep plan", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""`sweep status`: how far a sweep is and who is writing it (no torch, no ray)."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep import command, lease
+from sweep.command import RunArgument, existing_sweep
+from trainables import files
+from trainables.record import SweepFolder, TrialRecord
+
+COLORS = {"done": "green", "pending": "dim", "running": "bold", "stopped": "yellow"}
+
+
+def status(run: RunArgument, as_json: command.JsonOption = False) -> None:
+    """Show the state of every trial of a sweep, and who is writing it."""
+    found = sweep_status(existing_sweep(run))
+    if as_json:
+        command.print_json(found)
+    else:
+        _print(found)
+
+
+def sweep_status(folder: SweepFolder) -> dict[str, Any]:
+    """Return states, progress and the lease's holder as JSON values."""
+    sweep = folder.sweep()
+    holder = _holder(folder.folder)
+    trials = [_trial(record, sweep["eval_id"], holder is not None) for record in folder.records()]
+    return {
+        "folder": str(folder.folder),
+        "experiment": sweep["experiment"],
+        "banner": sweep["banner"],
+        "model": sweep["resolved"]["model"]["label"],
+        "data": sweep["resolved"]["data"]["label"],
+        "eval_id": sweep["eval_id"],
+        "states": dict(Counter(trial["state"] for trial in trials)),
+        "written_by": holder,
+        "continue_with": sweep.get("command"),
+        "trials": trials,
+    }
+
+
+def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
+    config = files.read_json_or_set_aside(record.config_path) or {"train": {}}
+    result = record.result()
+    rows = record.metrics()
+    losses = [row["eval_loss"] for row in rows if row["kind"] == "eval"]
+    state = result["state"] if result else "running" if rows and is_live else "pending"
+    return {
+        "name": config.get("name", record.folder.name),
+        "label": config.get("label", record.folder.name),
+        "state": state,
+        "cause": result.get("cause") if result else None,
+        "step": max((row["step"] for row in rows), default=0),
+        "steps": config["train"].get("max_steps"),
+        "eval_loss": losses[-1] if losses else None,
+        "evaluated": record.summary_path(eval_id).exists(),
+        "wall_s": result.get("wall_s") if result else None,
+    }
+
+
+def _holder(folder: Path) -> dict[str, Any] | None:
+    held = lease.read(folder)
+    if held is None or lease.is_stale(folder, held):
+        return None
+    return {"host": held["host"], "pid": held["pid"], "renewed_at": held["renewed_at"]}
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    console = command.results()
+    if found["banner"]:
+        console.print(found["banner"], style="bold yellow", markup=False)
+    states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
+    console.print(f"{found['experiment']}: {found['model']} on {found['data']}; {states}", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in ("name", "trial", "state", "step", "eval loss", "evaluated", "cause"):
+        table.add_column(title, justify="right" if title in ("step", "eval loss") else "left")
+    for trial in found["trials"]:
+        loss = "" if trial["eval_loss"] is None else f"{trial['eval_loss']:.4f}"
+        step = f"{trial['step']}/{trial['steps']}" if trial["steps"] else ""
+        state = Text(trial["state"], style=COLORS.get(trial["state"], "red"))
+        cells = (step, loss, "yes" if trial["evaluated"] else "", Text(trial["cause"] or ""))
+        table.add_row(trial["name"], trial["label"], state, *cells)
+    console.print(table)
+    holder = found["written_by"]
+    if holder:
+        console.print(f"being written by process {holder['pid']} on {holder['host']}")
+    elif set(found["states"]) - {"done", "stopped"} or not all(trial["evaluated"] for trial in found["trials"]):
+        console.print(f"continue with: {found['continue_with']}", markup=False)
+
+
+app = command.app(status)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    return command.execute(app, "sweep status", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
