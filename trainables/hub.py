@@ -162,5 +162,6 @@ def download(repo_id: str, repo_type: RepoType, choose: Callable[[Iterable[str]]
             raise UserError(f"{repo_type} {repo_id!r} is not open on the hub {endpoint()} (HTTP {status})") from None
         raise HubUnavailable(f"HTTP {status}") from None
     except Exception as error:  # whatever the transport raises: the caller says what was tried
+        _answers[endpoint()] = False  # so that the next name does not wait for it again
         raise HubUnavailable(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from None
     return Path(folder)

@@ -227,7 +227,9 @@ def check_lengths(
 ) -> list[Lengths]:
     """Return the lengths per prompt (name -> template); raises UserError where more than half does not fit."""
     measured = [
-        lengths(encoder, name, template, examples, limit_tokens, reserve_tokens) for name, template in prompts.items()
+        lengths(encoder, name, template, examples, limit_tokens, reserve_tokens)
+        for name, template in prompts.items()
+        if examples
     ]
     failing = [found for found in measured if 2 * found.fit < found.examples]
     if failing:

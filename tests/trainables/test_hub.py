@@ -187,3 +187,4 @@ def test_a_hub_that_goes_silent_after_the_probe_lets_the_stand_in_in(live_hub: H
     live_hub.server.shutdown()
     live_hub.server.server_close()
     assert resolve_data("samsum", stand_in=True).kind == "bundled"
+    assert hub_reachable() is False  # nothing else waits for it
