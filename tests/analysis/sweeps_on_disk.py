@@ -130,9 +130,10 @@ def baseline(prompt: str = "v1", **changes: Any) -> Trial:
 def configuration(
     name: str, prompt: str = "v1", rank: int = 8, rate: float = 5e-4, seed: int = 42, **changes: Any
 ) -> Trial:
-    train = {"lora_rank": rank, "learning_rate": rate, "prompt": prompt, "seed": seed, **changes.pop("train", {})}
+    train = {"model": "pocket-gpt2", "data": "pocket-chats", "prompt": prompt, "lora_rank": rank, "seed": seed}
+    train |= {"learning_rate": rate, **changes.pop("train", {})}
     label = f"{name}-{prompt}-r{rank}-lr{rate:g}-s{seed}"
-    return Trial(name, label, TrainConfig(model="pocket-gpt2", data="pocket-chats", **train), **changes)
+    return Trial(name, label, TrainConfig(**train), **changes)
 
 
 def grid(**changes: dict[str, Any]) -> list[Trial]:

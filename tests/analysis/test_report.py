@@ -1,0 +1,107 @@
+"""The command: what it prints, writes, imports and refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from sweeps_on_disk import SMALL, baseline, configuration, grid
+
+from analysis.report import print_table, write
+from trainables.config import DECODINGS, eval_id
+
+Make = Callable[..., Path]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "analysis.report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+def test_the_command_prints_plain_text_and_writes_the_report(make_sweep: Make) -> None:
+    folder = make_sweep()
+    done = run(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert "Best: H (prompt v2, rank 16, rate 0.0002)" in done.stdout
+    names = {path.name for path in (folder / "report").iterdir()}
+    expected = {"comparison.md", "comparison.csv", "comparison-without-timing.csv", f"references-{eval_id(SMALL)}.json"}
+    assert names == expected
+    assert run(folder).stdout == done.stdout
+
+
+def test_a_second_report_changes_no_byte(make_sweep: Make) -> None:
+    folder = make_sweep(grid(B={"state": None}))
+    first = {path: path.read_bytes() for path in write(folder)}
+    assert first == {path: path.read_bytes() for path in write(folder)}
+    assert all(content.endswith(b"\n") for content in first.values())
+
+
+def test_another_evaluation_or_metric_overwrites_nothing(make_sweep: Make) -> None:
+    other = SMALL.model_copy(update={"decoding": DECODINGS["beam4"]})
+    folder = make_sweep([baseline(), configuration("A", evaluations=(SMALL, other))])
+    main = write(folder)
+    before = [path.read_bytes() for path in main]
+    added = [*write(folder, eval_id=eval_id(other)), *write(folder, metric="eval_loss")]
+    assert not set(main) & set(added)
+    assert [path.name for path in added if path.suffix == ".md"] == [
+        f"comparison-{eval_id(other)}.md",
+        "comparison-eval_loss.md",
+    ]
+    assert before == [path.read_bytes() for path in main]
+
+
+def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
+    done = run(make_sweep([baseline(), configuration("A")]), "--json", "--metric", "rouge2")
+    document = json.loads(done.stdout)
+    assert (document["metric"], document["best"]["name"]) == ("rouge2", "A")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--metric", "rogue1"], "did you mean 'rouge1'?"),
+        (["--eval", "ffffffff"], "no trial has the evaluation 'ffffffff'"),
+    ],
+)
+def test_a_wrong_name_is_a_sentence_and_exit_2(make_sweep: Make, options: list[str], sentence: str) -> None:
+    folder = make_sweep([])
+    done = run(folder, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert sentence in done.stderr
+    assert not (folder / "report").exists()
+
+
+def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert "is no sweep" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_printing_again_is_light(make_sweep: Make) -> None:
+    folder = make_sweep()
+    write(folder)
+    check = (
+        "import sys; from pathlib import Path; from rich.console import Console; from analysis import report;"
+        f"report.print_table(Console(), Path({str(folder)!r})); report.write(Path({str(folder)!r}));"
+        "heavy = {'torch', 'ray', 'pandas', 'nltk', 'scipy.stats', 'statsmodels', 'transformers', 'matplotlib'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
+    assert out.endswith("[]\n")
+
+
+def test_print_table_returns_what_it_printed(make_sweep: Make) -> None:
+    out = io.StringIO()
+    found = print_table(Console(file=out, width=120), make_sweep([baseline(), configuration("A")]))
+    assert found.best
+    assert found.sentences[0] in out.getvalue()
