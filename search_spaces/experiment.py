@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.grid import Grid, expand
-from trainables.config import EvalConfig, TrainConfig, explain
+from trainables.config import Decoding, EvalConfig, TrainConfig, explain
 from trainables.errors import UserError, nearest
 from trainables.prompts import template_of
 
@@ -116,7 +116,7 @@ def _cause(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ValidationError):
-        kinds = {kind.__name__: kind for kind in (TrainConfig, EvalConfig)}
+        kinds = {kind.__name__: kind for kind in (TrainConfig, EvalConfig, Decoding)}
         return explain(kinds.get(error.title, TrainConfig), error)
     return f"{type(error).__name__}: {error}"
 

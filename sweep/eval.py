@@ -132,6 +132,10 @@ def _evaluate(
     return DONE
 
 
+def _job(record: TrialRecord, evaluation: EvalConfig) -> TrialJob:
+    return TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))
+
+
 def _setup(folder: SweepFolder, sweep: dict[str, Any], device: str, trust_remote_code: bool) -> EngineSetup:
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
     on.sources.go_offline()
