@@ -37,10 +37,10 @@ AFTER = (
     Column("perplexity", "ppl", "perplexity", 6),
     Column("train_loss", "train\nloss", "loss", 7),
     Column("generated_tokens", "new\ntok.", "tenths", 8),
-    Column("trainable_share", "train-\nable", "percent", 12),
+    Column("trainable_share", "train\nshare", "percent", 12),
     Column("adapter_bytes", "adapt-\ner", "bytes", 13),
     Column("peak_memory_bytes", "peak\nmem.", "bytes", 11, is_timing=True),
-    Column("seconds_per_step", "s per\nstep", "seconds", 10, is_timing=True),
+    Column("seconds_per_step", "s /\nstep", "seconds", 10, is_timing=True),
     Column("wall_s", "run-\ntime", "duration", 9, is_timing=True),
     Column("state", "state", rank=0),
 )

@@ -120,17 +120,18 @@ def to_markdown(found: Comparison) -> str:
     parts = [f"# {table.experiment}"]
     if table.banner:
         parts.append(f"> **{table.banner}**")
-    parts += [". ".join(title(found)), _pipes(main_grid(found))]
+    parts += [". ".join(title(found)), pipes(main_grid(found))]
     parts.append("\n".join(f"- {_escaped(line)}" for line in legend(found)))
     parts.append(f"**{headline(found)}**")
-    parts += [_pipes(grid) for grid in (seed_grid(found), difference_grid(found)) if grid.rows]
+    parts += [pipes(grid) for grid in (seed_grid(found), difference_grid(found)) if grid.rows]
     if len(found.sentences) > 1:
         parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in found.sentences[1:]))
     parts += [f"Scores: {_escaped(signature)}." for signature in table.signatures]
     return "\n\n".join(parts) + "\n"
 
 
-def _pipes(grid: Grid) -> str:
+def pipes(grid: Grid) -> str:
+    """Return a grid as a Markdown table."""
     titles = [_escaped(one_line(head.title)) for head in grid.heads]
     rule = ["--:" if head.is_number else ":--" for head in grid.heads]
     rows = [[_escaped(text) for text in row] for row in grid.rows]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.render import difference_cells
+from analysis.grids import difference_grid
+from analysis.render import pipes
 from analysis.sentences import title_of, value_of
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
         n_validation=sizes.get("validation", 0),
         n_test=sizes.get("test", 0),
         scores="\n".join(_score(trial, name) for name in SCORES if trial.mean(table.split, name) is not None),
-        differences=_differences(found),
+        differences=pipes(difference_grid(found)) if found.differences else "",
         signature="; ".join(table.signatures),
         prompt=train.prompt_template,
         decoding=_decoding(table.evaluation.decoding.model_dump()),
@@ -103,14 +104,6 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
 def _score(trial: Row, name: str) -> str:
     values = [trial.mean(split, name) for split in ("validation", "test")]
     return f"| {title_of(name)} | {' | '.join('–' if v is None else value_of(name, v) for v in values)} |"
-
-
-def _differences(found: Comparison) -> str:
-    titles, rows = difference_cells(found)
-    if not rows:
-        return ""
-    head = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
-    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
 
 
 def _decoding(decoding: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def test_a_finished_grid_shows_every_column_at_120_columns(make_sweep: Make) -> 
     found = compare(make_sweep())
     assert fit(main_grid(found), 120)[1] == []
     text = printed(found, 120)
-    for name in ("R-1", "R-2", "val", "ppl", "train", "tok.", "able", "mem.", "step", "time", "state"):
+    for name in ("R-1", "R-2", "val", "ppl", "train", "tok.", "share", "mem.", "step", "time", "state"):
         assert name in text
     assert "Not shown" not in text
 
@@ -63,7 +63,7 @@ def test_a_finished_grid_shows_every_column_at_120_columns(make_sweep: Make) -> 
 def test_a_narrow_terminal_names_what_it_does_not_show(mixed: Comparison) -> None:
     text = " ".join(printed(mixed, 80).split())
     assert "Not shown for want of width:" in text
-    for name in ("train loss", "runtime", "s per step", "peak mem.", "trainable", "adapter"):
+    for name in ("train loss", "runtime", "s / step", "peak mem.", "train share", "adapter"):
         assert name in text
     grid_, dropped = fit(main_grid(mixed), 40)
     assert {"name", "R-L", "state"} <= {head.title for head in grid_.heads}
