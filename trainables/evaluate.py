@@ -1,0 +1,138 @@
+"""Loss and texts of a model on token rows: what a trial's curves and its final evaluation are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainables.config import Decoding, EvalConfig, TrainConfig
+from trainables.data import Example
+from trainables.generate import Completion, Prompt, Writing, batches, generate_batch
+from trainables.jobs import Control, Interrupted
+from trainables.loss import BUCKET_TOKENS, bucket, collate, completion_nll, row_sums
+from trainables.model import arithmetic
+from trainables.rescore import scores_of
+from trainables.tokens import Encoder, Row
+
+# Padded tokens of a batch whose loss is computed at once: on a CPU larger batches leave the caches.
+LOSS_TOKENS = {"cpu": 2048, "cuda": 32768}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How rows are read and written by the model of one trial."""
+
+    model: Any
+    encoder: Encoder
+    train: TrainConfig
+    device: str
+    control: Control
+
+    def arithmetic(self) -> Any:
+        return arithmetic(self.train.precision, self.device)
+
+
+def losses(reader: Reader, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+    """Return (summed negative log-likelihood, tokens) per row, None for one that does not fit; raises Interrupted.
+
+    Rows of equal padded length form a batch, so that no row's result depends on which others there are.
+    """
+    found: list[tuple[float, int] | None] = [None] * len(rows)
+    fitting = [index for index, row in enumerate(rows) if row.fits]
+    lengths = [len(rows[index].prompt_ids) + len(rows[index].target_ids) for index in fitting]
+    budget = LOSS_TOKENS[reader.device.split(":")[0]]
+    reader.model.eval()
+    for group in batches(lengths, lambda width: max(1, budget // width), BUCKET_TOKENS):
+        if reader.control() == "interrupt":
+            raise Interrupted("interrupted while evaluating the loss")
+        indices = [fitting[position] for position in group]
+        batch = collate([rows[index] for index in indices], reader.encoder.pad_id).to(reader.device)
+        with torch.no_grad(), reader.arithmetic():
+            nll_N = completion_nll(reader.model, batch)
+        for index, result in zip(indices, row_sums(nll_N, batch, len(indices)), strict=True):
+            found[index] = result
+    return found
+
+
+def mean_loss(found: Sequence[tuple[float, int] | None]) -> float | None:
+    """Return the loss per token over all rows, None where no row fits."""
+    tokens = sum(result[1] for result in found if result)
+    return sum(result[0] for result in found if result) / tokens if tokens else None
+
+
+def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+    """Return per row what was written, or in one line why that failed; raises Interrupted and out-of-memory errors."""
+    found: list[Completion | str] = ["" if row.fits else "the example does not fit" for row in rows]
+    fitting = [index for index, row in enumerate(rows) if row.fits]
+    encoder = reader.encoder
+    writing = Writing(decoding, max_new_tokens, encoder.eos_id, encoder.pad_id, reader.train.seed, reader.device)
+    reader.model.eval()
+    failures = 0
+    groups = batches([len(rows[index].prompt_ids) for index in fitting], lambda width: writing.rows)
+    for group in groups:
+        if reader.control() == "interrupt":
+            raise Interrupted("interrupted between generations")
+        indices = [fitting[position] for position in group]
+        prompts = [Prompt(rows[index].example_id, rows[index].prompt_ids) for index in indices]
+        results: Sequence[Completion | str]
+        try:
+            with reader.arithmetic():
+                results = generate_batch(reader.model, prompts, writing, reader.control)
+        except (Interrupted, torch.OutOfMemoryError, MemoryError):
+            raise
+        except (RuntimeError, IndexError, ValueError) as error:
+            failures += 1
+            if failures == len(groups):
+                raise
+            results = [f"{type(error).__name__}: {error}".splitlines()[0]] * len(indices)
+        for index, result in zip(indices, results, strict=True):
+            found[index] = result
+    return found
+
+
+def predictions(
+    reader: Reader,
+    rows: Mapping[str, Sequence[Row]],
+    examples: Mapping[str, Sequence[Example]],
+    evaluation: EvalConfig,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the prediction lines of every split; all splits' prompts decode together, which is faster."""
+    flat = [row for split in evaluation.examples for row in rows[split]]
+    known = [example for split in evaluation.examples for example in examples[split]]
+    found = zip(
+        flat, known, losses(reader, flat), texts(reader, flat, evaluation.decoding, evaluation.max_new_tokens),
+        strict=True,
+    )  # fmt: skip
+    lines = iter([_line(reader.encoder, *one, evaluation) for one in found])
+    return {split: [next(lines) for _ in rows[split]] for split in evaluation.examples}
+
+
+def _line(
+    encoder: Encoder,
+    row: Row,
+    example: Example,
+    loss: tuple[float, int] | None,
+    written: Completion | str,
+    evaluation: EvalConfig,
+) -> dict[str, Any]:
+    failed = isinstance(written, str)
+    line: dict[str, Any] = {
+        "id": row.example_id,
+        "text": "" if isinstance(written, str) else encoder.decode(written.ids).strip(),
+        "new_tokens": 0 if isinstance(written, str) else len(written.ids),
+        "ended": "error" if isinstance(written, str) else written.ended,
+        "source_tokens_cut": row.source_tokens_cut,
+        "nll": loss[0] if loss else None,
+        "nll_tokens": loss[1] if loss else 0,
+    }
+    if failed:
+        line["cause"] = written
+    return {**line, "scores": scores_of(line, example.references, evaluation)}
+
+
+def longest(rows: Sequence[Row], count: int) -> list[Row]:
+    """Return the `count` longest rows by padded length."""
+    return sorted(rows, key=lambda row: -bucket(len(row.prompt_ids) + len(row.target_ids)))[:count]

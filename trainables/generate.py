@@ -1,0 +1,177 @@
+"""Texts from a model: greedy, beam and sampled decoding whose rows never feel each other.
+
+Decoding itself is transformers' `generate`. Prompts are padded on the left to a bucket fixed by their own length and
+batched with prompts of the same bucket. Two things that the library does per batch are done per row here: the
+repetition penalty leaves padding out (padding is often the end-of-text, so a penalty on it would lengthen texts), and
+sampling adds Gumbel noise keyed by (trial seed, example, position) to the warped logits and takes the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.config import Decoding
+from trainables.jobs import Control, Interrupted
+from trainables.lora import seed_of
+from trainables.loss import bucket
+
+PROMPT_BUCKET_TOKENS = 64
+ROWS = {"cpu": 64, "cuda": 64}  # prompts that decode together, beams counted
+POLL_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One text to write."""
+
+    example_id: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The tokens written, end-of-text left out, and how they ended: "eos" or "length"."""
+
+    ids: tuple[int, ...]
+    ended: str
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How all texts of an evaluation are written."""
+
+    decoding: Decoding
+    max_new_tokens: int
+    eos_id: int
+    pad_id: int
+    seed: int
+    device: str = "cpu"
+
+    @property
+    def rows(self) -> int:
+        """Prompts that decode together."""
+        rows = ROWS[self.device.split(":")[0]]
+        return max(1, rows // self.decoding.num_beams) if self.decoding.strategy == "beam" else rows
+
+
+class PenaltyWithoutPadding:
+    """Divide positive and multiply negative logits of tokens already in the row; padding is no token of the row."""
+
+    def __init__(self, penalty: float, padding_R: Tensor) -> None:
+        self.penalty = penalty
+        self.padding_R = padding_R  # tokens of padding on the left of each row (beams repeat theirs)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        vocabulary = scores.shape[1]
+        columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+        padding = self.padding_R.repeat_interleave(input_ids.shape[0] // len(self.padding_R))
+        ids = input_ids.masked_fill(columns < padding[:, None], vocabulary)
+        seen = torch.zeros(scores.shape[0], vocabulary + 1, dtype=torch.bool, device=scores.device)
+        seen = seen.scatter_(1, ids, True)[:, :vocabulary]
+        return torch.where(seen, torch.where(scores < 0, scores * self.penalty, scores / self.penalty), scores)
+
+
+class GumbelNoise:
+    """Turn taking the largest into sampling: argmax(logits + Gumbel noise) is a draw from softmax(logits)."""
+
+    def __init__(self, seed: int, example_ids: Sequence[str], prompt_width: int) -> None:
+        self.keys = [(seed, example_id) for example_id in example_ids]
+        self.prompt_width = prompt_width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        position = input_ids.shape[1] - self.prompt_width
+        noise = torch.empty_like(scores)
+        generator = torch.Generator(scores.device)
+        for row, (seed, example_id) in enumerate(self.keys):
+            generator.manual_seed(seed_of("sample", seed, example_id, position))
+            noise[row].exponential_(generator=generator)
+        return scores - noise.log_()
+
+
+class PollControl:
+    """Ask `control` every few tokens, so that an interruption need not await the end of a batch."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.calls = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor | None, **kwargs: Any) -> Tensor:
+        self.calls += 1
+        if self.calls % POLL_TOKENS == 0 and self.control() == "interrupt":
+            raise Interrupted("interrupted while generating")
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int = PROMPT_BUCKET_TOKENS) -> list[list[int]]:
+    """Return indices in batches of equal padded length, at most `rows(length)` together, the longest first."""
+    groups: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        groups.setdefault(bucket(length, step), []).append(index)
+    found = []
+    for width in sorted(groups, reverse=True):
+        group, size = groups[width], rows(width)
+        found += [group[start : start + size] for start in range(0, len(group), size)]
+    return found
+
+
+def generate_batch(model: Any, prompts: Sequence[Prompt], writing: Writing, control: Control) -> list[Completion]:
+    """Return the completion of each prompt; they should be of equal padded length. Raises Interrupted."""
+    from transformers import GenerationConfig, StoppingCriteriaList
+
+    width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)
+    ids = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
+        mask[row, width - len(prompt.ids) :] = 1
+    config = GenerationConfig(
+        max_new_tokens=writing.max_new_tokens,
+        do_sample=False,
+        num_beams=writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1,
+        pad_token_id=writing.pad_id,
+        eos_token_id=writing.eos_id,
+        use_cache=True,
+    )
+    output = model.generate(
+        input_ids=ids.to(writing.device),
+        attention_mask=mask.to(writing.device),
+        generation_config=config,
+        logits_processor=_processors(writing, prompts, width),
+        stopping_criteria=StoppingCriteriaList([PollControl(control)]),
+    )
+    return [_completion(row, writing) for row in output[:, width:].tolist()]
+
+
+def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:
+    from transformers import (
+        LogitsProcessorList,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    decoding = writing.decoding
+    processors: list[Callable[[Tensor, Tensor], Tensor]] = []
+    if decoding.repetition_penalty != 1.0:
+        padding = torch.tensor([width - len(prompt.ids) for prompt in prompts], device=writing.device)
+        processors.append(PenaltyWithoutPadding(decoding.repetition_penalty, padding))
+    if decoding.strategy == "sample":
+        if decoding.temperature != 1.0:
+            processors.append(TemperatureLogitsWarper(decoding.temperature))
+        if decoding.top_k:
+            processors.append(TopKLogitsWarper(decoding.top_k))
+        if decoding.top_p < 1.0:
+            processors.append(TopPLogitsWarper(decoding.top_p))
+        processors.append(GumbelNoise(writing.seed, [prompt.example_id for prompt in prompts], width))
+    return LogitsProcessorList(processors)
+
+
+def _completion(ids: list[int], writing: Writing) -> Completion:
+    if writing.eos_id in ids:
+        return Completion(tuple(ids[: ids.index(writing.eos_id)]), "eos")
+    return Completion(tuple(ids[: writing.max_new_tokens]), "length")

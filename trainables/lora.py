@@ -1,0 +1,174 @@
+"""The adapter of one trial: attached by PEFT, started and masked by generators of the trial's own.
+
+Nothing here draws from the process's random state. The start of a layer is a function of (seed, layer), a dropout
+mask of (seed, optimizer step, micro-batch, layer): a trial gives the same whether alone, packed or resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables import files
+from trainables.config import TrainConfig
+from trainables.model import quiet
+
+ADAPTER = "default"
+WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass
+class Clock:
+    """Where the training is: the loop sets it, the dropout of every layer reads it."""
+
+    seed: int
+    step: int = 0  # of the optimizer, from 0
+    micro: int = 0  # micro-batch within the step
+
+
+def seed_of(*parts: object) -> int:
+    """Return a seed below 2**63 that is a function of `parts` alone."""
+    text = json.dumps([str(part) for part in parts])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+class SeededDropout(nn.Module):
+    """Inverted dropout whose mask is a function of (seed, step, micro-batch, layer).
+
+    Recomputation under gradient checkpointing draws the same mask, since the clock stands still meanwhile.
+    """
+
+    def __init__(self, rate: float, clock: Clock, layer: str) -> None:
+        super().__init__()
+        self.rate = rate
+        self.clock = clock
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (rows, tokens, inputs) -> the same; the mask is drawn in fp32 whatever the arithmetic."""
+        if not self.training:
+            return x
+        generator = torch.Generator(x.device)
+        generator.manual_seed(seed_of("dropout", self.clock.seed, self.clock.step, self.clock.micro, self.layer))
+        keep = torch.rand(x.shape, generator=generator, device=x.device) >= self.rate
+        return x * keep * (1 / (1 - self.rate))
+
+
+def attach(base: Any, train: TrainConfig, clock: Clock) -> Any:
+    """Return `base` with a fresh fp32 adapter (PEFT's model); `detach` gives the base back unchanged."""
+    with quiet():  # PEFT imports bitsandbytes, which says what it does not find
+        from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=train.lora_rank,
+        lora_alpha=train.lora_alpha,
+        lora_dropout=train.lora_dropout,
+        target_modules=list(train.target_modules),
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=_has_conv1d(base, train),
+        base_model_name_or_path=train.model,
+    )
+    with quiet():
+        model = get_peft_model(base, config)
+    for name, layer in _layers(model):
+        weight = layer.lora_A[ADAPTER].weight
+        generator = torch.Generator().manual_seed(seed_of("start", train.seed, name))
+        # Kaiming with a = sqrt(5), as in the LoRA authors' code: uniform within 1 / sqrt(inputs). B is zero.
+        bound = 1 / math.sqrt(weight.shape[1])
+        start = torch.empty(weight.shape).uniform_(-bound, bound, generator=generator)
+        layer.lora_A[ADAPTER].weight.data = start.to(weight.device)
+        layer.lora_B[ADAPTER].weight.data = torch.zeros_like(layer.lora_B[ADAPTER].weight, dtype=torch.float32)
+        if train.lora_dropout:
+            layer.lora_dropout[ADAPTER] = SeededDropout(train.lora_dropout, clock, name)
+    return model
+
+
+def detach(model: Any) -> Any:
+    """Remove the adapter and return the base as it was loaded."""
+    with quiet():
+        base = model.unload()
+    if hasattr(base, "peft_config"):
+        del base.peft_config
+    base.requires_grad_(False)
+    base.eval()
+    return base
+
+
+def adapter_parameters(model: Any) -> dict[str, nn.Parameter]:
+    """Return the trainable parameters by the names that they have in an adapter file."""
+    return {_file_name(name): value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def adapter_tensors(model: Any) -> dict[str, Tensor]:
+    """Return a copy of the adapter's weights on the CPU, fp32, by their names in an adapter file."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in adapter_parameters(model).items()}
+
+
+def set_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:
+    """Load weights of adapter_tensors."""
+    parameters = adapter_parameters(model)
+    assert parameters.keys() == tensors.keys(), sorted(parameters.keys() ^ tensors.keys())
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def export_adapter(model: Any, folder: Path) -> tuple[int, str]:
+    """Write the adapter in PEFT format whole or not at all; returns the size in bytes and SHA-256 of its weights."""
+    from safetensors.torch import save
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary.chmod(0o755)
+    try:
+        files.write_bytes(temporary / WEIGHTS, save(adapter_tensors(model), metadata={"format": "pt"}))
+        config = dict(model.peft_config[ADAPTER].to_dict())
+        config |= {"inference_mode": True, "target_modules": sorted(config["target_modules"])}
+        files.write_text(temporary / "adapter_config.json", json.dumps(config, indent=1, sort_keys=True, default=str))
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+        files.sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    weights = folder / WEIGHTS
+    return weights.stat().st_size, files.sha256_of(weights)
+
+
+def load_adapter(model: Any, folder: Path) -> None:
+    """Load the weights of export_adapter into an attached adapter."""
+    from safetensors.torch import load_file
+
+    set_adapter_tensors(model, load_file(folder / WEIGHTS))
+
+
+def _layers(model: Any) -> list[tuple[str, Any]]:
+    """Return (name in the base, layer) of every adapted layer."""
+    prefix = "base_model.model."
+    return [(name.removeprefix(prefix), layer) for name, layer in model.named_modules() if hasattr(layer, "lora_A")]
+
+
+def _file_name(parameter: str) -> str:
+    return parameter.replace(f".{ADAPTER}.", ".")
+
+
+def _has_conv1d(base: Any, train: TrainConfig) -> bool:
+    """Conv1D keeps its weight as (in, out), which PEFT wants to be told; quantized it is an ordinary layer."""
+    from transformers.pytorch_utils import Conv1D
+
+    targets = tuple(train.target_modules)
+    return any(
+        isinstance(layer, Conv1D) and (name in targets or name.endswith(tuple(f".{target}" for target in targets)))
+        for name, layer in base.named_modules()
+    )

@@ -1,0 +1,96 @@
+"""The loss: negative log-likelihood of the completion, end-of-text included, over its number of tokens.
+
+One function for training and evaluation. Logits are computed at completion tokens alone: a hook hands the output head
+just those hidden states. Rows are padded on the right to a length fixed by the longest row's bucket and carry no mask:
+a causal model's tokens never see what follows them, and padding is told by length, since its id may be the end-of-text.
+
+Shapes: B rows, T padded tokens, N completion tokens of all rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.tokens import Row
+
+BUCKET_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready for a forward pass."""
+
+    input_ids_BT: Tensor
+    position_ids_BT: Tensor
+    row_N: Tensor  # row and column of the hidden state that predicts each completion token
+    column_N: Tensor
+    target_N: Tensor
+
+    def to(self, device: str) -> Batch:
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def bucket(length: int, step: int = BUCKET_TOKENS) -> int:
+    """Return the padded length of a row: a function of its own length alone."""
+    return -(-length // step) * step
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Return the rows as one batch, padded on the right to the longest row's bucket."""
+    lengths = [len(row.prompt_ids) + len(row.target_ids) for row in rows]
+    width = bucket(max(lengths))
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    # Positions stop at a row's end: padding must not reach past a context that is no multiple of the bucket.
+    positions = torch.arange(width).repeat(len(rows), 1)
+    row_index: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
+    for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        ids[index, :length] = torch.tensor(row.prompt_ids + row.target_ids)
+        positions[index].clamp_(max=length - 1)
+        row_index += [index] * len(row.target_ids)
+        columns += range(len(row.prompt_ids) - 1, length - 1)
+        targets += row.target_ids
+    return Batch(ids, positions, torch.tensor(row_index), torch.tensor(columns), torch.tensor(targets))
+
+
+def completion_nll(model: Any, batch: Batch) -> Tensor:
+    """Return the negative log-likelihood of each completion token, shape (N,), fp32."""
+    with completion_only(model, batch):
+        output = model(input_ids=batch.input_ids_BT, position_ids=batch.position_ids_BT, use_cache=False)
+    logits_NV = output.logits[0]
+    assert logits_NV.shape[0] == batch.target_N.shape[0], (logits_NV.shape, batch.target_N.shape)
+    return nn.functional.cross_entropy(logits_NV.float(), batch.target_N, reduction="none")
+
+
+def completion_loss(model: Any, batch: Batch, tokens: int) -> Tensor:
+    """Return this batch's share of a loss over `tokens` completion tokens: those of the whole accumulated step."""
+    return completion_nll(model, batch).sum() / tokens
+
+
+@contextmanager
+def completion_only(model: Any, batch: Batch) -> Iterator[None]:
+    """Let the output head see the hidden states that predict completion tokens alone: (B, T, D) -> (1, N, D)."""
+
+    def select(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][batch.row_N, batch.column_N].unsqueeze(0), *inputs[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def row_sums(nll_N: Tensor, batch: Batch, rows: int) -> list[tuple[float, int]]:
+    """Return (summed negative log-likelihood, tokens) of each row, summed in double precision."""
+    sums = torch.zeros(rows, dtype=torch.float64, device=nll_N.device)
+    sums.index_add_(0, batch.row_N, nll_N.double())
+    counts = torch.bincount(batch.row_N, minlength=rows)
+    return list(zip(sums.tolist(), counts.tolist(), strict=True))

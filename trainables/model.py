@@ -1,0 +1,151 @@
+"""The frozen base model: loaded once, its own dropout off, quantized where asked, quiet.
+
+Precision: fp32, or bf16 and fp16 base weights under autocast. Adapters and their moments are fp32 always.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a fork after use would warn
+
+import torch
+from torch import nn
+
+from trainables.config import TrainConfig
+from trainables.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_precision(device: str) -> str:
+    """Return what `precision: auto` means here: bf16 from compute capability 8.0, fp16 below, fp32 on a CPU.
+
+    `torch.cuda.is_bf16_supported()` would not do: it is true on older cards by emulation.
+    """
+    if device == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+
+
+def check_device(train: TrainConfig, device: str) -> None:
+    """Raise UserError for a device that is absent or a precision that it cannot compute in."""
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"device must be one that is here, got {device!r}: torch finds no GPU")
+    if train.precision == "auto":
+        raise UserError("precision must be resolved before a trial runs, got 'auto'")
+    if train.precision == "fp16" and device == "cpu":
+        raise UserError("precision must be fp32 or bf16 on a CPU, got 'fp16'")
+
+
+def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context that every forward pass runs in: training, evaluation and generation alike."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.split(":")[0], dtype=DTYPES[precision])
+
+
+def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_code: bool = False) -> Any:
+    """Load the base as this trial needs it: frozen, on the device, in eval mode; raises UserError where it cannot."""
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    check_device(train, device)
+    with quiet():
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        dropout = switch_off_dropout(config)
+        options: dict[str, Any] = {"dtype": DTYPES[train.precision], "config": config, "use_safetensors": True}
+        if train.quantization == "nf4":
+            options |= {"quantization_config": _nf4(DTYPES[train.precision]), "device_map": {"": device}}
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_remote_code, **options)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be loaded as a causal language model: {error}") from None
+    if train.quantization == "nf4":
+        keep_trainable_after_evaluation(model)
+    else:
+        model.to(device)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model.base_dropout = dropout
+    model.requires_grad_(False)
+    model.eval()
+    # What a folder recommends for generation (sampling, penalties, lengths) must not leak into an evaluation.
+    model.generation_config = GenerationConfig()
+    return model
+
+
+def switch_off_dropout(config: Any) -> dict[str, float]:
+    """Set every dropout rate of a model's configuration to zero and return those that were not.
+
+    Left on, the base's dropout draws from the process's generator over all rows: a loss that depends on neighbours.
+    """
+    rates = {
+        name: value
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("_pdrop")) and isinstance(value, float) and value > 0
+    }
+    for name in rates:
+        setattr(config, name, 0.0)
+    return rates
+
+
+def keep_trainable_after_evaluation(model: nn.Module) -> None:
+    """Forbid bitsandbytes to repack 4-bit layers for inference on a CPU: it never undoes that.
+
+    After the first forward pass in eval mode without gradients GPT-2 and Phi would crash in training, and Llama would
+    silently lose gradients.
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Return (trainable, total) parameters; a 4-bit weight counts as the elements that it stands for."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        size = state.shape.numel() if state is not None else parameter.numel()
+        total += size
+        trainable += size if parameter.requires_grad else 0
+    return trainable, total
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings, log lines and progress bars of the libraries inside the block."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    names = ("accelerate", "peft", "bitsandbytes", "torch")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _nf4(compute: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )

@@ -1,0 +1,162 @@
+"""What must hold before anything trains, shown on real rows with the real model: every stage once, in seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainables.config import TrialConfig
+from trainables.errors import UserError
+from trainables.evaluate import Reader, longest, texts
+from trainables.jobs import go_on
+from trainables.lora import Clock, adapter_parameters, attach, detach
+from trainables.loss import collate, completion_loss
+from trainables.model import arithmetic, quiet
+from trainables.prompts import split_template, template_of
+from trainables.shapes import lora_parameters
+from trainables.tokens import Row, check_lengths
+
+if TYPE_CHECKING:
+    from trainables.solo import SoloEngine
+
+GENERATED_EXAMPLES = 10
+GENERATED_TOKENS = 16
+
+
+def check(engine: SoloEngine, trials: list[TrialConfig]) -> dict[str, Any]:
+    """Raise UserError where a stage of these trials cannot work; returns what was measured on the way.
+
+    Lengths that fit, adapters that fit their layers, a cue and an end-of-text in every row, texts that are not all
+    empty, and a longest batch that goes forward and backward once and stays finite.
+    """
+    began = time.monotonic()
+    facts: dict[str, Any] = {"trials": len(trials), "lengths": [], "prompts": [], "training": []}
+    with quiet():
+        for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
+            if not trial.train.is_baseline:
+                lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
+        for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
+            facts["lengths"] += _check_lengths(engine, trial)
+            _check_rows(engine, trial)
+        for trial in _distinct(trials, *PROMPT, *BASE):
+            facts["prompts"].append(_check_texts(engine, trial))
+        widest = sorted((trial for trial in trials if not trial.train.is_baseline), key=lambda one: -_work(one))
+        for trial in _distinct(widest, *BASE):
+            facts["training"].append(_check_step(engine, trial))
+        facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
+    return {**facts, "seconds": round(time.monotonic() - began, 2)}
+
+
+PROMPT = ("train.model", "train.prompt", "train.max_length_tokens", "train.data_seed", "evaluation.max_new_tokens")
+BASE = ("train.model", "train.quantization", "train.precision")
+
+
+def _distinct(trials: list[TrialConfig], *fields: str) -> list[TrialConfig]:
+    """Return one trial per combination of fields, in order, trials of one base together."""
+    found: dict[tuple[Any, ...], TrialConfig] = {}
+    for trial in trials:
+        key = []
+        for field in fields:
+            part, name = field.split(".")
+            key.append(getattr(getattr(trial, part), name))
+        found.setdefault(tuple(key), trial)
+    return sorted(found.values(), key=lambda one: (one.train.model, one.train.quantization, one.train.precision))
+
+
+def _work(trial: TrialConfig) -> int:
+    return trial.train.batch_size * 10_000 + trial.train.lora_rank
+
+
+def _check_lengths(engine: SoloEngine, trial: TrialConfig) -> list[dict[str, Any]]:
+    shelf, config, evaluation = engine.shelf, trial.train, trial.evaluation
+    encoder, limit = shelf.encoder(config), shelf.limit_tokens(config)
+    prompts = {config.prompt: config.prompt_template or template_of(config.prompt, {})}
+    stages = [(split, shelf.evaluation_examples(split, count)) for split, count in evaluation.examples.items()]
+    found = [check_lengths(encoder, prompts, rows, limit, evaluation.max_new_tokens, split) for split, rows in stages]
+    if not config.is_baseline:
+        found.append(check_lengths(encoder, prompts, shelf.train_examples(config), limit, 0, "training"))
+    return [vars(lengths) for group in found for lengths in group]
+
+
+def _check_rows(engine: SoloEngine, trial: TrialConfig) -> None:
+    """Every row keeps its cue, and its trained tokens end with the end-of-text."""
+    shelf, config = engine.shelf, trial.train
+    encoder = shelf.encoder(config)
+    instruction, cue = split_template(config.prompt_template or template_of(config.prompt, {}))
+    cue_ids, start_ids = tuple(encoder.encode(cue)), (*encoder.bos_ids, *encoder.encode(instruction))
+    rows = [*_evaluation_rows(engine, trial), *([] if config.is_baseline else shelf.train_rows(config))]
+    for row in rows:
+        whole = row.prompt_ids[: len(start_ids)] == start_ids and row.prompt_ids[-len(cue_ids) :] == cue_ids
+        if row.fits and cue_ids and not whole:
+            raise UserError(f"prompt {config.prompt!r} is cut in example {row.example_id!r}")
+        if row.target_ids[-1:] != (encoder.eos_id,):
+            raise UserError(f"example {row.example_id!r} would train without an end-of-text token")
+
+
+def _evaluation_rows(engine: SoloEngine, trial: TrialConfig) -> list[Row]:
+    evaluation = trial.evaluation
+    return [
+        row
+        for split, count in evaluation.examples.items()
+        for row in engine.shelf.evaluation_rows(trial.train, split, count, evaluation.max_new_tokens)
+    ]
+
+
+def _check_texts(engine: SoloEngine, trial: TrialConfig) -> dict[str, Any]:
+    """Generate on ten examples from the shortest to the longest: not all may be empty."""
+    began = time.monotonic()
+    rows = sorted((row for row in _evaluation_rows(engine, trial) if row.fits), key=lambda row: len(row.prompt_ids))
+    last = max(1, min(GENERATED_EXAMPLES, len(rows)) - 1)
+    chosen = [rows[i * (len(rows) - 1) // last] for i in range(min(GENERATED_EXAMPLES, len(rows)))]
+    encoder = engine.shelf.encoder(trial.train)
+    reader = Reader(engine.base(trial.train), encoder, trial.train, engine.setup.device, go_on)
+    tokens = min(GENERATED_TOKENS, trial.evaluation.max_new_tokens)
+    written = texts(reader, chosen, trial.evaluation.decoding, tokens)
+    failures = [one for one in written if isinstance(one, str)]
+    if failures:
+        raise UserError(f"prompt {trial.train.prompt!r}: the model cannot generate ({failures[0]})")
+    empty = sum(not encoder.decode(one.ids).strip() for one in written if not isinstance(one, str))
+    if empty == len(written):
+        raise UserError(
+            f"prompt {trial.train.prompt!r}: {trial.train.model} ends at once on all {empty} of the examples tried; "
+            "take another prompt or model"
+        )
+    return {
+        "prompt": trial.train.prompt,
+        "examples": len(chosen),
+        "empty": empty,
+        "prompt_tokens": [len(chosen[0].prompt_ids), len(chosen[-1].prompt_ids)],
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _check_step(engine: SoloEngine, trial: TrialConfig) -> dict[str, Any]:
+    """Take the longest batch forward and backward once: loss and gradients must be finite."""
+    began = time.monotonic()
+    config, device = trial.train, engine.setup.device
+    rows = longest([row for row in engine.shelf.train_rows(config) if row.fits], config.batch_size)
+    base = engine.base(config)
+    model = attach(base, config, Clock(config.seed))
+    try:
+        model.train()
+        batch = collate(rows, engine.shelf.encoder(config).pad_id).to(device)
+        with arithmetic(config.precision, device):
+            loss = completion_loss(model, batch, sum(len(row.target_ids) for row in rows))
+        loss.backward()
+        gradients = [parameter.grad for parameter in adapter_parameters(model).values()]
+        norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None))
+        if not math.isfinite(loss.item()) or not math.isfinite(norm):
+            raise UserError(f"{config.model} is not finite on its longest batch: loss {loss.item()}, gradient {norm}")
+        return {
+            "tokens": batch.input_ids_BT.numel(),
+            "loss": loss.item(),
+            "gradient_norm": norm,
+            "seconds": round(time.monotonic() - began, 2),
+        }
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return {"out_of_memory": str(error).splitlines()[0]}  # other trials may be smaller: each is judged alone
+    finally:
+        detach(model)

@@ -1,0 +1,78 @@
+"""The token rows of a sweep's examples, made once per engine and template (no torch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables import files
+from trainables.config import TrainConfig
+from trainables.data import Example, example_of
+from trainables.errors import UserError
+from trainables.prompts import template_of
+from trainables.record import SweepFolder
+from trainables.tokens import Encoder, Row, build_row, context_length, load_encoder
+
+
+@dataclass
+class RowShelf:
+    """Examples and their token rows, kept for the trials of one sweep folder."""
+
+    sweep: SweepFolder
+    model_folders: dict[str, str]
+    _kept: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def folder(self, train: TrainConfig) -> Path:
+        """Return the folder of a trial's base model; raises UserError for one that the engine was not given."""
+        if train.model not in self.model_folders:
+            raise UserError(
+                f"model {train.model!r} was not resolved to a folder; known: {', '.join(self.model_folders)}"
+            )
+        return Path(self.model_folders[train.model])
+
+    def encoder(self, train: TrainConfig) -> Encoder:
+        folder = self.folder(train)
+        return self._once(("encoder", folder), lambda: load_encoder(folder))
+
+    def limit_tokens(self, train: TrainConfig) -> int:
+        """Return the longest prompt and completion together."""
+        folder = self.folder(train)
+        context = self._once(("context", folder), lambda: context_length(folder))
+        return min(train.max_length_tokens, context or train.max_length_tokens)
+
+    def train_examples(self, train: TrainConfig) -> list[Example]:
+        """Return the trial's training subset in its order; raises UserError where the sweep has fewer."""
+        return self._examples(self.sweep.train_examples_path(train.data_seed), train.train_examples)
+
+    def evaluation_examples(self, split: str, count: int) -> list[Example]:
+        return self._examples(self.sweep.evaluation_examples_path(split), count)
+
+    def train_rows(self, train: TrainConfig, count: int | None = None) -> list[Row]:
+        """Return the rows of the first `count` training examples, also those that do not fit."""
+        examples = self.train_examples(train)[:count]
+        return [self._row(train, "train", example, 0) for example in examples]
+
+    def evaluation_rows(self, train: TrainConfig, split: str, count: int, max_new_tokens: int) -> list[Row]:
+        """Return the rows of an evaluation: `max_new_tokens` stay free after each prompt."""
+        examples = self.evaluation_examples(split, count)
+        return [self._row(train, split, example, max_new_tokens) for example in examples]
+
+    def _examples(self, path: Path, count: int) -> list[Example]:
+        examples = self._once(("examples", path), lambda: [example_of(row) for row in files.read_lines(path)])
+        if not examples:
+            raise UserError(f"{path} holds no examples")
+        # A split smaller than asked for is used whole: the record says how many it was.
+        return list(examples[:count])
+
+    def _row(self, train: TrainConfig, split: str, example: Example, reserve: int) -> Row:
+        template = train.prompt_template or template_of(train.prompt, {})
+        limit = self.limit_tokens(train)
+        # An id names one example of a split alone; training subsets of several data seeds share theirs.
+        key = ("row", self.folder(train), template, limit, split, example.id, reserve)
+        return self._once(key, lambda: build_row(self.encoder(train), template, example, limit, reserve))
+
+    def _once(self, key: tuple[Any, ...], make: Any) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]

@@ -1,0 +1,101 @@
+"""Layers and parameter counts of a model folder, from safetensors headers alone (no torch, no weights read).
+
+Targets are matched as PEFT matches them: a layer is meant by its full name or by a name that it ends with after a dot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from trainables.errors import UserError, nearest
+
+# Families whose linear layers are Conv1D, which stores its weight as (in, out).
+TRANSPOSED = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
+EMBEDDINGS = ("embed", "wte", "wpe")
+BUFFERS = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq")
+
+
+@lru_cache(maxsize=32)
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return name -> shape of every tensor in the folder's safetensors files; raises UserError without any."""
+    paths = sorted(Path(folder).glob("*.safetensors"))
+    if not paths:
+        raise UserError(f"{folder} holds no *.safetensors file; weights are read in that format alone")
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        with path.open("rb") as file:
+            try:
+                (length,) = struct.unpack("<Q", file.read(8))
+                if length > path.stat().st_size:
+                    raise ValueError("its header is longer than the file")
+                header = json.loads(file.read(length))
+            except (struct.error, ValueError) as error:
+                raise UserError(f"{path} is not a whole safetensors file: {error}") from None
+        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return shapes
+
+
+def linear_shapes(folder: Path | str) -> dict[str, tuple[int, int]]:
+    """Return name -> (inputs, outputs) of every linear layer, embeddings left out."""
+    folder = Path(folder)
+    transposed = _config(folder).get("model_type") in TRANSPOSED
+    layers = {}
+    for name, shape in tensor_shapes(folder).items():
+        layer = name.removesuffix(".weight")
+        if layer == name or len(shape) != 2 or any(part in layer.rsplit(".", 1)[-1] for part in EMBEDDINGS):
+            continue
+        # The head is an ordinary linear layer also where the others are Conv1D.
+        turned = transposed and not layer.endswith("lm_head")
+        layers[layer] = (shape[0], shape[1]) if turned else (shape[1], shape[0])
+    return layers
+
+
+def target_names(folder: Path | str, targets: Sequence[str]) -> list[str]:
+    """Return the full names of the layers meant by `targets`; raises UserError naming a target without any."""
+    layers = linear_shapes(folder)
+    for target in targets:
+        if not any(_matches(layer, target) for layer in layers):
+            known = sorted({layer.rsplit(".", 1)[-1] for layer in layers if "." in layer})
+            raise UserError(f"target_modules: {target!r} is no linear layer of {folder}; {nearest(target, known)}")
+    return [layer for layer in layers if any(_matches(layer, target) for target in targets)]
+
+
+def lora_parameters(folder: Path | str, rank: int, targets: Sequence[str]) -> int:
+    """Return the trainable parameters of an adapter; raises UserError for a rank above a layer's width."""
+    layers = linear_shapes(folder)
+    total = 0
+    for name in target_names(folder, targets):
+        inputs, outputs = layers[name]
+        if rank > min(inputs, outputs):
+            raise UserError(f"lora_rank must be at most {min(inputs, outputs)}, the width of {name}, got {rank}")
+        total += rank * (inputs + outputs)
+    return total
+
+
+def total_parameters(folder: Path | str) -> int:
+    """Return the parameters of the base: buffers and a tied head's copy are not counted."""
+    shapes = tensor_shapes(Path(folder))
+    tied = _config(Path(folder)).get("tie_word_embeddings", True)
+    return sum(
+        math.prod(shape)
+        for name, shape in shapes.items()
+        if not name.endswith(BUFFERS) and not (tied and name == "lm_head.weight" and len(shapes) > 1)
+    )
+
+
+def _matches(layer: str, target: str) -> bool:
+    return layer == target or layer.endswith(f".{target}")
+
+
+def _config(folder: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no config.json") from None
+    except ValueError as error:
+        raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from None
