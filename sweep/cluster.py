@@ -102,6 +102,8 @@ class Cluster:
     def stop(self, patience_s: float = 3.0) -> None:
         """End Ray's processes that this driver started, by force those that are left after `patience_s`."""
         processes = self.processes()
+        # From here on Ray's own threads may complain about processes that are gone.
+        threading.excepthook = lambda _: None
         self._leave.set()
         if self._keeper is not None:
             self._keeper.join(patience_s)

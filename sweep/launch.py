@@ -27,6 +27,7 @@ from trainables.record import SweepFolder, TrialRecord
 
 Status = Literal["finished", "interrupted", "budget"]
 REFRESH_S = 0.5
+STARTING_S = 0.05  # the same while Ray starts and takes signals to itself
 INTERRUPT_S = 6.0
 ROUNDS = 3  # of Tune; a later one takes what an earlier one left unfinished
 
@@ -83,8 +84,10 @@ def launch(
         while session.is_running and caught.number is None and not lease.is_lost:
             if options.time_budget_s is not None and time.monotonic() - started > options.time_budget_s:
                 break
-            wake.wait(REFRESH_S)
-            display.update(session.running())
+            wake.wait(REFRESH_S if session.has_engines else STARTING_S)
+            caught.take_back()
+            if session.has_engines:
+                display.update(session.running())
         ended_early = session.is_running
         if ended_early and not lease.is_lost:
             session.interrupt(INTERRUPT_S)
@@ -137,6 +140,10 @@ class Session:
     @property
     def is_running(self) -> bool:
         return not self._ended.is_set()
+
+    @property
+    def has_engines(self) -> bool:
+        return bool(self._engines)
 
     @property
     def headline(self) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -30,16 +32,23 @@ class Caught:
     def __enter__(self) -> Caught:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                # Whoever started this with a signal ignored (nohup) wants it ignored.
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                # Whoever started this under nohup wants a hang-up ignored.
+                if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                     self._former[number] = signal.signal(number, self._handle)
         return self
+
+    def take_back(self) -> None:
+        """Handle the signals again: Ray's core puts handlers of its own in their place when it starts."""
+        for number in self._former:
+            signal.signal(number, self._handle)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+            # Runs before what Ray has registered, which waits a minute for processes that are gone.
+            atexit.register(_exit, 128 + (self.number or signal.SIGTERM))
         for number, former in self._former.items():
             signal.signal(number, former if former is not None else signal.SIG_DFL)
 
@@ -57,3 +66,9 @@ class Caught:
             self._kill()
         finally:
             os._exit(128 + (self.number or signal.SIGTERM))
+
+
+def _exit(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

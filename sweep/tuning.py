@@ -51,10 +51,25 @@ def fit(keys: list[str], how: Fit) -> dict[str, str]:
             storage_path=str(how.storage.resolve()),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=[silent()],
         ),
     )
     metrics = [result.metrics or {} for result in tuner.fit()]
     return {row["trial"]: row["gave_up"] for row in metrics if "gave_up" in row}
+
+
+def silent() -> Any:
+    """Return a callback that takes the place of the one that prints trials whatever the verbosity."""
+    from ray.tune.progress_reporter import TrialProgressCallback
+
+    class Silent(TrialProgressCallback):
+        def log_result(self, trial: Any, result: Any, error: bool = False) -> None:
+            pass
+
+        def _print(self, msg: str) -> None:
+            pass
+
+    return Silent()
 
 
 def name_of(trial: Any) -> str:
