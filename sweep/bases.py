@@ -59,12 +59,11 @@ def model_names(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(grid.axes.get("model", (grid.base.model,))))
 
 
-def resolve(experiment: Experiment, source: str, trust_remote_code: bool = False) -> Bases:
+def resolve(request: Request, source: str, trust_remote_code: bool = False) -> Bases:
     """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
-    stand_in = experiment.stand_in is not None
-    names = model_names(experiment)
-    models = [_model(name, source, stand_in and len(names) == 1, trust_remote_code) for name in names]
-    bases = Bases(tuple(models), _data(experiment.grid.base.data, source, stand_in))
+    names, may_stand_in = model_names(request.experiment), request.may_stand_in
+    models = [_model(name, source, "model" in may_stand_in and len(names) == 1, trust_remote_code) for name in names]
+    bases = Bases(tuple(models), _data(request.experiment.grid.base.data, source, "data" in may_stand_in))
     if len(bases.model_folders) < len(models):
         raise UserError(f"the models {', '.join(names)} must have different names: tables tell them apart by these")
     sources.go_offline()

@@ -28,8 +28,8 @@ def best(
     as_json: command.JsonOption = False,
 ) -> None:
     """Show the configuration to keep, or write its adapter with a model card."""
-    from analysis import render
     from analysis.compare import compare
+    from analysis.export import to_document
 
     folder = existing_sweep(run)
     found = compare(folder.folder, metric, evaluation)
@@ -39,7 +39,7 @@ def best(
     if export is not None:
         export_adapter(found, trial, folder.sweep(), export)
     if as_json:
-        document = {key: value for key, value in render.to_document(found).items() if key != "rows"}
+        document = {key: value for key, value in to_document(found).items() if key != "rows"}
         place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}
         command.print_json({**document, **place})
         return

@@ -18,6 +18,7 @@ from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
 from sweep.devices import resolve_device
 from trainables import files
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
+from trainables.data import Example, example_of
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
@@ -83,8 +84,9 @@ def changed(
 
 
 def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:
+    kept = _examples(folder, evaluation)
     for split, wanted in evaluation.examples.items():
-        there = len(files.read_lines(folder.evaluation_examples_path(split)))
+        there = len(kept[split])
         if wanted > there:
             raise UserError(
                 f"--examples must be at most {there}, the {split} examples that the sweep keeps, got {wanted}"
@@ -110,8 +112,8 @@ def _evaluate(
     """Evaluate `records`: those with the same texts under other metrics from their predictions, the others anew."""
     from sweep.lease import acquire
 
-    again = {record.folder: same for record in records if (same := same_texts(record, evaluation))}
-    anew = [record for record in records if record.folder not in again]
+    again = [record for record in records if has_same_texts(record, evaluation)]
+    anew = [record for record in records if record not in again]
     setup = _setup(folder, sweep, device, trust_remote_code) if anew else None
     lease = acquire(folder.folder)
     try:
@@ -119,8 +121,9 @@ def _evaluate(
             from trainables.rescore import rescore
 
             note(f"scoring {len(again)} trials from their stored predictions")
-            for path, stored in again.items():
-                rescore(TrialRecord(path, lease.fence), stored, evaluation, SweepFolder(folder.folder))
+            examples = _examples(folder, evaluation)
+            for record in again:
+                rescore(TrialRecord(record.folder, lease.fence), evaluation, examples)
         if setup is not None:
             jobs = [
                 TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))
@@ -152,25 +155,26 @@ def _launch(folder: SweepFolder, lease: Lease, jobs: list[TrialJob], setup: Engi
     return launch(SweepFolder(folder.folder, lease.fence), lease, jobs, setup, LaunchOptions()).exit_code
 
 
-def same_texts(record: TrialRecord, evaluation: EvalConfig) -> str | None:
-    """Return the identity of a whole evaluation with the same texts, None where they have to be generated."""
-    wanted = generation_id(evaluation)
-    for identity in record.evaluation_ids():
-        summary = record.summary(identity)
-        if summary is not None and summary["generation_id"] == wanted:
-            return identity
-    return None
+def has_same_texts(record: TrialRecord, evaluation: EvalConfig) -> bool:
+    """Tell whether a whole evaluation has the texts that `evaluation` asks for, so that no model is needed."""
+    summaries = (record.summary(identity) for identity in record.evaluation_ids())
+    return any(summary and summary["generation_id"] == generation_id(evaluation) for summary in summaries)
+
+
+def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Example]]:
+    paths = {split: folder.evaluation_examples_path(split) for split in evaluation.examples}
+    return {split: [example_of(row) for row in files.read_lines(path)] for split, path in paths.items()}
 
 
 def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: bool) -> int:
-    from analysis import render
+    from analysis import export, render
     from analysis.compare import compare
     from analysis.report import write_comparison
 
     found = compare(folder.folder, metric, identity)
     write_comparison(found)
     if as_json:
-        command.print_json({"folder": str(folder.folder), **render.to_document(found)})
+        command.print_json({"folder": str(folder.folder), **export.to_document(found)})
     else:
         render.to_terminal(render.console_for_output(), found)
     missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]

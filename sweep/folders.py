@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ def sweep_in(out: Path) -> dict[str, Any] | None:
     """Return the sweep.json of folder `out`, None where a new sweep may start there.
 
     Raises:
-        UserError: the folder cannot be written, holds something else, or its sweep.json is damaged.
+        UserError: it is a file, holds something else, or its sweep.json is damaged.
     """
-    check_writable(out)
-    if not out.exists():
+    if existing_part(out) != out:
         return None
     try:
         return SweepFolder(out).sweep()
@@ -43,14 +43,23 @@ def _is_unfinished(name: str) -> bool:
 
 
 def check_writable(out: Path) -> None:
-    """Raise UserError unless `out` is a folder that can be written, or can be made."""
+    """Raise UserError unless `out` is a folder that can be written, or can be made; leaves nothing behind."""
+    place = existing_part(out)
+    try:
+        # A trial tells more than permission bits, which say nothing of read-only disks or to the superuser.
+        os.rmdir(tempfile.mkdtemp(prefix=".probe-", dir=place))
+    except OSError as error:
+        raise UserError(f"--out {out} is not possible: {place} cannot be written ({error.strerror})") from None
+
+
+def existing_part(out: Path) -> Path:
+    """Return `out` or the nearest folder above it that exists; UserError where that is a file."""
     place = out
     while not place.exists():
         place = place.parent
     if not place.is_dir():
         raise UserError(f"--out {out} is not possible: {place} is a file")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"--out {out} is not possible: {place} cannot be written")
+    return place
 
 
 def check_extends(out: Path, sweep: dict[str, Any], request: Request, source: str) -> None:

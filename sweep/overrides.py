@@ -41,6 +41,7 @@ class Request:
     experiment: Experiment
     changed: frozenset[str]  # fields that the user set, which a stand-in then leaves alone
     own_sizes: bool  # the user said how many evaluation examples
+    may_stand_in: frozenset[str]  # "model" and "data", where the experiment's own name is asked for
     folder_name: str  # of its sweep under runs/
 
 
@@ -64,7 +65,8 @@ def request(name_or_path: str, changes: Changes) -> Request:
         experiment = smoke(experiment)
     folder_name = _folder_name(original, experiment) + ("-smoke" if changes.smoke else "")
     own_sizes = changes.eval_examples is not None or changes.smoke
-    return Request(experiment, frozenset({*axes, *base}), own_sizes, folder_name)
+    may_stand_in = _own_names(original, experiment) if original.stand_in else frozenset()
+    return Request(experiment, frozenset({*axes, *base}), own_sizes, may_stand_in, folder_name)
 
 
 def parse_axes(overrides: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -154,14 +156,20 @@ def smoke(experiment: Experiment) -> Experiment:
 
 
 def _folder_name(original: Experiment, changed: Experiment) -> str:
-    if _bases(original.grid) == _bases(changed.grid):
+    if _own_names(original, changed) == {"model", "data"}:
         return safe_name(original.name)
-    return "-".join(safe_name(Path(name).name) for name in (original.name, *_bases(changed.grid)))
+    bases = (*_names(changed.grid, "model"), *_names(changed.grid, "data"))
+    return "-".join(safe_name(Path(name).name) for name in (original.name, *bases))
 
 
-def _bases(declared: Grid) -> tuple[str, ...]:
-    """Return the models of a grid and its data set."""
-    return (*declared.axes.get("model", (declared.base.model,)), declared.base.data)
+def _own_names(original: Experiment, changed: Experiment) -> frozenset[str]:
+    """Return "model" and "data" where the request leaves them as the experiment has them."""
+    return frozenset(name for name in ("model", "data") if _names(original.grid, name) == _names(changed.grid, name))
+
+
+def _names(declared: Grid, field: str) -> tuple[str, ...]:
+    """Return the models, or the data sets, of a grid."""
+    return declared.axes.get(field, (getattr(declared.base, field),))
 
 
 def safe_name(text: str) -> str:

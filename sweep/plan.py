@@ -111,7 +111,7 @@ def _bases(
         place = on.find_data_again(stored.sweep["resolved"], stored.sweep["data_hint"])
         return bases, load(place, stored.experiment)
     try:
-        bases = on.resolve(experiment, options.source)
+        bases = on.resolve(wanted, options.source)
     except UserError as error:
         if {"model", "data"} & wanted.changed or options.source != "auto":
             raise  # the user named it

@@ -99,12 +99,13 @@ def stored_sweep(request: Request, options: Options) -> Stored | None:
 
 def prepare(request: Request, options: Options, stored: Stored | None = None) -> Prepared:
     """Judge a request completely; raises UserError for whatever would stop it later. `stored`: the sweep to extend."""
+    folders.check_writable(options.out)
     device = resolve_device(options.device, request.experiment.needs_gpu, request.experiment.name)
     return _more(request, options, stored, device) if stored else _new(request, options, device)
 
 
 def _new(request: Request, options: Options, device: Device) -> Prepared:
-    bases = on.resolve(request.experiment, options.source, options.trust_remote_code)
+    bases = on.resolve(request, options.source, options.trust_remote_code)
     precision = _precision(request.experiment.grid.base, device)
     experiment = on.on_bases(request, bases, precision)
     planned = plan_trials(experiment, options.seeds)

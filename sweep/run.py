@@ -139,7 +139,7 @@ def _introduce(prepared: Prepared) -> None:
 
 def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool) -> int:
     """Print and write the comparison; return 1 where a requested trial has failed."""
-    from analysis import render
+    from analysis import export, render
     from analysis.compare import compare
     from analysis.report import write_comparison
 
@@ -147,7 +147,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     if metric == found.table.metric:
         write_comparison(found)
     if as_json:
-        command.print_json({"folder": str(out), **render.to_document(found)})
+        command.print_json({"folder": str(out), **export.to_document(found)})
     else:
         render.to_terminal(render.console_for_output(), found)
         note(

@@ -60,7 +60,7 @@ Chosen = tuple[list[TrainConfig], dict[str, str], list[Example]]
 
 def _of_experiment(name: str, changes: Changes, source: str, count: int) -> Chosen:
     wanted = request(name, changes)
-    bases = on.resolve(wanted.experiment, source)
+    bases = on.resolve(wanted, source)
     experiment = on.on_bases(wanted, bases, "fp32")
     corpus = load(bases.data, experiment)
     trains = _one_per_prompt(experiment.configurations())

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sweep.folders import existing_part
 from sweep.planning import PlannedTrial
 from trainables import shapes, tokens
 from trainables.config import EvalConfig, TrainConfig
@@ -132,9 +133,7 @@ def check_prompts(
 
 def check_disk(out: Path, need_bytes: int) -> None:
     """Raise UserError where the disk of `out` lacks the room that the plan needs."""
-    place = out
-    while not place.exists():
-        place = place.parent
+    place = existing_part(out)
     free = shutil.disk_usage(place).free
     if need_bytes > free:
         raise UserError(

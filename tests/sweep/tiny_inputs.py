@@ -65,7 +65,7 @@ def _weights(vocabulary: int, context: int) -> dict[str, np.ndarray]:
     return {f"transformer.{name}": value for name, value in weights.items()}
 
 
-def write_data(folder: Path, train: int = 40, validation: int = 12, test: int = 12) -> Path:
+def write_data(folder: Path, train: int = 80, validation: int = 12, test: int = 12) -> Path:
     """Write dialogues with summaries as train.jsonl, validation.jsonl and test.jsonl, and return their folder."""
     folder.mkdir(parents=True)
     number = 0
