@@ -15,7 +15,7 @@ from typing import Any
 
 HOUSE = Path(__file__).resolve().parent.parent
 
-# Read by Ray's processes when they start and by Tune when it is imported; `loopback` only where no address is given.
+# Read by Ray's processes when they start and by Tune when it is imported.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -28,6 +28,7 @@ QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+# Sockets on the loopback interface alone, where no address is given.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 STORE_BYTES = 100 * 2**20
 # Light trials and engines take next to nothing of Ray's CPUs, and Ray starts one idle worker for each of them.

@@ -26,7 +26,7 @@ from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import Fence
 
 ENGINES = {"solo": "trainables.solo:SoloEngine"}
-WATCH_S = 1.0
+WATCH_S = 0.25
 POLL_S = 0.02
 LONG_POLL_S = 5.0
 
@@ -118,15 +118,15 @@ class EngineHost:
         return True
 
     async def status(self) -> dict[str, Any]:
-        """Return {"ready", "runs": [{"key", "started_s_ago", "report"}]} of what runs now."""
+        """Return {"paused", "runs": [{"key", "started_s_ago", "report"}]}: why none can go on, and what runs now."""
         if self.slots is None:
-            return {"ready": False, "runs": []}
+            return {"paused": None, "runs": []}
         now = time.monotonic()
         runs = [
             {"key": run.key, "started_s_ago": now - run.started, "report": run.reports[-1] if run.reports else None}
             for run in self.slots.active()
         ]
-        return {"ready": True, "runs": runs}
+        return {"paused": self.slots.paused, "runs": runs}
 
     async def sees(self, path: str) -> bool:
         """Tell whether a file of the driver's is visible here."""

@@ -6,7 +6,9 @@ engine works and then lets the trials have slots, so that trials start while the
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -25,7 +27,7 @@ from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
-Status = Literal["finished", "interrupted", "budget"]
+Status = Literal["finished", "interrupted", "budget", "paused"]
 REFRESH_S = 0.5
 STARTING_S = 0.05  # the same while Ray starts and takes signals to itself
 INTERRUPT_S = 6.0
@@ -49,7 +51,7 @@ class LaunchOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a launch ended; `unfinished` names trials without a result."""
+    """How a launch ended; `paused` when nothing more could be written; `unfinished` names trials without a result."""
 
     status: Status
     signal: int | None = None
@@ -58,8 +60,11 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number where one ended the launch, else 0; failed trials are for the caller to count."""
-        return 128 + self.signal if self.signal is not None else 0
+        """128 + the signal's number where one ended the launch, 1 where it paused, else 0.
+
+        Failed trials are for the caller to count.
+        """
+        return 128 + self.signal if self.signal is not None else int(self.status == "paused")
 
 
 def launch(
@@ -82,7 +87,7 @@ def launch(
         session.start()
         curves.start()
         while session.is_running and caught.number is None and not lease.is_lost:
-            if options.time_budget_s is not None and time.monotonic() - started > options.time_budget_s:
+            if session.paused or time.monotonic() - started > (options.time_budget_s or math.inf):
                 break
             wake.wait(REFRESH_S if session.has_engines else STARTING_S)
             caught.take_back()
@@ -100,11 +105,25 @@ def launch(
         raise UserError(f"another run has taken {folder.folder} over; nothing more was written here")
     if caught.number is None and session.error is not None:
         raise session.error
-    if ended_early:
-        display.say_how_to_continue(caught.number)
-    status: Status = "finished" if not ended_early else "interrupted" if caught.number is not None else "budget"
+    status = _status(ended_early, caught, session)
+    if status != "finished":
+        display.say_how_to_continue(_reason(status, caught, session))
     unfinished = tuple(key for key, job in session.jobs.items() if not is_finished(job))
     return Outcome(status, caught.number, unfinished, session.facts)
+
+
+def _status(ended_early: bool, caught: Caught, session: Session) -> Status:
+    if caught.number is not None:
+        return "interrupted"
+    if session.paused:
+        return "paused"
+    return "budget" if ended_early else "finished"
+
+
+def _reason(status: Status, caught: Caught, session: Session) -> str:
+    if caught.number is not None:
+        return f"interrupted by {signal.Signals(caught.number).name}"
+    return "time budget reached" if status == "budget" else f"paused, {session.paused}"
 
 
 class Session:
@@ -144,6 +163,11 @@ class Session:
     @property
     def has_engines(self) -> bool:
         return bool(self._engines)
+
+    @property
+    def paused(self) -> str | None:
+        """Why the engines can go on with no trial; None where they can."""
+        return next((status["paused"] for status in self._statuses.values() if status["paused"]), None)
 
     @property
     def headline(self) -> str:

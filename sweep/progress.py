@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,9 +162,8 @@ class Display:
             live.stop()
             self.console.print(table)
 
-    def say_how_to_continue(self, number: int | None) -> None:
-        """Print the command that continues, after a signal or, without one, a time budget that is reached."""
-        reason = f"interrupted by {signal.Signals(number).name}" if number is not None else "time budget reached"
+    def say_how_to_continue(self, reason: str) -> None:
+        """Print why the launch ends early, and the command that continues."""
         try:
             command = self.folder.sweep().get("command", "the same command")
         except (FileNotFoundError, DamagedFile):

@@ -74,6 +74,7 @@ class Slots:
         self.runs: dict[str, Run] = {}
         self.is_open = False
         self.closed = False
+        self.paused: str | None = None
         self._idle_since = time.monotonic()
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(max_workers=self.count, thread_name_prefix="slot")
@@ -170,8 +171,11 @@ class Slots:
         try:
             result = self.engine.run(run.job, lambda row: self._report(run, row), lambda: self._control(run))
             end = {"state": result["state"]}
-        except Interrupted:
+        except Interrupted as error:
             end = {"state": "interrupted"}
+            if run.verdict != "interrupt":  # the engine's own wish: nothing can be written any more
+                self.paused = str(error)
+                self.interrupt()
         except LeaseLost:
             end = {"state": "interrupted"}
             if self.on_lease_lost is not None:
