@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def adapter_of(trial: Row) -> Path:
 
 def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target: Path) -> None:
     """Copy an adapter to `target` with its card; raises UserError for a full folder or a damaged file."""
-    from sweep.card import model_card
+    from sweep.card import base_name, model_card
 
     assert trial.record is not None
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -72,6 +73,9 @@ def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target:
     if files.sha256_of(weights) != result.get("adapter_sha256"):
         raise UserError(f"{weights} is damaged: its checksum is not the recorded one; run the sweep again to redo it")
     shutil.copytree(source, target, dirs_exist_ok=True)
+    config = json.loads((target / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base_name(sweep)  # not where it was on this machine
+    files.write_text(target / "adapter_config.json", json.dumps(config, indent=1) + "\n")
     files.write_text(target / "README.md", model_card(found, trial, sweep))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.grids import difference_grid
 from analysis.render import pipes
 from analysis.sentences import title_of, value_of
+from trainables.sources import MODEL_IDS
 
 if TYPE_CHECKING:
     from analysis.compare import Comparison
@@ -48,9 +49,9 @@ Scores: {signature}.
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = AutoModelForCausalLM.from_pretrained("{base_model}")
-model = PeftModel.from_pretrained(base, "PATH/OF/THIS/FOLDER")
-tokenizer = AutoTokenizer.from_pretrained("{base_model}")
+base_folder = {base_folder}
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), "PATH/OF/THIS/FOLDER")
+tokenizer = AutoTokenizer.from_pretrained(base_folder)
 prompt = {prompt!r}.replace("{{source}}", TEXT)
 ```
 
@@ -77,7 +78,8 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
     model, data = sweep["resolved"]["model"], sweep["resolved"]["data"]
     rank = f"best of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
     return CARD.format(
-        base_model=train.model,
+        base_model=base_name(sweep),
+        base_folder=_base_folder(model),
         title=f"{table.experiment}: {train.model} on {table.data}",
         data=table.data,
         name=trial.name,
@@ -99,6 +101,18 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
         settings="\n".join(f"| {name} | {_cell(value)} |" for name, value in train.model_dump().items()),
         versions="\n".join(_made_with(sweep["provenance"], model, data)),
     )
+
+
+def base_name(sweep: dict[str, Any]) -> str:
+    """Return the base model's name on the hub, or its label where it did not come from there."""
+    model = sweep["resolved"]["model"]
+    return str(MODEL_IDS.get(model["label"], (model["label"],))[0])
+
+
+def _base_folder(model: dict[str, Any]) -> str:
+    if model["kind"] == "bundled":
+        return "str(trainables.pocket.model_folder())  # import trainables.pocket: it comes with this project"
+    return repr(base_name({"resolved": {"model": model}}) if model["kind"] != "local" else f"PATH/OF/{model['label']}")
 
 
 def _score(trial: Row, name: str) -> str:

@@ -16,6 +16,7 @@ from sweep import bases as on
 from sweep import command
 from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
 from sweep.devices import resolve_device
+from sweep.provenance import command_line
 from trainables import files
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
 from trainables.data import Example, example_of
@@ -53,6 +54,7 @@ def evaluate(
     if left:
         code = _evaluate(folder, sweep, evaluation, left, device, trust_remote_code)
         if code:
+            note(f"continue with: {command_line('eval', sys.argv[1:])}")
             return code
     return _conclude(folder, metric, identity, as_json)
 
