@@ -127,7 +127,7 @@ class Display:
     def __init__(self, folder: SweepFolder, jobs: list[TrialJob], headline: str, quiet: bool = False) -> None:
         self.folder = folder
         self.board = Board(jobs)
-        self.console = Console(quiet=quiet, highlight=False, soft_wrap=not is_live())
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=not is_live())
         self.headline = headline
         self._started = time.monotonic()
         self._live: Live | None = None

@@ -116,7 +116,7 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
             f"of {row['limit_tokens']} tokens{cut}{fits}"
         )
         console.print(Text(head, style="bold"))
-        text = Text(row["masked"], style="dim")
+        text = Text().append(row["masked"], style="dim")
         text.append(row["trained"], style="bold green")
         text.append(f"{END}{row['ends_with']}", style="reverse green")
         console.print(text)
