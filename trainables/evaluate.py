@@ -98,15 +98,27 @@ def predictions(
     rows: Mapping[str, Sequence[Row]],
     examples: Mapping[str, Sequence[Example]],
     evaluation: EvalConfig,
+    known: Mapping[Row, tuple[float, int] | None],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the prediction lines of every split; all splits' prompts decode together, which is faster."""
+    """Return the prediction lines of every split; `known` are losses of these very weights.
+
+    The prompts of all splits decode together, which is faster; losses are computed split by split, so that a split's
+    are the same numbers whether known from a curve or not.
+    """
+    loss_of: dict[Row, tuple[float, int] | None] = {}
+    for split in evaluation.examples:
+        if all(row in known for row in rows[split]):
+            loss_of |= {row: known[row] for row in rows[split]}
+        else:
+            loss_of |= dict(zip(rows[split], losses(reader, rows[split]), strict=True))
     flat = [row for split in evaluation.examples for row in rows[split]]
-    known = [example for split in evaluation.examples for example in examples[split]]
-    found = zip(
-        flat, known, losses(reader, flat), texts(reader, flat, evaluation.decoding, evaluation.max_new_tokens),
-        strict=True,
-    )  # fmt: skip
-    lines = iter([_line(reader.encoder, *one, evaluation) for one in found])
+    sources = [example for split in evaluation.examples for example in examples[split]]
+    written = texts(reader, flat, evaluation.decoding, evaluation.max_new_tokens)
+    found = [
+        _line(reader.encoder, row, example, loss_of[row], one, evaluation)
+        for row, example, one in zip(flat, sources, written, strict=True)
+    ]
+    lines = iter(found)
     return {split: [next(lines) for _ in rows[split]] for split in evaluation.examples}
 
 

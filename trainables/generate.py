@@ -20,8 +20,9 @@ from trainables.jobs import Control, Interrupted
 from trainables.lora import seed_of
 from trainables.loss import bucket
 
-PROMPT_BUCKET_TOKENS = 64
-ROWS = {"cpu": 64, "cuda": 64}  # prompts that decode together, beams counted
+PROMPT_BUCKET_TOKENS = 32
+ROWS = {"cpu": 32, "cuda": 64}  # prompts that decode together, beams counted
+LEAST_ROWS = 4  # fewer are not worth another call
 POLL_TOKENS = 8
 
 
@@ -107,6 +108,18 @@ class PollControl:
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
+class HalfEnded:
+    """End a call once at most half of its rows are still going."""
+
+    def __init__(self, eos_id: int, prompt_width: int) -> None:
+        self.eos_id = eos_id
+        self.prompt_width = prompt_width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor | None, **kwargs: Any) -> Tensor:
+        going = (input_ids[:, self.prompt_width :] != self.eos_id).all(dim=1)
+        return (2 * going.sum() <= len(going)).expand(len(going))
+
+
 def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int = PROMPT_BUCKET_TOKENS) -> list[list[int]]:
     """Return indices in batches of equal padded length, at most `rows(length)` together, the longest first."""
     groups: dict[int, list[int]] = {}
@@ -120,31 +133,61 @@ def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int = PROM
 
 
 def generate_batch(model: Any, prompts: Sequence[Prompt], writing: Writing, control: Control) -> list[Completion]:
-    """Return the completion of each prompt; they should be of equal padded length. Raises Interrupted."""
+    """Return the completion of each prompt; they should be of equal padded length. Raises Interrupted.
+
+    Whenever half of the rows have ended, decoding goes on with the others alone: a few long texts would else have
+    everyone's cost. A row's result does not depend on that, since rows never feel each other.
+    """
     from transformers import GenerationConfig, StoppingCriteriaList
 
     width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)
-    ids = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
+    ids_BT = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
+    mask_BT = torch.zeros_like(ids_BT)
     for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
-        mask[row, width - len(prompt.ids) :] = 1
-    config = GenerationConfig(
-        max_new_tokens=writing.max_new_tokens,
-        do_sample=False,
-        num_beams=writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1,
-        pad_token_id=writing.pad_id,
-        eos_token_id=writing.eos_id,
-        use_cache=True,
-    )
-    output = model.generate(
-        input_ids=ids.to(writing.device),
-        attention_mask=mask.to(writing.device),
-        generation_config=config,
-        logits_processor=_processors(writing, prompts, width),
-        stopping_criteria=StoppingCriteriaList([PollControl(control)]),
-    )
-    return [_completion(row, writing) for row in output[:, width:].tolist()]
+        ids_BT[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
+        mask_BT[row, width - len(prompt.ids) :] = 1
+    ids_BT, mask_BT = ids_BT.to(writing.device), mask_BT.to(writing.device)
+    beams = writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1
+    found: dict[int, Completion] = {}
+    rows, cache = list(range(len(prompts))), None
+    while rows:
+        written = ids_BT.shape[1] - width
+        config = GenerationConfig(
+            max_new_tokens=writing.max_new_tokens - written,
+            do_sample=False,
+            num_beams=beams,
+            pad_token_id=writing.pad_id,
+            eos_token_id=writing.eos_id,
+            use_cache=True,
+            return_dict_in_generate=True,
+        )
+        criteria: list[Callable[..., Tensor]] = [PollControl(control)]
+        if beams == 1 and len(rows) > LEAST_ROWS:
+            criteria.append(HalfEnded(writing.eos_id, width))
+        output = model.generate(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            past_key_values=cache,
+            generation_config=config,
+            logits_processor=_processors(writing, [prompts[row] for row in rows], width),
+            stopping_criteria=StoppingCriteriaList(criteria),
+        )
+        going = []
+        for position, ids in enumerate(output.sequences[:, width:].tolist()):
+            if writing.eos_id not in ids and len(ids) < writing.max_new_tokens:
+                going.append(position)
+            else:
+                found[rows[position]] = _completion(ids, writing)
+        rows = [rows[position] for position in going]
+        if rows:
+            # The cache lacks the last token, which the next call feeds.
+            index = torch.tensor(going, device=ids_BT.device)
+            cache = output.past_key_values
+            cache.batch_select_indices(index)
+            grown = output.sequences.shape[1] - ids_BT.shape[1]
+            ids_BT = output.sequences[index]
+            mask_BT = torch.nn.functional.pad(mask_BT[index], (0, grown), value=1)
+    return [found[row] for row in range(len(prompts))]
 
 
 def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:

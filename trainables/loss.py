@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.tokens import Row
 
-BUCKET_TOKENS = 32
+BUCKET_TOKENS = 16
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ from torch import nn
 from trainables.config import TrainConfig
 from trainables.errors import UserError
 
+# bitsandbytes says at its import what it does not find, whoever imports it.
+for _name in ("accelerate", "peft", "bitsandbytes"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -59,6 +63,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
     with quiet():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         dropout = switch_off_dropout(config)
+        use_fused_activation(config)
         options: dict[str, Any] = {"dtype": DTYPES[train.precision], "config": config, "use_safetensors": True}
         if train.quantization == "nf4":
             options |= {"quantization_config": _nf4(DTYPES[train.precision]), "device_map": {"": device}}
@@ -96,6 +101,13 @@ def switch_off_dropout(config: Any) -> dict[str, float]:
     return rates
 
 
+def use_fused_activation(config: Any) -> None:
+    """Compute the tanh form of GELU in one kernel instead of seven: the same function to the last bits, faster."""
+    for name in ("activation_function", "hidden_act"):
+        if getattr(config, name, None) == "gelu_new":
+            setattr(config, name, "gelu_pytorch_tanh")
+
+
 def keep_trainable_after_evaluation(model: nn.Module) -> None:
     """Forbid bitsandbytes to repack 4-bit layers for inference on a CPU: it never undoes that.
 
@@ -127,17 +139,9 @@ def quiet() -> Iterator[None]:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    names = ("accelerate", "peft", "bitsandbytes", "torch")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _nf4(compute: torch.dtype) -> Any:

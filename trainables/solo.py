@@ -114,6 +114,7 @@ class _Run:
         self.device = self.engine.setup.device
         self.progress = Progress()
         self.evaluate_s = 0.0
+        self.known: dict[Row, tuple[float, int] | None] = {}  # losses of the weights now in the model
         reset_peak_memory(self.device)
 
     # --- the way -------------------------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ class _Run:
             return self._trained(clock, checkpoint)
         finally:
             detach(self.model)
-            base.gradient_checkpointing_disable()
+            if self.config.gradient_checkpointing:
+                base.gradient_checkpointing_disable()
 
     def _trained(self, clock: Clock, checkpoint: Checkpoint | None) -> dict[str, Any]:
         if self.config.gradient_checkpointing:
@@ -160,6 +162,7 @@ class _Run:
         kept_step = progress.step
         if self.config.keep_checkpoint == "best" and progress.best:
             set_adapter_tensors(self.model, progress.best)
+            self.known = {}
             kept_step = progress.best_step or kept_step
         self.record.fence()
         size, checksum = export_adapter(self.model, self.record.adapter_folder)
@@ -251,6 +254,7 @@ class _Run:
         rows = self.shelf.evaluation_rows(self.config, "validation", count, 0)
         # Between steps nothing is lost by leaving: the step after which this runs is done again.
         found = losses(self._reader(), rows)
+        self.known = dict(zip(rows, found, strict=True))
         return mean_loss(found), sum(one is not None for one in found)
 
     def _curve_texts(self) -> dict[str, Any]:
@@ -273,7 +277,7 @@ class _Run:
             split: self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
             for split, count in evaluation.examples.items()
         }
-        found = predictions(self._reader(), rows, self._evaluation_examples(evaluation), evaluation)
+        found = predictions(self._reader(), rows, self._evaluation_examples(evaluation), evaluation, self.known)
         rescore.write(self.record, evaluation, found, time.monotonic() - began)
 
     def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
