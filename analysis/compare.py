@@ -16,6 +16,7 @@ from typing import Any
 
 from analysis import sentences
 from analysis.references import Reference, reference_row, references
+from analysis.scores import Scores, read_scores
 from analysis.stats import Paired, examples_needed, paired, smallest_detectable
 from analysis.table import Row, Table, load
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
@@ -88,6 +89,11 @@ class Comparison:
             return None
         split, metric = self.table.selection_split, self.metric
         return min(self.best.rows, key=lambda row: _order(row.mean(split, metric), metric))
+
+    @cached_property
+    def scores(self) -> dict[str, Scores]:
+        """Scores per example of every finished trial, by split; read when first asked for."""
+        return {split: read_scores(self.table, split) for split in self.table.evaluation.examples}
 
     @cached_property
     def sentences(self) -> list[str]:

@@ -1,0 +1,255 @@
+"""Every configuration against the untrained model with the same prompt, for every metric, corrected for their number.
+
+`against_baselines(found)` gives one `BaselineTest` per configuration and metric, `frame(tests)` a DataFrame of them,
+`sentences(found, tests)` what a reader must know. A configuration's score on an example is its mean over its runs
+(seeds); its replicates are kept apart from examples: the interval over examples takes the runs as they are, the one
+over runs says what another seed would give.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, baseline_of, candidates
+from analysis.inference import (
+    ALPHA,
+    MARGIN,
+    Array,
+    benjamini_hochberg,
+    describe_pair,
+    flips_for,
+    holm,
+    is_attainable,
+    sign_flips,
+)
+from analysis.scores import LOSS, Scores
+from analysis.stats import paired, smallest_detectable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAR = "†"
+
+
+@dataclass(frozen=True)
+class BaselineTest:
+    """A configuration minus its prompt-matched baseline on the reported split, by one metric.
+
+    Scores and differences are in the metric's own unit (fractions for scores of text), whatever is better. `p` is the
+    sign-flip test's, the other p are corrected over the configurations compared by the same metric. `attainable` is the
+    smallest p that these examples allow, `star_attainable` whether one of these configurations could have earned a
+    star at all. `relative` is the gain as a share of the baseline: print it beside both absolutes or not at all.
+    """
+
+    metric: str
+    name: str
+    baseline: str
+    n: int
+    score: float
+    baseline_score: float
+    difference: float
+    low: float
+    high: float
+    sd: float
+    p_t: float
+    p: float
+    p_holm: float
+    p_max_t: float
+    p_bh: float
+    attainable: float
+    star_attainable: bool
+    wins: float  # share of examples on which the configuration is better, whichever direction that is
+    ties: float
+    losses: float
+    d_z: float | None
+    p_equivalent: float
+    detectable: float  # smallest true difference found with 80% power at the level that the first step of Holm asks
+    relative: float | None
+    runs: int
+    run_sd: float | None  # of the mean score over runs
+    run_low: float | None  # 95% t interval of the difference over runs; None with fewer than two
+    run_high: float | None
+    p_runs: float | None
+
+    @property
+    def has_star(self) -> bool:
+        """Whether the difference holds after Holm; never where no star was attainable."""
+        return self.star_attainable and self.p_holm < ALPHA
+
+    @property
+    def is_equivalent(self) -> bool:
+        return self.p_equivalent < ALPHA
+
+    @property
+    def verdict(self) -> str:
+        """Return 'better', 'worse', 'equivalent' or 'cannot tell'; a difference that holds goes before equivalence."""
+        if self.has_star:
+            return "better" if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
+        return "equivalent" if self.is_equivalent else "cannot tell"
+
+
+def against_baselines(
+    found: Comparison, metrics: Iterable[str] | None = None, margin: float = MARGIN, seed: int = 0
+) -> tuple[BaselineTest, ...]:
+    """Compare every finished configuration with its baseline by every metric (default: all, the deciding one first)."""
+    scores = found.scores[found.table.split]
+    names = [found.metric, *(name for name in scores.metrics if name != found.metric)]
+    tests: list[BaselineTest] = []
+    for metric in names if metrics is None else metrics:
+        tests += _by_metric(found, scores, metric, margin, seed)
+    return tuple(tests)
+
+
+def frame(tests: Iterable[BaselineTest]) -> pd.DataFrame:
+    """Return tests as a data frame: a row per metric and configuration, with verdict and star."""
+    import pandas as pd
+
+    rows = [{**asdict(one), "has_star": one.has_star, "verdict": one.verdict} for one in tests]
+    return pd.DataFrame(rows, columns=[*BaselineTest.__dataclass_fields__, "has_star", "verdict"])
+
+
+def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
+    """Say how many configurations beat their baseline by the deciding metric, and what no star means."""
+    own = [one for one in tests if one.metric == found.metric]
+    if not own:
+        return []
+    said = []
+    n, count = min(one.n for one in own), len(own)
+    family = f"after Holm's correction for {count} comparisons" if count > 1 else "(one comparison)"
+    if not own[0].star_attainable:
+        least = min(one.attainable for one in own)
+        said.append(
+            f"With {n} examples and {count} configurations no difference from a baseline could have been significant "
+            f"(smallest p attainable {least:.3g}, times {count}): the absence of {STAR} means nothing here."
+        )
+    else:
+        better = [one.name for one in own if one.verdict == "better"]
+        worse = [one.name for one in own if one.verdict == "worse"]
+        said.append(f"{_share(better, count)} better than the untrained model with the same prompt {family}.")
+        if worse:
+            said.append(f"{_share(worse, count)} worse than the untrained model with the same prompt {family}.")
+    equal = [one.name for one in own if one.verdict == "equivalent"]
+    if equal:
+        size = "0.01" if found.metric == LOSS else "1 point"
+        said.append(f"Equivalent to the untrained model within {size} (two one-sided tests): {', '.join(equal)}.")
+    return said
+
+
+def _share(names: list[str], count: int) -> str:
+    if len(names) == count:
+        return "The one configuration is" if count == 1 else f"All {count} configurations are"
+    listed = f" ({', '.join(names)})" if 0 < len(names) <= 12 else ""
+    verb = "is" if len(names) == 1 else "are"
+    return f"{len(names) or 'None'} of {count} configurations{listed} {verb}"
+
+
+# --- one metric ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pair:
+    ours: Candidate
+    theirs: Candidate
+    scores: tuple[Array, Array]
+    differences: Array  # (N,) with NaN
+
+
+def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, seed: int) -> list[BaselineTest]:
+    pairs = list(_pairs(found, scores, metric))
+    if not pairs:
+        return []
+    differences = np.array([pair.differences for pair in pairs]).T
+    flipped = sign_flips(differences, flips_for(len(pairs)), seed)
+    adjusted, by_rate = holm(flipped.p), benjamini_hochberg(flipped.p)
+    attainable = is_attainable(flipped.attainable)
+    tests = []
+    for index, pair in enumerate(pairs):
+        values = pair.differences[~np.isnan(pair.differences)]
+        pick = float(flipped.p[index]), float(flipped.attainable[index])
+        one = describe_pair(values, *pick, margin)
+        ours, theirs = (float(np.nanmean(side)) for side in pair.scores)
+        level = 1 - ALPHA / len(pairs)
+        wins, losses = (one.losses, one.wins) if metric in LOWER_IS_BETTER else (one.wins, one.losses)
+        tests.append(
+            BaselineTest(
+                metric=metric,
+                name=pair.ours.name,
+                baseline=pair.theirs.name,
+                n=one.paired.n,
+                score=ours,
+                baseline_score=theirs,
+                difference=one.paired.mean,
+                low=one.paired.low,
+                high=one.paired.high,
+                sd=one.paired.sd,
+                p_t=one.paired.p,
+                p=one.p_flip,
+                p_holm=float(adjusted[index]),
+                p_max_t=float(flipped.p_max[index]),
+                p_bh=float(by_rate[index]),
+                attainable=one.attainable,
+                star_attainable=attainable,
+                wins=wins,
+                ties=one.ties,
+                losses=losses,
+                d_z=one.d_z,
+                p_equivalent=one.p_equivalent,
+                detectable=smallest_detectable(one.paired.sd, one.paired.n, confidence=level),
+                relative=one.paired.mean / theirs if theirs > 0 else None,
+                **_over_runs(scores, pair, metric),
+            )
+        )
+    return tests
+
+
+def _pairs(found: Comparison, scores: Scores, metric: str) -> Iterable[_Pair]:
+    """Yield the configurations that have a baseline and examples in common with it."""
+    table = found.table
+    for ours in candidates(table.of_kind("configuration"), table.split, metric):
+        theirs = baseline_of(table, ours, metric)
+        if theirs is None or not {row.label for row in (*ours.rows, *theirs.rows)} <= set(scores.values):
+            continue
+        first, second = scores.paired(ours.rows, theirs.rows, metric)
+        if not np.isnan(first).all():
+            yield _Pair(ours, theirs, (first, second), first - second)
+
+
+def _over_runs(scores: Scores, pair: _Pair, metric: str) -> dict[str, Any]:
+    """Return what the runs say: each run's mean difference from the baseline's mean is one observation."""
+    runs = len(pair.ours.rows)
+    nothing = {"runs": runs, "run_sd": None, "run_low": None, "run_high": None, "p_runs": None}
+    if runs < 2:
+        return nothing
+    means = [float(np.nanmean(scores.paired([row], pair.theirs.rows, metric)[0])) for row in pair.ours.rows]
+    others = [float(np.nanmean(scores.paired([row], pair.ours.rows, metric)[0])) for row in pair.theirs.rows]
+    return {"runs": runs, **compare_runs(means, others)}
+
+
+def compare_runs(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+    """Return SD over `ours` and t interval and p of the difference in means, each run one observation.
+
+    A baseline of one run (greedy decoding has no seed) is taken as known; several are compared by Welch's t.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    base = math.fsum(theirs) / len(theirs)
+    if len(theirs) < 2:
+        found = paired([value - base for value in ours])
+        assert found is not None
+        return {"run_sd": found.sd, "run_low": found.low, "run_high": found.high, "p_runs": found.p}
+    sides = [(len(side), float(np.var(side, ddof=1)) / len(side)) for side in (ours, theirs)]
+    variance = sum(share for _, share in sides)
+    difference = math.fsum(ours) / len(ours) - base
+    run_sd = float(np.std(ours, ddof=1))
+    if not variance:
+        p = 1.0 if not difference else 0.0
+        return {"run_sd": run_sd, "run_low": difference, "run_high": difference, "p_runs": p}
+    degrees = variance**2 / sum(share**2 / (count - 1) for count, share in sides)
+    half = float(stdtrit(degrees, 0.975)) * math.sqrt(variance)
+    p = 2 * float(stdtr(degrees, -abs(difference) / math.sqrt(variance)))
+    return {"run_sd": run_sd, "run_low": difference - half, "run_high": difference + half, "p_runs": p}
