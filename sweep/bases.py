@@ -10,6 +10,7 @@ from typing import Any
 
 from search_spaces.experiment import Experiment
 from search_spaces.grid import Grid, with_axes
+from sweep import sizes
 from sweep.overrides import Request
 from trainables import sources
 from trainables.config import TrainConfig, configured
@@ -43,6 +44,9 @@ class Bases:
 
     models: tuple[Base, ...]
     data: Base
+    target_modules: tuple[str, ...] | None = (
+        None  # in place of the experiment's, which the user's model calls otherwise
+    )
 
     @property
     def found(self) -> bool:
@@ -63,11 +67,20 @@ def resolve(request: Request, source: str, trust_remote_code: bool = False) -> B
     """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
     names, may_stand_in = model_names(request.experiment), request.may_stand_in
     models = [_model(name, source, "model" in may_stand_in and len(names) == 1, trust_remote_code) for name in names]
-    bases = Bases(tuple(models), _data(request.experiment.grid.base.data, source, "data" in may_stand_in))
+    data = _data(request.experiment.grid.base.data, source, "data" in may_stand_in)
+    bases = Bases(tuple(models), data, _targets(request, models))
     if len(bases.model_folders) < len(models):
         raise UserError(f"the models {', '.join(names)} must have different names: tables tell them apart by these")
     sources.go_offline()
     return bases
+
+
+def _targets(request: Request, models: list[Base]) -> tuple[str, ...] | None:
+    """Return the adapted layers by the name of a model that the user put in the place of the experiment's own."""
+    grid = request.experiment.grid
+    if "model" not in request.changed or len(models) > 1 or {"target_modules"} & {*request.changed, *grid.axes}:
+        return None
+    return sizes.layers_in_place_of(grid.base.target_modules, models[0].place)
 
 
 def unresolved(experiment: Experiment) -> Bases:
@@ -140,7 +153,8 @@ def stored_bases(stored: Mapping[str, Any]) -> Bases:
         [Base(**{key: entry[key] for key in keys}, place="") for entry in entries]
         for entries in (stored["models"], [stored["data"]])
     )
-    return Bases(tuple(models), data[0])
+    targets = stored["target_modules"]
+    return Bases(tuple(models), data[0], tuple(targets) if targets else None)
 
 
 def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:
@@ -150,6 +164,8 @@ def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:
     """
     experiment, stand_in = request.experiment, request.experiment.stand_in
     fields: dict[str, Any] = {"data": bases.data.label, "model": bases.models[0].label}
+    if bases.target_modules:
+        fields["target_modules"] = bases.target_modules
     if bases.data.stood_in:
         defaults = TrainConfig.model_fields
         fields |= {

@@ -112,7 +112,10 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     sizes.check_models(planned, bases.model_folders, request.changed)  # before the data, which takes longer
     corpus = load(bases.data, experiment)
     bases = replace(bases, data=replace(bases.data, fingerprint=corpus.fingerprint))
-    notes = report_lines(corpus)
+    notes = [f"data: {line}" for line in report_lines(corpus)]
+    if bases.target_modules:
+        own = ", ".join(request.experiment.grid.base.target_modules)
+        notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
     counts = {split: len(examples) for split, examples in corpus.splits.items()}
     experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, request, notes))
     planned = plan_trials(experiment, options.seeds)
@@ -123,6 +126,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
         "models": [model.entry() for model in bases.models],
         "data": {**bases.data.entry(), "report": corpus.report, "sizes": counts, "stamp": on.stamp(bases.data)},
         "precision": precision,
+        "target_modules": bases.target_modules,
         "device": device.kind,
     }
     sweep = {

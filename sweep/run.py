@@ -133,7 +133,7 @@ def _introduce(prepared: Prepared) -> None:
     model, data = prepared.sweep["resolved"]["model"], prepared.sweep["resolved"]["data"]
     note(f"model: {model['label']} ({model['kind']}); data: {data['label']} ({data['kind']})")
     for line in prepared.notes:
-        note(f"data: {line}", style="dim")
+        note(line, style="dim")
     note(f"sweep: {shown(prepared.options.out)}", style="dim")
 
 

@@ -24,6 +24,15 @@ CHECKPOINT_SIZES = 3  # an adapter with its two moments, in fp32
 PREDICTION_BYTES = 2_000  # of one example: text, scores and their keys
 REPORT_BYTES = 32 * 2**20  # tables, curves, Ray's own state
 RESERVE_BYTES = 256 * 2**20
+# The layers that make queries, keys and values, as families of models call them.
+ATTENTION_INPUTS = (
+    ("c_attn",),
+    ("q_proj", "k_proj", "v_proj"),
+    ("query_key_value",),
+    ("qkv_proj",),
+    ("Wqkv",),
+    ("query", "key", "value"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,17 @@ def sizes(train: TrainConfig, evaluation: EvalConfig, folder: str) -> Sizes:
     # While a checkpoint replaces another, both are there.
     disk = adapter_bytes * (1 + 2 * CHECKPOINT_SIZES) + examples * PREDICTION_BYTES
     return Sizes(trainable, _total(folder), disk, _memory_bytes(train, folder, trainable))
+
+
+def layers_in_place_of(targets: Sequence[str], folder: str) -> tuple[str, ...] | None:
+    """Return what a model calls the layers that read attention's input, None where it has `targets` by their names.
+
+    So that an experiment made for one family (`c_attn` in GPT-2) runs on a model of another one (q, k and v in Llama).
+    """
+    known = {name.rsplit(".", 1)[-1] for name in shapes.linear_shapes(folder)}
+    if known.issuperset(targets) or not any(set(targets) <= set(names) for names in ATTENTION_INPUTS):
+        return None
+    return next((names for names in ATTENTION_INPUTS if known.issuperset(names)), None)
 
 
 @lru_cache(maxsize=1024)

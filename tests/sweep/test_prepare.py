@@ -7,7 +7,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from tiny_inputs import record, write_data, write_model
 
 from sweep import folders, lease, sizes
@@ -297,3 +299,32 @@ def test_a_sweep_never_switches_its_sources() -> None:
 def test_a_name_that_the_user_gave_is_never_stood_in_for() -> None:
     with pytest.raises(UserError, match="model 'gpt3' was not found"):
         write("grid_2x2x2", changes=Changes(model="gpt3", data="data"))
+
+
+# --- another family of models ----------------------------------------------------------------------------------------
+
+
+def as_llama(folder: Path) -> Path:
+    """Write a model folder whose attention has q_proj, k_proj and v_proj in place of c_attn."""
+    write_model(folder)
+    weights = load_file(folder / "model.safetensors")
+    for name in [name for name in weights if name.endswith("c_attn.weight")]:
+        for part, matrix in zip("qkv", np.split(weights.pop(name), 3, axis=1), strict=True):
+            weights[name.replace("c_attn", f"{part}_proj")] = np.ascontiguousarray(matrix)
+    save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+def test_a_users_model_of_another_family_is_adapted_where_its_attention_reads(place: Path) -> None:
+    as_llama(place / "other")
+    for _ in range(2):
+        _, planned, _ = write("grid_2x2x2", changes=Changes(model="other", data="data"))
+        assert {trial.trial.train.target_modules for trial in planned[:8]} == {("q_proj", "k_proj", "v_proj")}
+    _, planned, _ = write("grid_2x2x2", "new", Changes(model="model", data="data"))
+    assert {trial.trial.train.target_modules for trial in planned[:8]} == {("c_attn",)}
+
+
+def test_layers_that_the_user_names_are_never_replaced(place: Path) -> None:
+    as_llama(place / "other")
+    with pytest.raises(UserError, match="target_modules: 'c_attn' is no linear layer"):
+        write("grid_2x2x2", changes=Changes(("target_modules=c_attn",), model="other", data="data"))
