@@ -217,7 +217,7 @@ def _difference(
         other=math.fsum(second) / len(second),
         paired=result,
         detectable=smallest_detectable(result.sd, result.n),
-        needed=examples_needed(result.sd, result.mean),
+        needed=examples_needed(result.sd, result.mean, seen=result.n),
     )
 
 

@@ -60,15 +60,36 @@ def smallest_detectable(sd: float, n: int, power: float = POWER, confidence: flo
     return (_t_quantile(0.5 + confidence / 2, n - 1) + _t_quantile(power, n - 1)) * sd / math.sqrt(n)
 
 
-def examples_needed(sd: float, difference: float, power: float = POWER) -> int | None:
-    """Return how many examples show a true mean `difference` with probability `power`; None beyond ten million."""
-    if not difference or smallest_detectable(sd, MOST_EXAMPLES, power) > abs(difference):
+def examples_needed(
+    sd: float, difference: float, power: float = POWER, confidence: float = CONFIDENCE, seen: int | None = None
+) -> int | None:
+    """Return how many examples show a true mean `difference` with probability `power`; None beyond ten million.
+
+    Args:
+        seen: examples that `sd` was estimated from. Its upper 80% limit is taken then (Browne 1995), since a number
+            from an SD that came out low by chance would not suffice.
+    """
+    sd = sd if seen is None else upper_sd(sd, seen)
+
+    def suffices(n: int) -> bool:
+        return smallest_detectable(sd, n, power, confidence) <= abs(difference)
+
+    if not difference or not suffices(MOST_EXAMPLES):
         return None
     low, high = 1, MOST_EXAMPLES
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if smallest_detectable(sd, middle, power) <= abs(difference) else (middle, high)
+        low, high = (low, middle) if suffices(middle) else (middle, high)
     return high
+
+
+def upper_sd(sd: float, n: int, confidence: float = 0.8) -> float:
+    """Return the one-sided upper confidence limit of a standard deviation that `n` examples gave."""
+    if n < 2:
+        return math.inf if sd else 0.0
+    from scipy.special import chdtri
+
+    return sd * math.sqrt((n - 1) / float(chdtri(n - 1, confidence)))
 
 
 def _t_quantile(probability: float, degrees: int) -> float:
