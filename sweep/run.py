@@ -118,10 +118,9 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
         outcome = launch(folder, lease, left, prepared.setup, launching) if left else None
     finally:
         lease.release()
-    if outcome is not None and outcome.exit_code:
-        return outcome.exit_code
-    code = _conclude(out, planned, prepared.experiment.metric, as_json)
-    return DONE if outcome is not None and outcome.status == "budget" else code
+    if outcome is not None and outcome.status != "finished":
+        return outcome.exit_code  # how to continue has been said; `sweep status` tells the rest
+    return _conclude(out, planned, prepared.experiment.metric, as_json)
 
 
 def _introduce(prepared: Prepared) -> None:
