@@ -130,6 +130,7 @@ def shown_on_a_terminal(tmp_path: Path, **environment: str) -> str:
     process = subprocess.Popen(
         [sys.executable, "-c", SHOW, str(tmp_path / "run")],
         stdout=below,
+        stderr=below,
         env={**plain, "TERM": "xterm", "PYTHONPATH": path, **environment},
     )
     os.close(below)
