@@ -143,6 +143,11 @@ def silence() -> None:
     for name in ("ray", "ray.tune", "ray.air", "ray.train", "ray._private"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"ray\.")
+    from ray._private import worker
+
+    # Ray prints a raylet's messages on the driver's standard output; its own debugger turns them off like this.
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = False
 
 
 def short_temporary_folder() -> str:

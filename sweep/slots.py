@@ -46,6 +46,7 @@ class Run:
     caller: Process | None
     last_call: float
     started: float
+    begun: bool = False
     reports: list[dict[str, Any]] = field(default_factory=list)
     consumed: int = 0
     verdict: Verdict = "go"
@@ -75,6 +76,10 @@ class Slots:
         self.is_open = False
         self.closed = False
         self.paused: str | None = None
+        # Those that were finished before do not come, also where this process replaces one that died.
+        self._order = [
+            name for name, job in self.jobs.items() if not TrialRecord(Path(job.folder)).result_path.exists()
+        ]
         self._idle_since = time.monotonic()
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(max_workers=self.count, thread_name_prefix="slot")
@@ -82,7 +87,10 @@ class Slots:
     # --- what a trial calls --------------------------------------------------------------------------------------
 
     def take(self, key: str, caller: Process | None = None) -> Literal["taken", "wait", "closed"]:
-        """Start the trial `key` in a free slot, or follow its run where there is one already."""
+        """Give the trial `key` a free slot, or have it follow its run where there is one already.
+
+        The run begins with the first call of `next`: should it kill this process, the trial knows that it was its run.
+        """
         with self._changed:
             run = self.runs.get(key)
             if run is not None and (run.end is None or run.end["state"] != "interrupted") and run.verdict == "go":
@@ -95,14 +103,13 @@ class Slots:
             if run is not None and run.end is None:
                 return "wait"  # told to leave and not gone yet
             now = time.monotonic()
-            self.runs[key] = run = Run(key, self.jobs[key], caller, now, now)
-            self._threads.submit(self._work, run)
+            self.runs[key] = Run(key, self.jobs[key], caller, now, now)
             return "taken"
 
     def _is_turn_of(self, key: str) -> bool:
         if not self.ordered or key in self.runs:
             return True
-        first = next(name for name in self.jobs if name not in self.runs)
+        first = next((name for name in self._order if name not in self.runs), key)
         return key == first or time.monotonic() - self._idle_since > ORDER_PATIENCE_S
 
     def next(self, key: str, cursor: int) -> dict[str, Any] | None:
@@ -115,6 +122,9 @@ class Slots:
             if run is None:
                 return {"kind": "unknown"}
             run.last_call = time.monotonic()
+            if not run.begun and run.verdict == "go":
+                run.begun = True
+                self._threads.submit(self._work, run)
             if cursor > run.consumed:
                 run.consumed = cursor
                 self._changed.notify_all()
@@ -129,8 +139,7 @@ class Slots:
             if run is not None and run.end is None:
                 run.followed = False
                 if run.verdict == "go":
-                    run.verdict = "stop"
-                self._changed.notify_all()
+                    self._tell(run, "stop")
 
     # --- what the engine's process calls -------------------------------------------------------------------------
 
@@ -148,8 +157,7 @@ class Slots:
         with self._changed:
             self.closed = True
             for run in self.active():
-                run.verdict = "interrupt"
-            self._changed.notify_all()
+                self._tell(run, "interrupt")
 
     def expire(self) -> list[str]:
         """Tell runs to leave whose trial has gone silent or whose trial's process died; return their keys."""
@@ -159,10 +167,15 @@ class Slots:
                 silent = time.monotonic() - run.last_call > self.silent_s
                 dead = run.caller is not None and run.caller.is_dead
                 if run.followed and run.verdict == "go" and (silent or dead):
-                    run.verdict = "interrupt"
+                    self._tell(run, "interrupt")
                     gone.append(run.key)
-            self._changed.notify_all()
         return gone
+
+    def _tell(self, run: Run, verdict: Verdict) -> None:
+        run.verdict = verdict
+        if not run.begun:
+            run.end = {"state": "interrupted"}
+        self._changed.notify_all()
 
     # --- the thread of a slot ------------------------------------------------------------------------------------
 

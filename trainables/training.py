@@ -62,9 +62,11 @@ class Progress:
     steps_s: float = 0.0  # steps alone
     restarts: int = 0
     started_at: str = ""
+    train_loss: float | None = None  # of the last step
     best_step: int | None = None
     best_loss: float | None = None
     stopped: bool = False
+    owes: list[str] = field(default_factory=list)  # "eval", "generate" due at this step and not yet done
     best: Tensors = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
@@ -95,6 +97,8 @@ def train(lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> 
         load_optimizer_state(optimizer, parameters, checkpoint.optimizer, checkpoint.optimizer_numbers)
         done = int(checkpoint.facts.get("schedule_steps", done))
     remaining = config.max_steps - progress.step
+    # Reports that were replayed may have been judged: a stop then holds at the step of the checkpoint.
+    progress.stopped = progress.stopped or (progress.step > 0 and lesson.control() == "stop")
     if remaining <= 0 or progress.stopped:
         return
     data = MicroBatches(config, lesson.rows, lesson.pad_id, progress.step)
@@ -206,12 +210,13 @@ class _Callback(TrainerCallback):
         self._tick(steps=True)
         tokens = self.data.step_tokens(progress.step - 1)
         progress.tokens += tokens
-        self._judge(float(logs["loss"]), float(logs["grad_norm"]))
+        progress.train_loss = float(logs["loss"])
+        self._judge(progress.train_loss, float(logs["grad_norm"]))
         lesson.record.append_metrics(
             {
                 "kind": "train",
                 "step": progress.step,
-                "train_loss": float(logs["loss"]),
+                "train_loss": progress.train_loss,
                 "learning_rate": float(logs["learning_rate"]),
                 "grad_norm": float(logs["grad_norm"]),
                 "tokens": tokens,
@@ -221,14 +226,17 @@ class _Callback(TrainerCallback):
         order = lesson.control()
         progress.stopped = order == "stop"
         last = progress.step == lesson.train.max_steps or progress.stopped
-        if order == "interrupt":
+        evaluated = last or _due(progress.step, lesson.train.eval_every_steps)
+        generated = _due(progress.step, lesson.train.generate_every_steps)
+        progress.owes = ["eval"] * evaluated + ["generate"] * generated
+        try:
+            if order == "interrupt":
+                raise Interrupted(f"interrupted after step {progress.step}")
+            settle(lesson, progress)
+        except Interrupted:
             self._checkpoint()
-            raise Interrupted(f"interrupted after step {progress.step}")
-        if last or _due(progress.step, lesson.train.eval_every_steps):
-            self._evaluate(float(logs["loss"]))
-        if _due(progress.step, lesson.train.generate_every_steps):
-            self._generate()
-        if last or _due(progress.step, lesson.train.eval_every_steps):
+            raise
+        if evaluated:
             self._checkpoint()
         self._tick()
         control.should_training_stop = control.should_training_stop or last
@@ -246,25 +254,6 @@ class _Callback(TrainerCallback):
         # With fp16 a first overflow is how the loss scale is found; Trainer leaves that step out.
         elif self.scaler.get_scale() < SMALLEST_SCALE:
             raise Diverged(f"fp16 gradients overflow at every loss scale at step {step}")
-
-    def _evaluate(self, train_loss: float) -> None:
-        progress, lesson = self.progress, self.lesson
-        loss, examples = lesson.evaluate()
-        if loss is None:
-            return
-        row = {"kind": "eval", "step": progress.step, "eval_loss": loss, "examples": examples}
-        if not math.isfinite(loss):
-            raise Diverged(f"the evaluation loss is {loss} at step {progress.step}")
-        lesson.record.append_metrics(row)
-        if progress.best_loss is None or loss < progress.best_loss:
-            progress.best_step, progress.best_loss = progress.step, loss
-            if lesson.train.keep_checkpoint == "best":
-                progress.best = adapter_tensors(lesson.model)
-        lesson.report(report_row(progress.step, loss, train_loss, "train", recorded=False))
-
-    def _generate(self) -> None:
-        row = {"kind": "generate", "step": self.progress.step, **self.lesson.generate()}
-        self.lesson.record.append_metrics(row)
 
     def _checkpoint(self) -> None:
         progress = self.progress
@@ -284,6 +273,29 @@ class _Callback(TrainerCallback):
         self.progress.train_s += now - self.mark
         self.progress.steps_s += now - self.mark if steps else 0.0
         self.mark = now
+
+
+def settle(lesson: Lesson, progress: Progress) -> None:
+    """Do the evaluation and the generation that are due at this step; raises Interrupted, Diverged."""
+    if "eval" in progress.owes:
+        loss, examples = lesson.evaluate()
+        if loss is not None:
+            _record_evaluation(lesson, progress, loss, examples)
+        progress.owes.remove("eval")
+    if "generate" in progress.owes:
+        lesson.record.append_metrics({"kind": "generate", "step": progress.step, **lesson.generate()})
+        progress.owes.remove("generate")
+
+
+def _record_evaluation(lesson: Lesson, progress: Progress, loss: float, examples: int) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(f"the evaluation loss is {loss} at step {progress.step}")
+    lesson.record.append_metrics({"kind": "eval", "step": progress.step, "eval_loss": loss, "examples": examples})
+    if progress.best_loss is None or loss < progress.best_loss:
+        progress.best_step, progress.best_loss = progress.step, loss
+        if lesson.train.keep_checkpoint == "best":
+            progress.best = adapter_tensors(lesson.model)
+    lesson.report(report_row(progress.step, loss, progress.train_loss, "train", recorded=False))
 
 
 def report_row(

@@ -102,8 +102,13 @@ def let_go(slots: Slots, steps: int = STEPS) -> None:
     slots.engine.leave.release(steps)  # type: ignore[attr-defined]
 
 
+def begin(slots: Slots, key: str, caller: Process | None = None) -> None:
+    assert slots.take(key, caller) == "taken"
+    slots.next(key, 0)
+
+
 def follow(slots: Slots, key: str) -> list[dict[str, Any]]:
-    """Follow a run to its end as a trial does."""
+    """Follow a run to its end, as a trial does."""
     events: list[dict[str, Any]] = []
     while True:
         event = slots.next(key, sum(event["kind"] == "report" for event in events))
@@ -127,7 +132,7 @@ def test_a_trial_takes_a_slot_follows_its_reports_and_leaves_it(make: Make) -> N
 
 def test_without_a_scheduler_the_engine_runs_ahead_of_its_trial(make: Make) -> None:
     slots = make("a")
-    slots.take("a")
+    begin(slots, "a")
     let_go(slots)
     wait(lambda: not slots.active())
     assert len(follow(slots, "a")) == STEPS + 1
@@ -135,7 +140,7 @@ def test_without_a_scheduler_the_engine_runs_ahead_of_its_trial(make: Make) -> N
 
 def test_in_lockstep_a_trial_waits_until_its_report_was_consumed(make: Make) -> None:
     slots = make("a", lockstep=True)
-    slots.take("a")
+    begin(slots, "a")
     let_go(slots)
     wait(lambda: len(slots.runs["a"].reports) == 1)
     time.sleep(0.1)
@@ -146,7 +151,7 @@ def test_in_lockstep_a_trial_waits_until_its_report_was_consumed(make: Make) -> 
 
 def test_a_trial_that_is_freed_in_mid_run_is_stopped_at_the_step_it_reported(make: Make) -> None:
     slots = make("a", "b", lockstep=True)
-    slots.take("a")
+    begin(slots, "a")
     let_go(slots)
     wait(lambda: len(slots.runs["a"].reports) == 1)
     slots.free("a")
@@ -157,7 +162,7 @@ def test_a_trial_that_is_freed_in_mid_run_is_stopped_at_the_step_it_reported(mak
 
 def test_a_trial_that_is_freed_after_its_last_step_is_done(make: Make) -> None:
     slots = make("a", lockstep=True)
-    slots.take("a")
+    begin(slots, "a")
     let_go(slots)
     for number in range(STEPS):
         wait(lambda number=number: slots.next("a", number) is not None)
@@ -176,15 +181,31 @@ def test_slots_are_given_in_the_order_of_the_plan_whoever_asks_first(make: Make)
     assert slots.take("b") == "taken"
 
 
+def test_a_new_process_does_not_wait_for_trials_that_are_finished(make: Make, tmp_path: Path) -> None:
+    TrialRecord(tmp_path / "a").write_result({"state": "done"})
+    assert make("a", "b", ordered=True).take("b") == "taken"
+
+
+def test_a_run_begins_when_its_trial_asks_for_the_first_report(make: Make) -> None:
+    slots = make("a")
+    slots.take("a")
+    let_go(slots)
+    time.sleep(0.1)
+    assert slots.engine.order == []  # type: ignore[attr-defined]
+    assert follow(slots, "a")[-1]["state"] == "done"
+
+
 def test_several_slots_run_at_once(make: Make) -> None:
     slots = make("a", "b", "c", engine=Scripted(slots=2))
     assert [slots.take(key) for key in ("a", "b", "c")] == ["taken", "taken", "wait"]
+    slots.next("a", 0)
+    slots.next("b", 0)
     wait(lambda: sorted(slots.engine.order) == ["a", "b"])  # type: ignore[attr-defined]
 
 
 def test_an_engine_that_raises_fails_that_trial_alone(make: Make) -> None:
     slots = make("broken", "b")
-    slots.take("broken")
+    begin(slots, "broken")
     let_go(slots)
     assert follow(slots, "broken")[-1] == {"kind": "end", "state": "failed"}
     record = TrialRecord(Path(slots.jobs["broken"].folder))
@@ -199,7 +220,7 @@ def test_an_engine_that_raises_fails_that_trial_alone(make: Make) -> None:
 
 def test_an_interrupt_ends_every_run_without_a_result_and_closes_the_slots(make: Make) -> None:
     slots = make("a", "b")
-    slots.take("a")
+    begin(slots, "a")
     slots.interrupt()
     assert follow(slots, "a")[-1] == {"kind": "end", "state": "interrupted"}
     assert TrialRecord(Path(slots.jobs["a"].folder)).result() is None
@@ -209,7 +230,7 @@ def test_an_interrupt_ends_every_run_without_a_result_and_closes_the_slots(make:
 
 def test_an_engine_that_cannot_write_pauses_all(make: Make) -> None:
     slots = make("full", "b")
-    slots.take("full")
+    begin(slots, "full")
     let_go(slots)
     follow(slots, "full")
     assert slots.paused == "the disk is full"
@@ -218,7 +239,7 @@ def test_an_engine_that_cannot_write_pauses_all(make: Make) -> None:
 
 def test_a_silent_trial_loses_its_slot_and_may_come_back(make: Make) -> None:
     slots = make("a", silent_s=0.05)
-    slots.take("a")
+    begin(slots, "a")
     time.sleep(0.1)
     assert slots.expire() == ["a"]
     wait(lambda: not slots.active())
@@ -230,7 +251,7 @@ def test_a_silent_trial_loses_its_slot_and_may_come_back(make: Make) -> None:
 def test_a_trial_whose_process_died_loses_its_slot(make: Make) -> None:
     slots = make("a", "b")
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    slots.take("a", Process(this_host(), child.pid, start_of(child.pid) or 0))
+    begin(slots, "a", Process(this_host(), child.pid, start_of(child.pid) or 0))
     assert slots.expire() == []
     child.kill()
     child.wait()
@@ -241,7 +262,7 @@ def test_a_trial_whose_process_died_loses_its_slot(make: Make) -> None:
 
 def test_a_trial_that_comes_back_follows_the_run_that_is_there(make: Make) -> None:
     slots = make("a")
-    slots.take("a")
+    begin(slots, "a")
     let_go(slots, 2)
     wait(lambda: len(slots.runs["a"].reports) == 2)
     assert slots.take("a", this_process()) == "taken"

@@ -283,6 +283,7 @@ def test_a_trial_that_kills_its_engine_is_given_up_and_the_others_go_on(tmp_path
     trials = [{"max_steps": 0}, {"max_steps": 4}, {"max_steps": 4, "learning_rate": 1e-3}]
     assert start(out, trials, engine="deadly_engine:DeadlyEngine").wait(timeout=PATIENCE_S) == 0, output(out)
     assert states(out) == {"zero-shot": "done", "B": "failed", "C": "done"}
+    assert "raylet" not in output(out)
     result = SweepFolder(out).records()[1].result()
     assert result is not None
     assert result["cause"] == "the engine's process died 3 times while this trial ran, without coming further"
