@@ -116,7 +116,7 @@ def best_constant(summaries: Sequence[str]) -> str:
             places[word] = places.get(word, 0) | (1 << index)
         parts = []
         for other, count in others:
-            common = _common_length(places, len(candidate), other)
+            common = common_length(places, len(candidate), other)
             parts.append(count * 2 * common / (len(candidate) + len(other)))
         return math.fsum(parts)
 
@@ -124,7 +124,7 @@ def best_constant(summaries: Sequence[str]) -> str:
     return summaries[totals.index(max(totals))]
 
 
-def _common_length(places: dict[str, int], length: int, other: Iterable[str]) -> int:
+def common_length(places: dict[str, int], length: int, other: Iterable[str]) -> int:
     """Return the length of the longest common subsequence of `other` and a text whose words stand at `places`."""
     everything = (1 << length) - 1
     row = everything
