@@ -120,7 +120,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, request, notes))
     planned = plan_trials(experiment, options.seeds)
     examples = _examples(SweepFolder(options.out), planned, corpus)
-    _check(options, planned, bases, examples)
+    _check(options, planned, planned, bases, examples)
     resolved = {
         "model": bases.models[0].entry(),
         "models": [model.entry() for model in bases.models],
@@ -157,7 +157,9 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
         on.check_same("data", sweep["resolved"]["data"], corpus.fingerprint)
         examples = fresh = _examples(folder, stored.planned, corpus)
     on.sources.go_offline()
-    _check(options, stored.planned, bases, examples)
+    left = {Path(job.folder).name for job in stored.left}
+    unfinished = [trial for trial in stored.planned if trial.folder_name in left]
+    _check(options, stored.planned, unfinished, bases, examples)
     sweep = _asked(sweep, stored.experiment, options)
     return Prepared(options, stored.experiment, device, bases, sweep, fresh)
 
@@ -247,9 +249,13 @@ def examples_on_disk(
 
 
 def _check(
-    options: Options, planned: Sequence[PlannedTrial], bases: on.Bases, examples: Mapping[Path, list[Example]]
+    options: Options,
+    planned: Sequence[PlannedTrial],
+    unfinished: Sequence[PlannedTrial],
+    bases: on.Bases,
+    examples: Mapping[Path, list[Example]],
 ) -> None:
-    """Judge lengths and disk."""
+    """Judge lengths, and disk for what is not finished."""
     folder = SweepFolder(options.out)
     seeds = {trial.trial.train.data_seed for trial in planned}
     training = {seed: examples[folder.train_examples_path(seed)] for seed in seeds}
@@ -258,9 +264,7 @@ def _check(
         for split, count in planned[0].trial.evaluation.examples.items()
     }
     sizes.check_prompts(planned, bases.model_folders, training, evaluated)
-    done = {trial.train_id for trial in known_trials(folder)}
-    missing = [trial for trial in planned if trial.trial.train_id not in done]
-    sizes.check_disk(options.out, sizes.disk_need(missing, bases.model_folders, examples.values()))
+    sizes.check_disk(options.out, sizes.disk_need(unfinished, bases.model_folders, examples.values()))
 
 
 def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
