@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from trainables import preflight, rescore
+from trainables import files, preflight, rescore
 from trainables.checkpoint import Checkpoint, drop_checkpoints, latest_checkpoint
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.evaluate import Reader, losses, mean_loss, predictions, texts
@@ -61,10 +61,14 @@ class SoloEngine:
         key = (config.model, config.quantization, config.precision)
         if key != self._base_key:
             self._base_key, self._base = (), None
+            gc.unfreeze()
             gc.collect()
             folder = self.shelf.folder(config)
             self._base = load_base(folder, config, self.setup.device, self.setup.trust_remote_code)
             self._base_key = key
+            # Trainer and we collect garbage once a trial; hundreds of thousands of objects of the imported libraries
+            # would be walked each time.
+            gc.freeze()
         return self._base
 
     def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
@@ -190,8 +194,17 @@ class _Run:
         self.progress.started_at = self.progress.started_at or started_at
         if had_begun:
             self.record.cut_metrics_after(self.progress.step)
+            self._cut_what_is_owed()
         self._replay(self.progress.step)
         return checkpoint
+
+    def _cut_what_is_owed(self) -> None:
+        """Drop lines of an evaluation that an interruption came upon: it is made again."""
+        step, owes = self.progress.step, self.progress.owes
+        if owes:
+            rows = [row for row in self.record.metrics() if row["step"] < step or row["kind"] not in owes]
+            self.record.fence()
+            files.write_lines(self.record.metrics_path, rows)
 
     def _replay(self, step: int) -> None:
         train_loss = None

@@ -63,6 +63,7 @@ class Progress:
     restarts: int = 0
     started_at: str = ""
     train_loss: float | None = None  # of the last step
+    evaluated_step: int | None = None
     best_step: int | None = None
     best_loss: float | None = None
     stopped: bool = False
@@ -99,6 +100,9 @@ def train(lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> 
     remaining = config.max_steps - progress.step
     # Reports that were replayed may have been judged: a stop then holds at the step of the checkpoint.
     progress.stopped = progress.stopped or (progress.step > 0 and lesson.control() == "stop")
+    if progress.stopped and progress.evaluated_step != progress.step:
+        progress.owes = ["eval"]
+    settle(lesson, progress)
     if remaining <= 0 or progress.stopped:
         return
     data = MicroBatches(config, lesson.rows, lesson.pad_id, progress.step)
@@ -281,6 +285,7 @@ def settle(lesson: Lesson, progress: Progress) -> None:
         loss, examples = lesson.evaluate()
         if loss is not None:
             _record_evaluation(lesson, progress, loss, examples)
+        progress.evaluated_step = progress.step
         progress.owes.remove("eval")
     if "generate" in progress.owes:
         lesson.record.append_metrics({"kind": "generate", "step": progress.step, **lesson.generate()})

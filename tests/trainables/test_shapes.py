@@ -120,7 +120,7 @@ def test_a_rank_above_the_width_of_a_layer_is_refused(gpt2: Path) -> None:
 
 def test_a_folder_without_safetensors_or_with_a_torn_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match="no \\*.safetensors"):
+    with pytest.raises(UserError, match=r"no \*\.safetensors"):
         linear_shapes(tmp_path)
     torn = tmp_path / "torn"
     torn.mkdir()
