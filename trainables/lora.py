@@ -82,15 +82,19 @@ def attach(base: Any, train: TrainConfig, clock: Clock) -> Any:
         model = get_peft_model(base, config)
     for name, layer in _layers(model):
         weight = layer.lora_A[ADAPTER].weight
-        generator = torch.Generator().manual_seed(seed_of("start", train.seed, name))
-        # Kaiming with a = sqrt(5), as in the LoRA authors' code: uniform within 1 / sqrt(inputs). B is zero.
-        bound = 1 / math.sqrt(weight.shape[1])
-        start = torch.empty(weight.shape).uniform_(-bound, bound, generator=generator)
-        layer.lora_A[ADAPTER].weight.data = start.to(weight.device)
+        layer.lora_A[ADAPTER].weight.data = start_of(train.seed, name, tuple(weight.shape)).to(weight.device)
         layer.lora_B[ADAPTER].weight.data = torch.zeros_like(layer.lora_B[ADAPTER].weight, dtype=torch.float32)
         if train.lora_dropout:
             layer.lora_dropout[ADAPTER] = SeededDropout(train.lora_dropout, clock, name)
     return model
+
+
+def start_of(seed: int, layer: str, shape: tuple[int, ...]) -> Tensor:
+    """Return the first A of a layer, shape (rank, inputs); the first B is zero."""
+    # Kaiming with a = sqrt(5), as in the LoRA authors' code: uniform within 1 / sqrt(inputs).
+    bound = 1 / math.sqrt(shape[1])
+    generator = torch.Generator().manual_seed(seed_of("start", seed, layer))
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
 
 def detach(model: Any) -> Any:
@@ -124,16 +128,20 @@ def set_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:
 
 
 def export_adapter(model: Any, folder: Path) -> tuple[int, str]:
-    """Write the adapter in PEFT format whole or not at all; returns the size in bytes and SHA-256 of its weights."""
+    """Write the adapter in PEFT format; returns the size in bytes and SHA-256 of its weights."""
+    return write_adapter(adapter_tensors(model), model.peft_config[ADAPTER].to_dict(), folder)
+
+
+def write_adapter(tensors: dict[str, Tensor], peft: dict[str, Any], folder: Path) -> tuple[int, str]:
+    """Write weights and PEFT's description of them whole or not at all; returns size in bytes and SHA-256."""
     from safetensors.torch import save
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     temporary.chmod(0o755)
     try:
-        files.write_bytes(temporary / WEIGHTS, save(adapter_tensors(model), metadata={"format": "pt"}))
-        config = dict(model.peft_config[ADAPTER].to_dict())
-        config |= {"inference_mode": True, "target_modules": sorted(config["target_modules"])}
+        files.write_bytes(temporary / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+        config = {**peft, "inference_mode": True, "target_modules": sorted(peft["target_modules"])}
         files.write_text(temporary / "adapter_config.json", json.dumps(config, indent=1, sort_keys=True, default=str))
         if folder.exists():
             shutil.rmtree(folder)
