@@ -21,6 +21,7 @@ from trainables.jobs import Control, Interrupted, Report, TrialJob
 from trainables.record import Fence, TrialRecord, no_fence
 
 SILENT_S = 60.0
+DEAD_S = 15.0
 ORDER_PATIENCE_S = 10.0
 Verdict = Literal["go", "stop", "interrupt"]
 
@@ -68,6 +69,7 @@ class Slots:
     lockstep: bool = False
     ordered: bool = False
     silent_s: float = SILENT_S
+    dead_s: float = DEAD_S
     on_lease_lost: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
@@ -164,9 +166,10 @@ class Slots:
         gone = []
         with self._changed:
             for run in self.active():
-                silent = time.monotonic() - run.last_call > self.silent_s
-                dead = run.caller is not None and run.caller.is_dead
-                if run.followed and run.verdict == "go" and (silent or dead):
+                silent_s = time.monotonic() - run.last_call
+                # Tune starts a trial again whose process died, and that one follows the run that is there.
+                dead = silent_s > self.dead_s and run.caller is not None and run.caller.is_dead
+                if run.followed and run.verdict == "go" and (silent_s > self.silent_s or dead):
                     self._tell(run, "interrupt")
                     gone.append(run.key)
         return gone

@@ -249,7 +249,7 @@ def test_a_silent_trial_loses_its_slot_and_may_come_back(make: Make) -> None:
 
 
 def test_a_trial_whose_process_died_loses_its_slot(make: Make) -> None:
-    slots = make("a", "b")
+    slots = make("a", "b", dead_s=0.0)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     begin(slots, "a", Process(this_host(), child.pid, start_of(child.pid) or 0))
     assert slots.expire() == []
