@@ -120,7 +120,7 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
         return []
     said = []
     n, count = min(one.n for one in own), len(own)
-    family = f"after Holm's correction for {count} comparisons" if count > 1 else "(one comparison)"
+    family = f"after Holm's correction for {count} comparisons ({STAR})" if count > 1 else f"at 5% ({STAR})"
     if not own[0].star_attainable:
         least = min(one.attainable for one in own)
         said.append(

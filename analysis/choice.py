@@ -9,7 +9,7 @@ from analysis.baselines import STAR, BaselineTest
 from analysis.cells import cell
 from analysis.compare import LOWER_IS_BETTER, Comparison
 from analysis.sentences import title_of, value_of
-from analysis.winner import Agreement, Winner, against_best, metric_winners
+from analysis.winner import AgainstBest, Agreement, Winner, metric_winners
 
 OFTEN_CUT = 0.1  # share of texts that end at the limit, or are empty, from which a note says so
 
@@ -97,11 +97,13 @@ def _percent(share: float) -> str:
 # --- notes -----------------------------------------------------------------------------------------------------------
 
 
-def notes(found: Comparison, tests: Sequence[BaselineTest], won: Winner | None) -> dict[str, list[str]]:
+def notes(
+    found: Comparison, tests: Sequence[BaselineTest], won: Winner | None, others: Sequence[AgainstBest] = ()
+) -> dict[str, list[str]]:
     """Return short notes on each configuration by name, what matters most first; none where there is nothing to say."""
     said: dict[str, list[str]] = {row.name: [] for row in found.table.of_kind("configuration")}
     if won is not None:
-        _place_notes(found, won, said)
+        _place_notes(won, others, said)
     for one in tests:
         if one.metric == found.metric and one.name in said:
             said[one.name] += _baseline_notes(one)
@@ -113,13 +115,13 @@ def notes(found: Comparison, tests: Sequence[BaselineTest], won: Winner | None) 
     return said
 
 
-def _place_notes(found: Comparison, won: Winner, said: dict[str, list[str]]) -> None:
+def _place_notes(won: Winner, others: Sequence[AgainstBest], said: dict[str, list[str]]) -> None:
     said[won.name].append(f"best on {won.selection_split} (optimistic there)")
     if won.runner_up:
         said[won.runner_up].append("runner-up")
     if won.cheapest and won.cheapest.name != won.name:
         said[won.cheapest.name].append(f"cheapest within one standard error of {won.name}")
-    for one in against_best(found):
+    for one in others:
         is_ahead = (one.difference > 0) == (won.metric in LOWER_IS_BETTER)
         if not one.is_separable:
             said[one.name].append(f"not told apart from {won.name}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis import sentences
 from analysis.references import Reference, reference_row, references
@@ -22,6 +22,9 @@ from analysis.table import Row, Table, load
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
 from trainables.errors import UserError, nearest
 from trainables.metrics import score_names
+
+if TYPE_CHECKING:
+    from analysis.findings import Findings
 
 LOWER_IS_BETTER = {"eval_loss"}
 ELIGIBLE = ("done", "stopped")
@@ -94,6 +97,18 @@ class Comparison:
     def scores(self) -> dict[str, Scores]:
         """Scores per example of every finished trial, by split; read when first asked for."""
         return {split: read_scores(self.table, split) for split in self.table.evaluation.examples}
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What tests, winner and effects say, each computed when first asked for."""
+        from analysis.findings import Findings
+
+        return Findings(self)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that configurations can be compared by."""
+        return (*score_names(self.table.evaluation.metrics), *LOWER_IS_BETTER)
 
     @cached_property
     def sentences(self) -> list[str]:

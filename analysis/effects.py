@@ -229,7 +229,7 @@ def trends(found: Comparison, metric: str | None = None) -> tuple[Trend, ...]:
 
 
 def sentences(found: Comparison, known: Sequence[Effect]) -> list[str]:
-    """Say which effects hold, and what their intervals leave out."""
+    """Say which effects hold, or why none is stated."""
     if not known:
         why = why_no_effects(found)
         return [why] if why else []
@@ -237,18 +237,21 @@ def sentences(found: Comparison, known: Sequence[Effect]) -> list[str]:
     clear = sorted((one for one in known if one.is_clear), key=lambda one: -abs(one.effect))
     family = f"after Holm's correction for {len(known)} effects" if len(known) > 1 else "(one effect)"
     if not clear:
-        said = [f"No effect on {metric} holds {family}."]
-    else:
-        listed = [
-            f"{one.term} ({one.change}) {value_of(found.metric, one.effect, True)} "
-            f"[{value_of(found.metric, one.low, True)}, {value_of(found.metric, one.high, True)}]"
-            for one in clear[:5]
-        ]
-        rest = f", and {len(clear) - 5} more" if len(clear) > 5 else ""
-        said = [f"Effects on {metric} that hold {family}: {'; '.join(listed)}{rest}."]
-    if known[0].p_runs is None:
-        said.append("Effects are per example, with one run per cell: what another seed would change is not estimated.")
-    return said
+        return [f"No effect on {metric} holds {family}."]
+    listed = [
+        f"{one.term.replace('_', ' ')} ({one.change}) {value_of(found.metric, one.effect, True)} "
+        f"[{value_of(found.metric, one.low, True)}, {value_of(found.metric, one.high, True)}]"
+        for one in clear[:5]
+    ]
+    rest = f"; and {len(clear) - 5} more" if len(clear) > 5 else ""
+    return [f"Effects on {metric} that hold {family}: {'; '.join(listed)}{rest}."]
+
+
+def caution(known: Sequence[Effect]) -> str | None:
+    """Say what the intervals of effects leave out; None where runs were repeated."""
+    if not known or known[0].p_runs is not None:
+        return None
+    return "Effects are per example, with one run per cell: what another seed would change is not estimated."
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------

@@ -73,10 +73,24 @@ def to_document(found: Comparison) -> dict[str, Any]:
             for one in found.ranking
         ],
         "differences": [{**asdict(one), "verdict": one.verdict} for one in found.differences],
+        "findings": _findings(found),
         "references": {reference.name: reference.about for reference in found.references},
         "sentences": found.sentences,
     }
     return dict(_plain(document))
+
+
+def _findings(found: Comparison) -> dict[str, Any]:
+    known = found.findings
+    return {
+        "against_baselines": [{**asdict(one), "has_star": one.has_star, "verdict": one.verdict} for one in known.tests],
+        "winner": asdict(known.winner) if known.winner else None,
+        "against_best": [asdict(one) for one in known.against_best],
+        "effects": [asdict(one) for one in known.effects],
+        "shares": [asdict(one) for one in known.shares],
+        "notes": known.notes,
+        "sentences": known.sentences,
+    }
 
 
 def _plain(value: Any) -> Any:

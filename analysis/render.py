@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analysis.compare import Comparison
 from analysis.grids import Grid, difference_grid, fit, main_grid, one_line, seed_grid
+from analysis.panels import baseline_grid, effect_grid
 from analysis.sentences import headline, title_of
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 PLAIN_WIDTH = 120
+MOST_ROWS = 24  # configurations against baselines in a terminal; Markdown has all
 STYLES = {
     "best": "bold green",
     "baseline": "cyan",
@@ -79,10 +82,9 @@ def to_terminal(console: Console, found: Comparison) -> None:
     console.print()
     first, *others = found.sentences
     say(f"{first}\n", "bold green" if found.best else "bold")
-    for grid in (seed_grid(found), difference_grid(found)):
-        if grid.rows:
-            _print_grid(console, grid)
-    if others:
+    for grid in _grids(found, MOST_ROWS):
+        _print_grid(console, grid)
+    if others := [*others, *found.findings.sentences]:
         bullets = RichTable.grid(padding=(0, 1))
         for sentence in others:
             bullets.add_row("-", Text(sentence))
@@ -90,6 +92,13 @@ def to_terminal(console: Console, found: Comparison) -> None:
         console.print()
     for signature in found.table.signatures:
         say(signature, "dim")
+
+
+def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
+    """Return the tables below the main one that have rows, `most` of the baselines' alone."""
+    against = baseline_grid(found)
+    against = replace(against, rows=against.rows[:most], kinds=against.kinds[:most])
+    return [grid for grid in (seed_grid(found), difference_grid(found), against, effect_grid(found)) if grid.rows]
 
 
 def _print_grid(console: Console, grid: Grid) -> list[str]:
@@ -123,9 +132,9 @@ def to_markdown(found: Comparison) -> str:
     parts += [". ".join(title(found)), pipes(main_grid(found))]
     parts.append("\n".join(f"- {_escaped(line)}" for line in legend(found)))
     parts.append(f"**{headline(found)}**")
-    parts += [pipes(grid) for grid in (seed_grid(found), difference_grid(found)) if grid.rows]
-    if len(found.sentences) > 1:
-        parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in found.sentences[1:]))
+    parts += [pipes(grid) for grid in _grids(found)]
+    if others := [*found.sentences[1:], *found.findings.sentences]:
+        parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in others))
     parts += [f"Scores: {_escaped(signature)}." for signature in table.signatures]
     return "\n\n".join(parts) + "\n"
 

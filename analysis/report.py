@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis import export, render
+from analysis import export, latex, render
 from analysis.compare import Comparison, compare
 from trainables import files
 from trainables.errors import UserError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -> list[Path]:
-    """Write comparison.md, comparison.csv and comparison-without-timing.csv; return their paths.
+    """Write comparison.md, comparison.tex, comparison.csv and comparison-without-timing.csv; return their paths.
 
     Raises:
         UserError: no sweep there, no such evaluation, or an unknown metric.
@@ -39,6 +39,7 @@ def write_comparison(found: Comparison) -> list[Path]:
     name += "" if found.metric == table.metric else f"-{found.metric}"
     texts = {
         folder / f"{name}.md": render.to_markdown(found),
+        folder / f"{name}.tex": latex.to_latex(found),
         folder / f"{name}.csv": export.to_csv(found),
         folder / f"{name}-without-timing.csv": export.to_csv(found, timing=False),
     }

@@ -90,7 +90,7 @@ def test_colors_are_for_terminals_without_no_color(mixed: Comparison, monkeypatc
 def test_markdown_has_a_cell_for_every_head(mixed: Comparison) -> None:
     text = to_markdown(mixed)
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 2
+    assert len(tables) == 3
     for lines in tables:
         bars = {line.replace("\\|", "").count("|") for line in lines}
         assert len(bars) == 1
@@ -149,6 +149,8 @@ def test_json_is_strict_and_says_the_same(make_sweep: Make) -> None:
     assert document["best"]["trial"] == "A-v1-r8-lr0.0005-s42"
     assert document["differences"][0]["verdict"] == found.differences[0].verdict
     assert document["sentences"] == found.sentences
+    assert document["findings"]["winner"]["name"] == "A"
+    assert document["findings"]["against_baselines"][0]["verdict"] == found.findings.tests[0].verdict
     assert [row["state"] for row in document["rows"]] == ["done", *[""] * 4, "done", "pending"]
 
 

@@ -1,0 +1,78 @@
+"""Everything that a comparison allows one to say, each part computed when first asked for: `found.findings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from analysis import baselines, choice, effects, winner
+from analysis.baselines import BaselineTest
+from analysis.compare import Comparison
+from analysis.effects import Effect, Share
+from analysis.winner import AgainstBest, Agreement, Level, Winner
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The findings of a comparison; `tests` is by the deciding metric alone, `every_test` by all of them."""
+
+    comparison: Comparison
+
+    @cached_property
+    def tests(self) -> tuple[BaselineTest, ...]:
+        return baselines.against_baselines(self.comparison, [self.comparison.metric])
+
+    @cached_property
+    def every_test(self) -> tuple[BaselineTest, ...]:
+        others = [name for name in self.comparison.metrics if name != self.comparison.metric]
+        return (*self.tests, *baselines.against_baselines(self.comparison, others))
+
+    @cached_property
+    def winner(self) -> Winner | None:
+        return winner.winner(self.comparison)
+
+    @cached_property
+    def against_best(self) -> tuple[AgainstBest, ...]:
+        return winner.against_best(self.comparison)
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        return winner.best_per_level(self.comparison)
+
+    @cached_property
+    def agreement(self) -> tuple[Agreement, ...]:
+        return winner.metric_agreement(self.comparison)
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        return effects.effects(self.comparison)
+
+    @cached_property
+    def shares(self) -> tuple[Share, ...]:
+        return effects.effect_shares(self.comparison)
+
+    @cached_property
+    def notes(self) -> dict[str, list[str]]:
+        """Notes on each configuration by name."""
+        return choice.notes(self.comparison, self.tests, self.winner, self.against_best)
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """What the tests, the winner and the effects amount to; what the comparison itself says is not repeated."""
+        return [
+            *baselines.sentences(self.comparison, self.tests),
+            *choice.sentences(self.comparison, self.winner, self.agreement),
+            *effects.sentences(self.comparison, self.effects),
+            *self._left_out(),
+        ]
+
+    def _left_out(self) -> list[str]:
+        """Say whose scores could not be used."""
+        found = self.comparison.scores[self.comparison.table.split]
+        said = []
+        if found.misaligned:
+            names = ", ".join(found.misaligned)
+            said.append(f"Scored on other examples than the rest, and compared on those in common alone: {names}.")
+        if found.missing:
+            said.append(f"Predictions that cannot be read, so without tests: {', '.join(found.missing)}.")
+        return said
