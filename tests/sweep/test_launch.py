@@ -16,6 +16,7 @@ from small_sweep import output, start, states
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep.lease import acquire
+from trainables.files import read_json, write_json
 from trainables.record import SweepFolder
 
 SHORT = [{"max_steps": 0}, {"max_steps": 8, "learning_rate": 5e-3}, {"max_steps": 8, "learning_rate": 2e-3}]
@@ -281,9 +282,52 @@ def test_asha_stops_bad_trials_at_its_rungs_and_never_a_baseline(tmp_path: Path)
 def test_a_trial_that_kills_its_engine_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     trials = [{"max_steps": 0}, {"max_steps": 4}, {"max_steps": 4, "learning_rate": 1e-3}]
-    assert start(out, trials, engine="deadly_engine:DeadlyEngine").wait(timeout=PATIENCE_S) == 0, output(out)
+    assert start(out, trials, engine="faulty_engines:DeadlyEngine").wait(timeout=PATIENCE_S) == 0, output(out)
     assert states(out) == {"zero-shot": "done", "B": "failed", "C": "done"}
     assert "raylet" not in output(out)
     result = SweepFolder(out).records()[1].result()
     assert result is not None
     assert result["cause"] == "the engine's process died 3 times while this trial ran, without coming further"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_full_disk_pauses_the_launch_with_finished_results_intact(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trials = [{"max_steps": 0}, {"max_steps": 4}, {"max_steps": 4, "learning_rate": 1e-3}]
+    assert start(out, trials, engine="faulty_engines:FullEngine").wait(timeout=PATIENCE_S) == 1, output(out)
+    assert states(out) == {"zero-shot": "done", "B": "pending", "C": "pending"}
+    assert "paused, the disk is full: 1 of 3 trials are finished; continue with" in output(out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_whose_sweep_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(out, FOREVER)
+    wait(lambda: is_training(out), process, out)
+    path = SweepFolder(out).lease_path
+    write_json(path, {**read_json(path), "owner": "another", "generation": 7})
+    time.sleep(2)
+    steps = steps_of(out, 1)
+    time.sleep(1)
+    assert steps_of(out, 1) == steps
+    assert process.wait(timeout=40) == 1
+    assert "UserError" in output(out)
+    assert "another run has taken" in output(out)
+    assert read_json(path)["owner"] == "another"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_trial_process_does_not_end_its_trial(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(out, LONG)
+    driver = psutil.Process(process.pid)
+    wait(lambda: is_training(out), process, out)
+    for one in ray_processes(driver):
+        if title(one).startswith("ray::ImplicitFunc"):
+            one.kill()
+    assert process.wait(timeout=PATIENCE_S) == 0, output(out)
+    assert states(out) == {"zero-shot": "done", "B": "done"}
+    assert "Traceback" not in output(out)

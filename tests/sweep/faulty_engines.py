@@ -1,4 +1,4 @@
-"""An engine whose process dies under one of its trials, as one does that is killed for its memory."""
+"""Engines with a fault that a real one has only when memory or disk are short."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from small_sweep import EVALUATION
 
 from trainables.config import TrialConfig
-from trainables.jobs import Control, EngineSetup, Report, TrialJob
+from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
 from trainables.record import Fence, TrialRecord
 
 
 class DeadlyEngine:
-    """Finishes every trial at once, except the one called B."""
+    """Finishes every trial at once; its process dies under the one called B, as if killed for its memory."""
 
     name = "deadly"
 
@@ -28,10 +28,22 @@ class DeadlyEngine:
     def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
         return {}
 
+    def break_down(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
         record = TrialRecord(Path(job.folder), self.fence)
         if record.config()["name"] == "B":
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.break_down()
         record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
         record.write_result({"state": "done", "steps": job.trial.train.max_steps})
         return {"state": "done"}
+
+
+class FullEngine(DeadlyEngine):
+    """Can write nothing any more from the trial called B on."""
+
+    name = "full"
+
+    def break_down(self) -> None:
+        raise Interrupted("the disk is full")
