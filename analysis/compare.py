@@ -1,7 +1,8 @@
 """Which configuration to keep, and how far the examples allow one to say so.
 
 The choice is made on validation and reported on test. A configuration is the mean over its seeds, per example. Every
-difference is paired by example, under one evaluation: evaluations of different identity are never compared.
+difference is paired by example, under one evaluation: evaluations of different identity are never compared. Several
+sweeps stand side by side by `python -m analysis.compare RUN RUN...` (see `analysis.across`).
 """
 
 from __future__ import annotations
@@ -259,3 +260,14 @@ def _marked(table: Table, ranking: list[Candidate], extra: Iterable[Reference]) 
     added = [reference_row(table, reference) for reference in extra]
     rows = [*table.of_kind("baseline"), *added, *table.of_kind("configuration")]
     return replace(table, rows=tuple(rows))
+
+
+def main() -> None:
+    """Compare several sweeps: `python -m analysis.compare RUN RUN...`."""
+    from analysis import across
+
+    across.main()
+
+
+if __name__ == "__main__":
+    main()

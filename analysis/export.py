@@ -77,7 +77,7 @@ def to_document(found: Comparison) -> dict[str, Any]:
         "references": {reference.name: reference.about for reference in found.references},
         "sentences": found.sentences,
     }
-    return dict(_plain(document))
+    return dict(plain(document))
 
 
 def _findings(found: Comparison) -> dict[str, Any]:
@@ -93,9 +93,10 @@ def _findings(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value with null for numbers that are not finite, as strict JSON wants it."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,17 @@ def to_terminal(console: Console, found: Comparison) -> None:
         console.print()
     for signature in found.table.signatures:
         say(signature, "dim")
+
+
+def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str]) -> None:
+    """Print tables that have rows, then sentences."""
+    from rich.text import Text
+
+    for grid in grids:
+        if grid.rows:
+            _print_grid(console, grid)
+    for sentence in sentences:
+        console.print(Text(sentence))
 
 
 def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
