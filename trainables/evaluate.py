@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -21,6 +21,17 @@ from trainables.tokens import Encoder, Row
 LOSS_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 
+class Reads(Protocol):
+    """What finds the losses and writes the texts of one trial's rows."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]: ...
+
+    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]: ...
+
+
 @dataclass(frozen=True)
 class Reader:
     """How rows are read and written by the model of one trial."""
@@ -33,6 +44,12 @@ class Reader:
 
     def arithmetic(self) -> Any:
         return arithmetic(self.train.precision, self.device)
+
+    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+        return losses(self, rows)
+
+    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+        return texts(self, rows, decoding, max_new_tokens)
 
 
 def losses(reader: Reader, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
@@ -94,7 +111,7 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
 
 
 def predictions(
-    reader: Reader,
+    reader: Reads,
     rows: Mapping[str, Sequence[Row]],
     examples: Mapping[str, Sequence[Example]],
     evaluation: EvalConfig,
@@ -110,10 +127,10 @@ def predictions(
         if all(row in known for row in rows[split]):
             loss_of |= {row: known[row] for row in rows[split]}
         else:
-            loss_of |= dict(zip(rows[split], losses(reader, rows[split]), strict=True))
+            loss_of |= dict(zip(rows[split], reader.losses(rows[split]), strict=True))
     flat = [row for split in evaluation.examples for row in rows[split]]
     sources = [example for split in evaluation.examples for example in examples[split]]
-    written = texts(reader, flat, evaluation.decoding, evaluation.max_new_tokens)
+    written = reader.texts(flat, evaluation.decoding, evaluation.max_new_tokens)
     found = [
         _line(reader.encoder, row, example, loss_of[row], one, evaluation)
         for row, example, one in zip(flat, sources, written, strict=True)

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from trainables.config import TrialConfig
+from trainables.course import Engine, seated
 from trainables.errors import UserError
-from trainables.evaluate import Reader, longest, texts
+from trainables.evaluate import longest
 from trainables.jobs import go_on
-from trainables.lora import Clock, adapter_parameters, attach, detach
-from trainables.loss import collate, completion_loss
-from trainables.model import arithmetic, quiet
 from trainables.prompts import split_template, template_of
 from trainables.shapes import lora_parameters
 from trainables.tokens import Row, check_lengths
-
-if TYPE_CHECKING:
-    from trainables.solo import SoloEngine
 
 GENERATED_EXAMPLES = 10
 GENERATED_TOKENS = 16
 
 
-def check(engine: SoloEngine, trials: list[TrialConfig]) -> dict[str, Any]:
+def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
     """Raise UserError where a stage of these trials cannot work; returns what was measured on the way.
 
     Lengths that fit, adapters that fit their layers, a cue and an end-of-text in every row, texts that are not all
@@ -34,19 +29,18 @@ def check(engine: SoloEngine, trials: list[TrialConfig]) -> dict[str, Any]:
     """
     began = time.monotonic()
     facts: dict[str, Any] = {"trials": len(trials), "lengths": [], "prompts": [], "training": []}
-    with quiet():
-        for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
-            if not trial.train.is_baseline:
-                lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
-        for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
-            facts["lengths"] += _check_lengths(engine, trial)
-            _check_rows(engine, trial)
-        for trial in _distinct(trials, *PROMPT, *BASE):
-            facts["prompts"].append(_check_texts(engine, trial))
-        widest = sorted((trial for trial in trials if not trial.train.is_baseline), key=lambda one: -_work(one))
-        for trial in _distinct(widest, *BASE):
-            facts["training"].append(_check_step(engine, trial))
-        facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
+    for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
+        if not trial.train.is_baseline:
+            lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
+    for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
+        facts["lengths"] += _check_lengths(engine, trial)
+        _check_rows(engine, trial)
+    for trial in _distinct(trials, *PROMPT, *BASE):
+        facts["prompts"].append(_check_texts(engine, trial))
+    widest = sorted((trial for trial in trials if not trial.train.is_baseline), key=lambda one: -_work(one))
+    for trial in _distinct(widest, *BASE):
+        facts["training"].append(_check_step(engine, trial))
+    facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
     return {**facts, "seconds": round(time.monotonic() - began, 2)}
 
 
@@ -70,7 +64,7 @@ def _work(trial: TrialConfig) -> int:
     return trial.train.batch_size * 10_000 + trial.train.lora_rank
 
 
-def _check_lengths(engine: SoloEngine, trial: TrialConfig) -> list[dict[str, Any]]:
+def _check_lengths(engine: Engine, trial: TrialConfig) -> list[dict[str, Any]]:
     shelf, config, evaluation = engine.shelf, trial.train, trial.evaluation
     encoder, limit = shelf.encoder(config), shelf.limit_tokens(config)
     prompts = {config.prompt: config.prompt_template or template_of(config.prompt, {})}
@@ -81,7 +75,7 @@ def _check_lengths(engine: SoloEngine, trial: TrialConfig) -> list[dict[str, Any
     return [vars(lengths) for group in found for lengths in group]
 
 
-def _check_rows(engine: SoloEngine, trial: TrialConfig) -> None:
+def _check_rows(engine: Engine, trial: TrialConfig) -> None:
     """Every row keeps its cue, and its trained tokens end with the end-of-text."""
     shelf, config = engine.shelf, trial.train
     encoder = shelf.encoder(config)
@@ -96,7 +90,7 @@ def _check_rows(engine: SoloEngine, trial: TrialConfig) -> None:
             raise UserError(f"example {row.example_id!r} would train without an end-of-text token")
 
 
-def _evaluation_rows(engine: SoloEngine, trial: TrialConfig) -> list[Row]:
+def _evaluation_rows(engine: Engine, trial: TrialConfig) -> list[Row]:
     evaluation = trial.evaluation
     return [
         row
@@ -105,16 +99,16 @@ def _evaluation_rows(engine: SoloEngine, trial: TrialConfig) -> list[Row]:
     ]
 
 
-def _check_texts(engine: SoloEngine, trial: TrialConfig) -> dict[str, Any]:
+def _check_texts(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
     """Generate on ten examples from the shortest to the longest: not all may be empty."""
     began = time.monotonic()
     rows = sorted((row for row in _evaluation_rows(engine, trial) if row.fits), key=lambda row: len(row.prompt_ids))
     last = max(1, min(GENERATED_EXAMPLES, len(rows)) - 1)
     chosen = [rows[i * (len(rows) - 1) // last] for i in range(min(GENERATED_EXAMPLES, len(rows)))]
     encoder = engine.shelf.encoder(trial.train)
-    reader = Reader(engine.base(trial.train), encoder, trial.train, engine.setup.device, go_on)
     tokens = min(GENERATED_TOKENS, trial.evaluation.max_new_tokens)
-    written = texts(reader, chosen, trial.evaluation.decoding, tokens)
+    with seated(engine, trial.train, False, go_on) as seat:
+        written = seat.reader(go_on).texts(chosen, trial.evaluation.decoding, tokens)
     failures = [one for one in written if isinstance(one, str)]
     if failures:
         raise UserError(f"prompt {trial.train.prompt!r}: the model cannot generate ({failures[0]})")
@@ -133,30 +127,16 @@ def _check_texts(engine: SoloEngine, trial: TrialConfig) -> dict[str, Any]:
     }
 
 
-def _check_step(engine: SoloEngine, trial: TrialConfig) -> dict[str, Any]:
+def _check_step(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
     """Take the longest batch forward and backward once: loss and gradients must be finite."""
     began = time.monotonic()
-    config, device = trial.train, engine.setup.device
+    config = trial.train
     rows = longest([row for row in engine.shelf.train_rows(config) if row.fits], config.batch_size)
-    base = engine.base(config)
-    model = attach(base, config, Clock(config.seed))
     try:
-        model.train()
-        batch = collate(rows, engine.shelf.encoder(config).pad_id).to(device)
-        with arithmetic(config.precision, device):
-            loss = completion_loss(model, batch, sum(len(row.target_ids) for row in rows))
-        loss.backward()
-        gradients = [parameter.grad for parameter in adapter_parameters(model).values()]
-        norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None))
-        if not math.isfinite(loss.item()) or not math.isfinite(norm):
-            raise UserError(f"{config.model} is not finite on its longest batch: loss {loss.item()}, gradient {norm}")
-        return {
-            "tokens": batch.input_ids_BT.numel(),
-            "loss": loss.item(),
-            "gradient_norm": norm,
-            "seconds": round(time.monotonic() - began, 2),
-        }
+        with seated(engine, config, True, go_on) as seat:
+            tokens, loss, norm = seat.rehearse(rows)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"out_of_memory": str(error).splitlines()[0]}  # other trials may be smaller: each is judged alone
-    finally:
-        detach(model)
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise UserError(f"{config.model} is not finite on its longest batch: loss {loss}, gradient {norm}")
+    return {"tokens": tokens, "loss": loss, "gradient_norm": norm, "seconds": round(time.monotonic() - began, 2)}

@@ -1,37 +1,43 @@
-"""The solo engine: one trial at a time through Hugging Face Trainer and PEFT; the plain twin of a packed engine.
+"""The solo engine: one trial at a time through Hugging Face Trainer and PEFT; the plain twin of the packed engine.
 
-The base is loaded once and given back as it was after each trial. What a trial does next is read from its record:
-a result with this evaluation is returned, one without it is evaluated and never trained again, a checkpoint continues.
+The base is loaded once and given back as it was after each trial.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import time
-import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainables import files, preflight, rescore
-from trainables.checkpoint import Checkpoint, drop_checkpoints, latest_checkpoint
-from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.evaluate import Reader, losses, mean_loss, predictions, texts
-from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
-from trainables.lora import Clock, attach, detach, export_adapter, load_adapter, set_adapter_tensors
-from trainables.memory import peak_memory_bytes, reset_peak_memory
-from trainables.metrics import means
-from trainables.model import load_base, parameter_counts, quiet
-from trainables.record import Fence, SweepFolder, TrialRecord, no_fence
+from trainables import preflight
+from trainables.checkpoint import Checkpoint, Tensors
+from trainables.config import TrainConfig, TrialConfig
+from trainables.course import run_trial
+from trainables.evaluate import Reader
+from trainables.jobs import Control, EngineSetup, Report, TrialJob
+from trainables.lesson import Lesson, Progress
+from trainables.lora import (
+    Clock,
+    adapter_parameters,
+    adapter_tensors,
+    attach,
+    detach,
+    export_adapter,
+    load_adapter,
+    set_adapter_tensors,
+)
+from trainables.loss import collate, completion_loss
+from trainables.memory import reset_peak_memory
+from trainables.model import arithmetic, load_base, parameter_counts, quiet
+from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
-from trainables.tokens import Row
-from trainables.training import Diverged, Lesson, Progress, progress_of, report_row, train
-
-TRAIN_LOSS_EXAMPLES = 64
+from trainables.tokens import Encoder, Row
+from trainables.training import train
 
 
 class SoloEngine:
@@ -54,7 +60,8 @@ class SoloEngine:
 
     def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
         """Prove that every stage can work before anything trains; raises UserError with the reason."""
-        return preflight.check(self, trials)
+        with quiet():
+            return preflight.check(self, trials)
 
     def base(self, config: TrainConfig) -> Any:
         """Return the frozen base of a trial; the one before is let go, since two might not fit the device."""
@@ -71,304 +78,73 @@ class SoloEngine:
             gc.freeze()
         return self._base
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
-        """Take a trial to its result and its evaluation, whatever is left to do of them, and return the result.
+    def seat(self, config: TrainConfig, adapted: bool, control: Control) -> SoloSeat:
+        """Return the base for one trial, with a fresh adapter or without any."""
+        base, clock = self.base(config), Clock(config.seed)
+        model = attach(base, config, clock) if adapted else base
+        return SoloSeat(model, clock, config, self.shelf.encoder(config), self.setup.device, adapted)
 
-        A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, and what
-        the fence raises.
-        """
-        record = TrialRecord(Path(job.folder), self.fence)
-        run = _Run(self, job.trial, record, report, control)
-        try:
-            with quiet():
-                return run.finish()
-        except Interrupted:
-            raise
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Interrupted(f"the disk is full: {error}") from error
-            return run.fail("failed", error)
-        except Diverged as error:
-            return run.fail("diverged", error)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            return run.fail("oom", error)
-        except Exception as error:
-            # A lost lease is no fault of the trial: then this raises instead of writing.
-            self.fence()
-            return run.fail("oom" if "out of memory" in str(error) else "failed", error)
-        finally:
-            run.model = None
-            gc.collect() if self.setup.device == "cpu" else torch.cuda.empty_cache()
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        """Take a trial to its result: see `run_trial`."""
+        reset_peak_memory(self.setup.device)
+        with quiet():
+            return run_trial(self, job, report, control)
 
 
 @dataclass
-class _Run:
-    """One trial on its way from what its record holds to its result."""
+class SoloSeat:
+    """The base and, on it, the adapter of one trial by PEFT."""
 
-    engine: SoloEngine
-    trial: TrialConfig
-    record: TrialRecord
-    report: Report
-    control: Control
-    model: Any = None
+    model: Any
+    clock: Clock
+    config: TrainConfig
+    encoder: Encoder
+    device: str
+    adapted: bool
 
-    def __post_init__(self) -> None:
-        self.began = time.monotonic()
-        self.config, self.shelf = self.trial.train, self.engine.shelf
-        self.device = self.engine.setup.device
-        self.progress = Progress()
-        self.evaluate_s = 0.0
-        self.known: dict[Row, tuple[float, int] | None] = {}  # losses of the weights now in the model
-        reset_peak_memory(self.device)
+    def reader(self, control: Control) -> Reader:
+        return Reader(self.model, self.encoder, self.config, self.device, control)
 
-    # --- the way -------------------------------------------------------------------------------------------------
-
-    def finish(self) -> dict[str, Any]:
-        result = self.record.result()
-        if result is not None and result["state"] in ("done", "stopped"):
-            self._replay(int(result["steps"]))
-            if self.record.needs_evaluation(self.trial.eval_id):
-                self._evaluate_kept()
-        else:
-            self._check_interrupt()
-            result = self._train_and_evaluate()
-        summary = self.record.summary(self.trial.eval_id)
-        splits = (summary or {}).get("splits", {})
-        loss = splits.get("validation", splits.get("test", {})).get("eval_loss")
-        self.report(report_row(int(result["steps"]), loss, result["train_loss"], "done", recorded=True))
-        return result
-
-    def _train_and_evaluate(self) -> dict[str, Any]:
-        started_at = _now()
-        if self.config.is_baseline:
-            self.model = self.engine.base(self.config)
-            adapter: dict[str, Any] = {"adapter_bytes": 0, "adapter_sha256": None}
-            counts = {"trainable_parameters": 0, "total_parameters": parameter_counts(self.model)[1]}
-            result = self._measured({**adapter, **counts, "started_at": started_at, "kept_step": 0})
-            self.record.write_result(result)
-            return result
-        checkpoint = self._resume(started_at)
-        clock = Clock(self.config.seed)
-        base = self.engine.base(self.config)
-        self.model = attach(base, self.config, clock)
-        try:
-            return self._trained(clock, checkpoint)
-        finally:
-            detach(self.model)
-            if self.config.gradient_checkpointing:
-                base.gradient_checkpointing_disable()
-
-    def _trained(self, clock: Clock, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
         if self.config.gradient_checkpointing:
             self.model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
-        progress = self.progress
-        train(self._lesson(clock), progress, checkpoint)
-        kept_step = progress.step
-        if self.config.keep_checkpoint == "best" and progress.best:
-            set_adapter_tensors(self.model, progress.best)
-            self.known = {}
-            kept_step = progress.best_step or kept_step
-        self.record.fence()
-        size, checksum = export_adapter(self.model, self.record.adapter_folder)
+        train(lesson, self.model, self.clock, self.device, progress, checkpoint)
+
+    def tensors(self) -> Tensors:
+        return adapter_tensors(self.model)
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        set_adapter_tensors(self.model, tensors)
+
+    def load(self, folder: Path) -> None:
+        load_adapter(self.model, folder)
+
+    def export(self, folder: Path) -> tuple[int, str]:
+        return export_adapter(self.model, folder)
+
+    def counts(self) -> tuple[int, int]:
         trainable, total = parameter_counts(self.model)
-        result = self._measured(
-            {
-                "kept_step": kept_step,
-                "trainable_parameters": trainable,
-                "total_parameters": total - trainable,
-                "adapter_bytes": size,
-                "adapter_sha256": checksum,
-                "started_at": progress.started_at,
-            }
-        )
-        self.record.write_result(result)
-        drop_checkpoints(self.record)
-        return result
+        return trainable, total - trainable
 
-    def _resume(self, started_at: str) -> Checkpoint | None:
-        """Read where the trial is, replay what it reported, and cut what it will do again from the curves."""
-        checkpoint = latest_checkpoint(self.record)
-        had_begun = bool(self.record.metrics()) or checkpoint is not None
-        self.progress = progress_of(checkpoint)
-        self.progress.restarts += had_begun
-        self.progress.started_at = self.progress.started_at or started_at
-        if had_begun:
-            self.record.cut_metrics_after(self.progress.step)
-            self._cut_what_is_owed()
-        self._replay(self.progress.step)
-        return checkpoint
+    def rehearse(self, rows: Sequence[Row]) -> tuple[int, float, float]:
+        self.model.train()
+        batch = collate(rows, self.encoder.pad_id).to(self.device)
+        with arithmetic(self.config.precision, self.device):
+            loss = completion_loss(self.model, batch, sum(len(row.target_ids) for row in rows))
+        loss.backward()
+        gradients = [parameter.grad for parameter in adapter_parameters(self.model).values()]
+        norm = sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None) ** 0.5
+        return batch.input_ids_BT.numel(), loss.item(), norm
 
-    def _cut_what_is_owed(self) -> None:
-        """Drop lines of an evaluation that an interruption came upon: it is made again."""
-        step, owes = self.progress.step, self.progress.owes
-        if owes:
-            rows = [row for row in self.record.metrics() if row["step"] < step or row["kind"] not in owes]
-            self.record.fence()
-            files.write_lines(self.record.metrics_path, rows)
+    def seconds(self) -> float:
+        return time.monotonic()
 
-    def _replay(self, step: int) -> None:
-        train_loss = None
-        for row in self.record.metrics():
-            if row["step"] > step:
-                break
-            if row["kind"] == "train":
-                train_loss = row["train_loss"]
-            elif row["kind"] == "eval":
-                self.report(report_row(row["step"], row["eval_loss"], train_loss, "train", recorded=True))
+    def facts(self) -> dict[str, Any]:
+        return {"device_share": 1.0, "packmates": []}
 
-    def _evaluate_kept(self) -> None:
-        """Evaluate kept weights anew: from stored texts where the metrics alone differ, else by the model."""
-        examples = self._evaluation_examples(self.trial.evaluation)
-        if rescore.rescore(self.record, self.trial.evaluation, examples) is not None:
-            return
-        self.model = base = self.engine.base(self.config)
-        if self.config.is_baseline:
-            self._evaluate()
-            return
-        self.model = attach(base, self.config, Clock(self.config.seed))
-        try:
-            load_adapter(self.model, self.record.adapter_folder)
-            self._evaluate()
-        finally:
-            detach(self.model)
-
-    # --- the parts -----------------------------------------------------------------------------------------------
-
-    def _lesson(self, clock: Clock) -> Lesson:
-        rows = [row for row in self._train_rows() if row.fits]
-        if not rows:
-            raise ValueError("no training example fits")
-        return Lesson(
-            train=self.config,
-            record=self.record,
-            model=self.model,
-            clock=clock,
-            rows=rows,
-            pad_id=self.shelf.encoder(self.config).pad_id,
-            device=self.device,
-            evaluate=self._curve_loss,
-            generate=self._curve_texts,
-            report=self.report,
-            control=self.control,
-        )
-
-    def _train_rows(self) -> list[Row]:
-        return self.shelf.train_rows(self.config)
-
-    def _reader(self, control: Control | None = None) -> Reader:
-        encoder = self.shelf.encoder(self.config)
-        return Reader(self.model, encoder, self.config, self.device, control or self.control)
-
-    def _curve_loss(self) -> tuple[float | None, int]:
-        count = self.trial.evaluation.validation_examples
-        if not count:
-            return None, 0
-        # Nothing is kept free for a text here: the curve, and the best step by it, do not depend on the decoding.
-        rows = self.shelf.evaluation_rows(self.config, "validation", count, 0)
-        # Between steps nothing is lost by leaving: the step after which this runs is done again.
-        found = losses(self._reader(), rows)
-        self.known = dict(zip(rows, found, strict=True))
-        return mean_loss(found), sum(one is not None for one in found)
-
-    def _curve_texts(self) -> dict[str, Any]:
-        evaluation, count = self.trial.evaluation, self.config.generate_examples
-        split = "validation" if evaluation.validation_examples else "test"
-        rows = self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
-        examples = self.shelf.evaluation_examples(split, count)
-        written = texts(self._reader(), rows, evaluation.decoding, evaluation.max_new_tokens)
-        encoder = self.shelf.encoder(self.config)
-        scores = []
-        for example, one in zip(examples, written, strict=True):
-            text = "" if isinstance(one, str) else encoder.decode(one.ids).strip()
-            scores.append(rescore.scores_of({"text": text}, example.references, evaluation))
-        return {"examples": len(rows), **means(scores)}
-
-    def _evaluate(self) -> None:
-        began = time.monotonic()
-        evaluation = self.trial.evaluation
-        rows = {
-            split: self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
-            for split, count in evaluation.examples.items()
-        }
-        found = predictions(self._reader(), rows, self._evaluation_examples(evaluation), evaluation, self.known)
-        rescore.write(self.record, evaluation, found, time.monotonic() - began)
-
-    def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
-        return {split: self.shelf.evaluation_examples(split, count) for split, count in evaluation.examples.items()}
-
-    def _measured(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Evaluate the weights in the model and return the whole result."""
-        began = time.monotonic()
-        progress = self.progress
-        if not self.config.is_baseline:
-            last = self.record.metrics()[-1:] or [{}]
-            self.report(report_row(progress.step, last[0].get("eval_loss"), None, "evaluate", recorded=False))
-        rows = self._train_rows()
-        fitting = [row for row in rows if row.fits]
-        train_loss = mean_loss(losses(self._reader(), fitting[:TRAIN_LOSS_EXAMPLES]))
-        if self.record.needs_evaluation(self.trial.eval_id):
-            self._evaluate()
-        self.evaluate_s = time.monotonic() - began
-        return self._result(
-            "stopped" if progress.stopped else "done",
-            {
-                **facts,
-                "train_loss": train_loss,
-                "train_examples_used": len(fitting),
-                "train_examples_dropped": len(rows) - len(fitting),
-                "train_sources_cut": sum(row.source_tokens_cut > 0 for row in fitting),
-                "first_eval_id": self.trial.eval_id,
-            },
-        )
-
-    def _result(self, state: str, facts: dict[str, Any]) -> dict[str, Any]:
-        progress = self.progress
-        steps_s = progress.steps_s / progress.step if progress.step else None
-        return {
-            "state": state,
-            "cause": None,
-            "engine": self.engine.name,
-            "device": self.device,
-            "precision": self.config.precision,
-            "steps": progress.step,
-            "kept_step": None,
-            "trainable_parameters": None,
-            "total_parameters": None,
-            "adapter_bytes": None,
-            "adapter_sha256": None,
-            "train_loss": None,
-            "train_examples_used": None,
-            "train_examples_dropped": None,
-            "train_sources_cut": None,
-            "tokens_trained": progress.tokens,
-            "train_s": round(progress.train_s, 3),
-            "evaluate_s": round(self.evaluate_s, 3),
-            "wall_s": round(time.monotonic() - self.began, 3),
-            "seconds_per_step": steps_s,
-            "peak_memory_bytes": peak_memory_bytes(self.device),
-            "device_share": 1.0,
-            "packmates": [],
-            "restarts": progress.restarts,
-            "first_eval_id": None,
-            "started_at": progress.started_at,
-            "ended_at": _now(),
-            **facts,
-        }
-
-    def fail(self, state: str, error: BaseException) -> dict[str, Any]:
-        """Commit a failure: its cause in one line, the traceback in error.txt."""
-        cause = f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, Diverged):
-            cause = str(error)
-        self.record.write_error(cause, "".join(traceback.format_exception(error)))
-        result = self._result(state, {"cause": cause})
-        self.record.write_result(result)
-        return result
-
-    def _check_interrupt(self) -> None:
-        if self.control() == "interrupt":
-            raise Interrupted("interrupted before the start")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    def leave(self) -> None:
+        """Give the base back as it was."""
+        if self.adapted:
+            base = detach(self.model)
+            if self.config.gradient_checkpointing:
+                base.gradient_checkpointing_disable()
