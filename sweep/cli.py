@@ -13,6 +13,8 @@ VERBS = {
     "plan": "show the trials of an experiment and what they need",
     "status": "show how far a sweep is",
     "best": "show the configuration to keep, or export its adapter",
+    "report": "print the comparison of a sweep and write its report",
+    "compare": "lay several sweeps of one task side by side",
     "eval": "evaluate kept adapters anew: other decoding, examples or metrics",
     "show": "show training rows as the model sees them",
     "list": "list experiments and sweeps",
