@@ -10,5 +10,5 @@ experiment = Experiment(
     name="ablation_data_size",
     description="GPT-2 on SAMSum: {64, 256, 1024} training examples, 64 steps each",
     grid=grid(base, train_examples=[64, 256, 1024]),
-    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": (5e-3,)}),
+    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": (1e-2,)}),
 )

@@ -10,5 +10,5 @@ experiment = Experiment(
     name="ablation_rank",
     description="GPT-2 on SAMSum: rank {1, 4, 16, 64} at one learning rate",
     grid=grid(base, lora_rank=[1, 4, 16, 64]),
-    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": (5e-3,)}),
+    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": (1e-2,)}),
 )

@@ -36,5 +36,5 @@ experiment = Experiment(
     description="GPT-2 on SAMSum: prompt {v1, v2} x rank {8, 16} x learning rate {5e-4, 2e-4}",
     grid=grid(base, prompt=["v1", "v2"], lora_rank=[8, 16], learning_rate=[5e-4, 2e-4]),
     evaluation=EvalConfig(max_new_tokens=128, validation_examples=64, test_examples=128),
-    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": (5e-3, 2e-3)}),
+    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": (1e-2, 4e-3)}),
 )

@@ -259,9 +259,9 @@ def test_stand_ins_run_under_a_banner_with_their_own_rates_and_the_same_letters(
     prepared, planned, _ = write("grid_2x2x2", source="bundled")
     banner = SweepFolder(Path("run")).sweep()["banner"]
     assert "pocket-gpt2 for gpt2 and pocket-chats for samsum" in banner
-    assert "learning_rate 0.005, 0.002" in banner
+    assert "learning_rate 0.01, 0.004" in banner
     assert [trial.name for trial in planned] == [*"ABCDEFGH", "zero-shot v1", "zero-shot v2"]
-    assert [trial.trial.train.learning_rate for trial in planned[:2]] == [0.005, 0.002]
+    assert [trial.trial.train.learning_rate for trial in planned[:2]] == [0.01, 0.004]
     assert {(trial.trial.train.model, trial.trial.train.data) for trial in planned} == {("pocket-gpt2", "pocket-chats")}
     assert prepared.bases.models[0].stood_in
 
@@ -284,7 +284,7 @@ def test_model_and_data_are_stood_in_for_each_alone(changes: Changes, named: str
     assert named in banner
     assert missing not in banner
     rates = {trial.trial.train.learning_rate for trial in planned if not trial.is_baseline}
-    assert rates == ({5e-4, 2e-4} if changes.model else {5e-3, 2e-3})
+    assert rates == ({5e-4, 2e-4} if changes.model else {1e-2, 4e-3})
 
 
 @needs_pocket_model
