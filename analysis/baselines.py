@@ -130,7 +130,8 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
     else:
         better = [one.name for one in own if one.verdict == "better"]
         worse = [one.name for one in own if one.verdict == "worse"]
-        said.append(f"{_share(better, count)} better than the untrained model with the same prompt {family}.")
+        if better or not worse:
+            said.append(f"{_share(better, count)} better than the untrained model with the same prompt {family}.")
         if worse:
             said.append(f"{_share(worse, count)} worse than the untrained model with the same prompt {family}.")
     equal = [one.name for one in own if one.verdict == "equivalent"]
@@ -144,7 +145,9 @@ def _share(names: list[str], count: int) -> str:
     if len(names) == count:
         return "The one configuration is" if count == 1 else f"All {count} configurations are"
     listed = f" ({', '.join(names)})" if 0 < len(names) <= 12 else ""
-    verb = "is" if len(names) == 1 else "are"
+    if count == 1:
+        return "The one configuration is not"
+    verb = "is" if len(names) < 2 else "are"
     return f"{len(names) or 'None'} of {count} configurations{listed} {verb}"
 
 

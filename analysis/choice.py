@@ -9,7 +9,7 @@ from analysis.baselines import STAR, BaselineTest
 from analysis.cells import cell
 from analysis.compare import LOWER_IS_BETTER, Comparison
 from analysis.sentences import title_of, value_of
-from analysis.winner import AgainstBest, Agreement, Winner, metric_winners
+from analysis.winner import AgainstBest, Agreement, Cost, Winner, metric_winners
 
 OFTEN_CUT = 0.1  # share of texts that end at the limit, or are empty, from which a note says so
 
@@ -19,32 +19,33 @@ def sentences(found: Comparison, won: Winner | None, agreement: Sequence[Agreeme
     if won is None:
         return []
     said = [_worth(won)]
-    if len(won.frequencies) > 1:
+    if len(won.frequencies) > 1 and won.n_selection > 1:
         said.append(_stability(won))
-    if (text := _cheaper(won)) is not None:
-        said.append(text)
+        said.append(_cheaper(won))
     return said + _disagreement(found, agreement)
 
 
 def _worth(won: Winner) -> str:
     metric, unit = title_of(won.metric), "" if won.metric in LOWER_IS_BETTER else " points"
     interval = f"[{value_of(won.metric, won.low)}, {value_of(won.metric, won.high)}]"
-    raw = f"{metric} {value_of(won.metric, won.raw)}"
-    if math.isnan(won.estimate):
-        return f"{won.name} has {raw} on one example: nothing can be said of other examples."
-    score = f"{value_of(won.metric, won.estimate)} {interval}"
+    if won.n < 2:
+        score = value_of(won.metric, won.raw if won.is_same_set else won.estimate)
+        return f"{won.name} has {metric} {score} on one {won.split} example: nothing can be said of others."
+    score, raw = f"{value_of(won.metric, won.estimate)} {interval}", value_of(won.metric, won.raw)
+    optimism = f"{value_of(won.metric, won.optimism)}{unit}"
     if len(won.frequencies) == 1:
         return f"{won.name}, the only candidate, has {metric} {score} on {won.n} {won.split} examples."
     if won.is_same_set:
         return (
             f"{won.name} is worth {metric} {score} on new examples, by the bias-corrected bootstrap; its {raw} on the "
-            f"{won.n} {won.split} examples that chose it is optimistic by about {value_of(won.metric, won.optimism)}"
-            f"{unit}."
+            f"{won.n} {won.split} examples that chose it is optimistic by about {optimism}."
         )
+    if math.isnan(won.corrected):
+        return f"{won.name} is worth {metric} {score} by the {won.n} {won.split} examples; one example chose it."
     return (
         f"{won.name} is worth {metric} {score} by the {won.n} {won.split} examples, which played no part in the "
-        f"choice; its {raw} on the {won.n_selection} {won.selection_split} examples is optimistic by about "
-        f"{value_of(won.metric, won.optimism)}{unit} for having been chosen there."
+        f"choice; its {raw} on the {won.n_selection} {won.selection_split} examples is optimistic by about {optimism} "
+        "for having been chosen there."
     )
 
 
@@ -57,22 +58,18 @@ def _stability(won: Winner) -> str:
     )
 
 
-def _cheaper(won: Winner) -> str | None:
-    cheapest = won.cheapest
-    if cheapest is None or len(won.frequencies) < 2:
-        return None
+def _cheaper(won: Winner) -> str:
+    cheapest = won.affordable[0]
     if cheapest.name == won.name:
         return f"No cheaper configuration is within one standard error of {won.name}."
     return (
-        f"Where cost counts keep {cheapest.name} ({_costs(won)}): it is the cheapest within one standard error of "
+        f"Where cost counts keep {cheapest.name} ({_costs(cheapest)}): it is the cheapest within one standard error of "
         f"{won.name} (paired, {value_of(won.metric, cheapest.difference, True)} ± "
         f"{value_of(won.metric, cheapest.standard_error)} on {won.selection_split})."
     )
 
 
-def _costs(won: Winner) -> str:
-    cheapest = won.cheapest
-    assert cheapest is not None
+def _costs(cheapest: Cost) -> str:
     parts = [f"rank {cheapest.lora_rank}"]
     if cheapest.peak_memory_bytes:
         parts.append(cell(cheapest.peak_memory_bytes, "bytes"))

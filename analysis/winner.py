@@ -269,7 +269,7 @@ def _affordable(found: Comparison, chosen: Array) -> tuple[Cost, ...]:
     for one, scores in zip(found.ranking, chosen, strict=True):
         behind = paired(((chosen[0] - scores) * _sign(found.metric)).tolist())
         assert behind is not None
-        error = behind.sd / math.sqrt(behind.n) if behind.n > 1 else math.inf
+        error = behind.sd / math.sqrt(behind.n) if behind.n > 1 else 0.0
         if one is found.best or behind.mean <= error:
             rows.append(_cost(one, -behind.mean * _sign(found.metric), 0.0 if one is found.best else error))
     return tuple(sorted(rows, key=_price))
