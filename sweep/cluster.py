@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -12,6 +13,8 @@ import threading
 import warnings
 from pathlib import Path
 from typing import Any
+
+from trainables.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -72,21 +75,17 @@ class Cluster:
         _shutdown()
 
     def _init(self, device: str) -> None:
+        if self.address is None:
+            self._before = {process.pid for process in offspring()}
+            self.folder = Path(tempfile.mkdtemp(prefix="sw-", dir=short_temporary_folder()))
+            give_own_token(self.folder)
         prepare_environment(self.address)
         import ray
 
         silence()
         if self.address is not None:
-            environment = {"PYTHONPATH": os.environ["PYTHONPATH"], **QUIET}
-            ray.init(
-                address=self.address,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                runtime_env={"env_vars": environment},
-            )
+            self._join(self.address)
             return
-        self._before = {process.pid for process in offspring()}
-        self.folder = Path(tempfile.mkdtemp(prefix="sw-", dir=short_temporary_folder()))
         gpus = {} if device == "cuda" else {"num_gpus": 0}
         ray.init(
             address="local",
@@ -100,6 +99,23 @@ class Cluster:
         )
         silence()
 
+    def _join(self, address: str) -> None:
+        import ray
+
+        environment = {"PYTHONPATH": os.environ["PYTHONPATH"], **QUIET}
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"env_vars": environment},
+            )
+        except ConnectionError:
+            raise UserError(
+                f"no Ray cluster can be joined at --address {address!r}; is it running, of the same Ray version, "
+                "and with the same authentication (RAY_AUTH_MODE) as here?"
+            ) from None
+
     def stop(self, patience_s: float = 3.0) -> None:
         """End Ray's processes that this driver started, by force those that are left after `patience_s`."""
         processes = self.processes()
@@ -110,6 +126,8 @@ class Cluster:
             self._keeper.join(patience_s)
         kill(processes)
         if self.folder is not None:
+            if os.environ.get("RAY_AUTH_TOKEN_PATH") == str(self.folder / "auth_token"):
+                del os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_AUTH_MODE"]
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self) -> list[Any]:
@@ -123,6 +141,19 @@ class Cluster:
         import ray
 
         return int(ray.cluster_resources().get("GPU", 0))
+
+
+def give_own_token(folder: Path) -> None:
+    """Let only this launch talk to its Ray: a token of its own, in its own folder, gone with it.
+
+    Left alone, Ray writes one into the home folder, which may be read-only and is not ours to change.
+    """
+    if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return  # the user has decided
+    path = folder / "auth_token"
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32), encoding="ascii")
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(path))
 
 
 def prepare_environment(address: str | None) -> None:

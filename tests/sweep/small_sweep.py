@@ -61,7 +61,9 @@ def row_of(number: int) -> dict[str, Any]:
 def start(out: Path, trials: list[dict[str, Any]], **options: Any) -> subprocess.Popen[str]:
     """Start a driver in a process group of its own, its output in `<out>.log`."""
     plan = json.dumps({"trials": trials, "options": options})
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
+    home = out.parent / "home"
+    home.mkdir(exist_ok=True)
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
     with out.with_suffix(".log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, str(HERE / "small_sweep.py"), str(out), plan],

@@ -118,6 +118,10 @@ def test_all_sockets_listen_on_the_loopback_interface(whole: dict[str, Any]) -> 
     assert whole["addresses"] <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
+def test_nothing_of_ray_is_written_to_the_home_folder(whole: dict[str, Any]) -> None:
+    assert not (whole["out"].parent / "home" / ".ray").exists()
+
+
 def test_a_trial_loads_no_model_library(whole: dict[str, Any]) -> None:
     heavy = ("torch", "tokenizers", "safetensors")
     assert any("torch" in name for name in whole["engine_libraries"])
