@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import facts
 from analysis.fragments import Source, extractiveness, tokens_of
-from analysis.outputs import Example, Outputs, System
+from analysis.outputs import REFERENCES, Example, Outputs, System
 from analysis.references import common_length
 from trainables.errors import UserError, nearest
 from trainables.metrics import words
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COPIED_RUN = 0.6
+UNLIKE = 0.2  # share of texts by which a system must exceed the references to be said to differ
+LEFT = 0.6  # share of a gain that must be left at equal lengths, or length is said to be its cause
+_UNLIKE = (
+    ("unsupported_names", "name someone or something that the source does not"),
+    ("unsupported_numbers", "state a number that the source does not"),
+    ("copied", "are one run copied from the source, by 60% or more"),
+    ("empty", "are empty"),
+    ("cut_off", "are cut off at the limit of new tokens"),
+    ("echo", "repeat the prompt"),
+    ("first_person", "speak as I or we"),
+    ("speaker_turns", "go on with turns of a dialogue"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,8 @@ class Measure:
 
 
 MEASURES = (
-    Measure("rouge1_precision", "R-1 P", "points", "ROUGE-1 precision, stemmed: share of the text that is in the reference"),
-    Measure("rouge1_recall", "R-1 R", "points", "ROUGE-1 recall, stemmed: share of the reference that is in the text"),
+    Measure("rouge1_precision", "R-1 P", "points", "precision of ROUGE-1: share of the text that is in the reference"),
+    Measure("rouge1_recall", "R-1 R", "points", "recall of ROUGE-1: share of the reference that is in the text"),
     Measure("rouge1", "R-1", "points", "ROUGE-1, stemmed F"),
     Measure("rouge1_cut", "R-1 cut", "points", "the same of the text cut to the reference's length: content alone"),
     Measure("rougeL", "R-L", "points", "ROUGE-L, stemmed F"),
@@ -160,6 +172,28 @@ def echoes(text: str, template: str) -> bool:
             return True
     cue = after.strip().lower()
     return len(cue) > 3 and cue in text.lower()
+
+
+def sentences(panel: Panel, best: str, baseline: str | None = None) -> list[str]:
+    """Say where the texts of `best` are unlike the references, and what is left of its gain at equal lengths."""
+    said = []
+    parts = []
+    for name, meaning in _UNLIKE:
+        own, theirs = panel.mean(best, name), panel.mean(REFERENCES, name) or 0.0
+        if own is not None and own - theirs >= UNLIKE:
+            parts.append(f"{100 * own:.0f}% {meaning} (references {100 * theirs:.0f}%)")
+    if parts:
+        said.append(f"Of the texts of {best}, {'; '.join(parts)}.")
+    if baseline:
+        plain, cut = (
+            (panel.mean(best, name) or 0.0) - (panel.mean(baseline, name) or 0.0) for name in ("rougeL", "rougeL_cut")
+        )
+        if plain > 0 and cut < LEFT * plain:
+            said.append(
+                f"Much of the gain of {best} over {baseline} is knowing when to stop: of {100 * plain:.2f} points of "
+                f"ROUGE-L {100 * cut:.2f} are left when every text is cut to its reference's length."
+            )
+    return said
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------

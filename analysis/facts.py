@@ -12,20 +12,24 @@ from dataclasses import dataclass
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*\s+|\n+|:\s+|^\s*|[\"“]")
-_SPELLED = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-eighteen nineteen twenty"""
+_SPELLED = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen twenty
+"""
 SPELLED = _SPELLED.split()
 FIRST_PERSON = re.compile(r"\b(?:I|I['’](?:m|ll|ve|d)|me|my|mine|we|us|our|ours)\b")
 TURN = re.compile(r"^[ \t]*[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,2}:[ \t]+\S", re.MULTILINE)
 SENTENCE = re.compile(r"[^.!?…\n]*\w[^.!?…\n]*")
 # Words that start sentences and are no names.
-_COMMON = """a about after all also although an and another any anyone are as at because before both but by can could did do
-    does during each either even every everybody everyone everything finally first for from had has have he her here
-    hers him his how however i if in is it its just last later let many maybe me more most my neither next no nobody
-    none nor not nothing now of often on once one only or other others our out over people perhaps please she should
-    since so some somebody someone something soon still such than thanks that the their them then there therefore these
-    they this those though today together tomorrow tonight too two unless until was we well were what when where whether
-    which while who why will with within without would yes yesterday yet you your"""
+_COMMON = """
+a about after all also although an and another any anyone are as at because before both but by can could did do does
+during each either even every everybody everyone everything finally first for from had has have he her here hers him
+his how however i if in is it its just last later let many maybe me more most my neither next no nobody none nor not
+nothing now of often on once one only or other others our out over people perhaps please she should since so some
+somebody someone something soon still such than thanks that the their them then there therefore these they this
+those though today together tomorrow tonight too two unless until was we well were what when where whether which
+while who why will with within without would yes yesterday yet you your
+"""
 COMMON = frozenset(_COMMON.split())
 
 

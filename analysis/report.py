@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis import export, latex, render
+from analysis import export, latex, page, render
 from analysis.compare import Comparison, compare
 from trainables import files
 from trainables.errors import UserError
@@ -49,6 +49,25 @@ def write_comparison(found: Comparison) -> list[Path]:
     return list(texts)
 
 
+def write_page(
+    folder: Path,
+    metric: str | None = None,
+    eval_id: str | None = None,
+    by: str = page.BY,
+    found: Comparison | None = None,
+) -> page.Page:
+    """Write `report/index.html` where anything that it shows has changed since, and return what it says first.
+
+    Args:
+        by: column whose quartiles or values the scores are shown by.
+        found: the comparison, where it has been made already.
+
+    Raises:
+        UserError: no sweep there, no such evaluation, an unknown metric, or no example has the column `by`.
+    """
+    return page.write(found or compare(folder, metric, eval_id), by)
+
+
 def print_table(console: Console, folder: Path, metric: str | None = None, eval_id: str | None = None) -> Comparison:
     """Print the comparison of a sweep and return it.
 
@@ -65,11 +84,20 @@ def report(
     metric: Annotated[str | None, typer.Option(help="score that decides; default: the sweep's own")] = None,
     evaluation: Annotated[str | None, typer.Option("--eval", help="identity of another evaluation")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
+    with_page: Annotated[bool, typer.Option("--page/--no-page", help="write report/index.html")] = True,
+    by: Annotated[str, typer.Option(help="column of the data for scores by group; or source_words, turns")] = page.BY,
+    annotate: Annotated[int, typer.Option(metavar="N", help="write a blinded rating sheet of N examples")] = 0,
+    systems: Annotated[str, typer.Option(help="the two to rate: A,B; default: the best and its baseline")] = "",
+    ratings: Annotated[list[Path] | None, typer.Option(help="a filled sheet, one per rater")] = None,
 ) -> None:
-    """Print the comparison table of a sweep and write it to its report folder."""
+    """Print the comparison table of a sweep and write it, with its page, to its report folder."""
     try:
         found = compare(run, metric, evaluation)
+        if annotate or ratings:
+            _rate(found, annotate, systems, ratings or [])
+            return
         paths = write_comparison(found)
+        written = write_page(run, by=by, found=found) if with_page else None
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -77,8 +105,24 @@ def report(
         print(json.dumps(export.to_document(found), indent=1, ensure_ascii=False))
         return
     console = render.console_for_output()
+    if written and written.alarm:
+        console.print(f"{written.alarm}\n", style="bold red")
     render.to_terminal(console, found)
+    paths += [written.path] if written else []
     console.print("Written: " + ", ".join(str(path) for path in paths), soft_wrap=True)
+
+
+def _rate(found: Comparison, count: int, systems: str, ratings: list[Path]) -> None:
+    """Write a rating sheet of `count` examples, or say what filled sheets say."""
+    from analysis import annotate
+
+    folder = SweepFolder(found.table.folder).report_folder
+    if ratings:
+        print(annotate.read_ratings(ratings, folder).sentence)
+    if count:
+        *sheets, key = annotate.write_sheet(annotate.sheet_of(found, systems, count), folder)
+        print(f"To fill in, a copy per rater: {', '.join(map(str, sheets))}")
+        print(f"Not for raters: {key}")
 
 
 def main() -> None:

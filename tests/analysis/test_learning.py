@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from sweeps_on_disk import baseline, configuration
+from sweeps_on_disk import baseline, configuration, write_curve
 
 from analysis import learning
 from analysis.table import load
-from trainables.record import SweepFolder
 
 Make = Callable[..., Path]
 
@@ -26,16 +25,6 @@ def verdict(make_sweep: Make, losses: Sequence[float], every: int = 4, **trial) 
     )
     write_curve(folder, "A", losses, every)
     return learning.verdicts(load(folder))[0]
-
-
-def write_curve(folder: Path, name: str, losses: Sequence[float], every: int = 4, grad_norm: float = 0.5) -> None:
-    record = next(one for one in SweepFolder(folder).records() if one.config()["name"] == name)
-    for place, loss in enumerate(losses, start=1):
-        for step in range(every * (place - 1) + 1, every * place + 1):
-            record.append_metrics(
-                {"kind": "train", "step": step, "train_loss": loss - 0.1, "grad_norm": grad_norm, "tokens": 60}
-            )
-        record.append_metrics({"kind": "eval", "step": every * place, "eval_loss": loss, "examples": 12})
 
 
 def noisy(values: Sequence[float], size: float = 0.002) -> list[float]:

@@ -1,0 +1,58 @@
+"""The answer in two sentences: what to keep and what it gains, and how far the examples allow one to say so."""
+
+from __future__ import annotations
+
+from analysis.compare import Comparison, Difference
+from analysis.panels import interval_text
+from analysis.sentences import describe, headline, title_of, value_of, verdict
+
+
+def answer(found: Comparison) -> list[str]:
+    """Return two sentences; one where nothing has finished."""
+    best = found.best
+    if best is None:
+        return [headline(found)]
+    roles = {one.role: one for one in found.differences}
+    return [_keep(found, roles.get("baseline")), _how_sure(found, roles.get("runner-up"))]
+
+
+def _keep(found: Comparison, baseline: Difference | None) -> str:
+    best, table = found.best, found.table
+    assert best is not None
+    won = found.findings.winner
+    name = f"{best.name} ({describe(best, table)})"
+    metric = title_of(found.metric)
+    size = table.evaluation.examples[table.split]
+    if won is None:
+        return headline(found)
+    worth = f"{metric} {value_of(found.metric, won.estimate)}"
+    if won.n > 1:
+        worth += f" [{value_of(found.metric, won.low)}, {value_of(found.metric, won.high)}]"
+    where = f"{worth} on {size} {table.split} examples"
+    if won.is_same_set and won.n > 1:
+        where = f"{worth} on new examples (corrected for choosing on the same {size})"
+    if baseline is None:
+        return f"Keep {name}: {where}, with no finished baseline to compare it with."
+    gain = value_of(found.metric, abs(baseline.paired.mean))
+    unit = "" if found.metric == "eval_loss" else " points"
+    interval = interval_text(found.metric, baseline.paired.low, baseline.paired.high)
+    if baseline.verdict == "better":
+        return f"Keep {name}: {where}, {gain}{unit} better than the untrained model with the same prompt {interval}."
+    if baseline.verdict == "worse":
+        return f"Keep none: the best, {name}, is {gain}{unit} worse than the untrained model {interval}, with {where}."
+    return (
+        f"Nothing here is shown to help: the best, {name}, has {where} and cannot be told apart from the untrained "
+        f"model with the same prompt {interval}."
+    )
+
+
+def _how_sure(found: Comparison, runner_up: Difference | None) -> str:
+    best = found.best
+    assert best is not None
+    if runner_up is None:
+        return f"There is no second finished configuration to tell {best.name} from."
+    if said := verdict(found, runner_up):
+        return said
+    interval = interval_text(found.metric, runner_up.paired.low, runner_up.paired.high)
+    where = f"on {runner_up.paired.n} {runner_up.split} examples"
+    return f"It is better than the runner-up {runner_up.against} {where} {interval}."

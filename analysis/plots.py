@@ -1,0 +1,303 @@
+"""Figures as inline SVG: colors are the page's own variables, text is text, no figure says by color alone.
+
+matplotlib draws with stand-in colors that become CSS variables, so that one drawing serves light, dark and print. Text
+stays text: it is read aloud, found and copied. `save` writes the same drawing as a file of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SERIES = 8
+WIDTH = 7.4  # inches: one for all, so that text has one size
+# Stand-ins for the page's variables; matplotlib writes them as they are.
+INK, RULE, MUTED, SURFACE = "#fe00fa", "#fe00fb", "#fe00fc", "#fe00fd"
+COLORS = tuple(f"#fe00f{digit}" for digit in range(SERIES))
+VARIABLES = {INK: "currentColor", RULE: "var(--rule)", MUTED: "var(--muted)", SURFACE: "var(--surface)"}
+VARIABLES |= {color: f"var(--c{place})" for place, color in enumerate(COLORS)}
+# Told apart without color: a marker and a line style each.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.5)),
+    (0, (5, 2, 1, 2)),
+    (0, (8, 3)),
+    (0, (3, 2)),
+    "-",
+    (0, (5, 2)),
+)
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "packsweep",
+    "text.parse_math": False,
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.0,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "figure.constrained_layout.use": True,
+}
+
+
+Point = tuple[str, float, float]
+Limits = Sequence[tuple[str, float]]
+Series = tuple[str, Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: its SVG for a page, and what it shows in words."""
+
+    name: str
+    svg: str
+    title: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a forest plot: a difference with its interval, solid where it is `clear`."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    is_clear: bool
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Track:
+    """One trial's losses: (step, loss) in training and evaluation; without `place` it is drawn in the background."""
+
+    name: str
+    train: Sequence[tuple[int, float]]
+    evaluation: Sequence[tuple[int, float]]
+    place: int | None
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One configuration by cost and quality."""
+
+    name: str
+    cost: float
+    quality: float
+
+
+def forest(name: str, title: str, about: str, panels: Sequence[tuple[str, Sequence[Bar]]]) -> Drawing:
+    """Draw differences with their intervals, a panel per comparison, over the same lines."""
+    labels = list(dict.fromkeys(bar.label for _, bars in panels for bar in bars))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (heading, bars) in zip(axes, panels, strict=True):
+            axis.axvline(0, color=INK, linewidth=0.8)
+            axis.grid(axis="x")
+            for bar in bars:
+                _bar(axis, labels.index(bar.label), bar)
+            axis.set_xlabel(heading)
+            axis.set_ylim(len(labels) - 0.4, -0.6)
+            axis.tick_params(axis="y", length=0)
+        axes[0].set_yticks(range(len(labels)), labels)
+
+    return _draw(name, title, about, draw, (WIDTH, 0.9 + 0.27 * len(labels)))
+
+
+def curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> Drawing:
+    """Draw training and evaluation losses by step, side by side on one scale."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(1, 2)
+        for axis, heading in zip(axes, ("training loss", "evaluation loss"), strict=True):
+            axis.grid()
+            axis.set_xlabel("step")
+            axis.set_title(heading)
+        axes[0].set_ylabel("loss per token")
+        for track in sorted(tracks, key=lambda one: one.place is not None):
+            _track(axes[0], track, track.train, marker="")
+            _track(axes[1], track, track.evaluation, marker="" if track.place is None else MARKERS[track.place])
+        _zoom(axes[1], [loss for track in tracks for _, loss in track.evaluation[1:] if math.isfinite(loss)])
+        handles, names = axes[1].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, names, loc="outside right upper", frameon=False, handlelength=3)
+
+    return _draw(name, title, about, draw, (WIDTH, 3.4))
+
+
+def costs(
+    name: str, title: str, about: str, quality: str, panels: Sequence[tuple[str, str, Sequence[Spot]]]
+) -> Drawing:
+    """Draw quality against each cost, a panel each: (axis title, unit, spots); the Pareto set is joined and named."""
+    rows = math.ceil(len(panels) / 2)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(rows, 2, sharey=True, squeeze=False)
+        for axis, (heading, unit, spots) in zip(axes.flat, panels, strict=False):
+            front = pareto([(spot.cost, spot.quality) for spot in spots])
+            line = sorted((spots[place].cost, spots[place].quality) for place in front)
+            axis.grid()
+            axis.step(*zip(*line, strict=True), where="post", color=COLORS[0], linewidth=1.2)
+            for place, spot in enumerate(spots):
+                is_front = place in front
+                face = COLORS[0] if is_front else SURFACE
+                axis.plot(spot.cost, spot.quality, "o", markersize=5.5, markerfacecolor=face, markeredgecolor=COLORS[0])
+                if is_front or len(spots) <= 16:
+                    axis.annotate(spot.name, (spot.cost, spot.quality), xytext=(5, 4), textcoords="offset points")
+            axis.set_xlabel(f"{heading} ({unit})" if unit else heading)
+            axis.margins(0.12)
+        for axis in list(axes.flat)[len(panels) :]:
+            axis.set_visible(False)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(quality)
+
+    return _draw(name, title, about, draw, (WIDTH, 2.7 * rows))
+
+
+def half_normal(name: str, title: str, about: str, unit: str, points: Sequence[Point], limits: Limits) -> Drawing:
+    """Draw absolute effects against half-normal quantiles (Daniel 1959): noise lies on a line, effects above it.
+
+    Args:
+        points: (name, absolute effect, quantile), ascending.
+        limits: (name, size) of what an effect must exceed.
+    """
+
+    def draw(figure: Figure) -> None:
+        axis = figure.subplots()
+        axis.grid()
+        for place, (label, size) in enumerate(limits):
+            axis.axhline(size, color=MUTED, linewidth=1, linestyle=DASHES[place + 1])
+            axis.annotate(
+                label,
+                (0, size),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 3),
+                textcoords="offset points",
+                color=MUTED,
+            )
+        top = max(*(size for _, size in limits), *(size for _, size, _ in points))
+        named: list[float] = []
+        for label, size, quantile in reversed(points):
+            axis.plot(quantile, size, "o", color=COLORS[0])
+            # The largest are named; the small ones lie on each other, and are in the table.
+            if all(abs(size - other) > top / 14 for other in named):
+                named.append(size)
+                axis.annotate(label, (quantile, size), xytext=(-7, 4), textcoords="offset points", ha="right")
+        axis.set_xlabel("half-normal quantile")
+        axis.set_ylabel(f"absolute effect ({unit})")
+        axis.set_ylim(bottom=0)
+        axis.margins(0.1)
+
+    return _draw(name, title, about, draw, (WIDTH, 3.4))
+
+
+def lines(name: str, title: str, about: str, axes: tuple[str, str], series: Sequence[Series]) -> Drawing:
+    """Draw (name, points) over one axis: an expected best over trials, a trend over an ordered axis."""
+
+    def draw(figure: Figure) -> None:
+        axis = figure.subplots()
+        axis.grid()
+        for place, (label, points) in enumerate(series[:SERIES]):
+            xs, ys = zip(*points, strict=True)
+            axis.plot(xs, ys, marker=MARKERS[place], color=COLORS[place], linestyle=DASHES[place], label=label)
+        axis.set_xlabel(axes[0])
+        axis.set_ylabel(axes[1])
+        if len(series) > 1:
+            axis.legend(frameon=False, handlelength=3)
+
+    return _draw(name, title, about, draw, (WIDTH, 3.2))
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> set[int]:
+    """Return the places of the (cost, quality) that none beats: as cheap and better, or cheaper and as good."""
+    front: set[int] = set()
+    best = (math.inf, -math.inf)
+    for place in sorted(range(len(points)), key=lambda one: (points[one][0], -points[one][1])):
+        if points[place][1] > best[1] or points[place] == best:
+            front.add(place)
+            best = points[place]
+    return front
+
+
+def _bar(axis: Axes, place: int, bar: Bar) -> None:
+    color = COLORS[1] if bar.is_best else COLORS[0]
+    low, high = (value if math.isfinite(value) else bar.value for value in (bar.low, bar.high))
+    axis.plot([low, high], [place, place], color=color, linewidth=2.2 if bar.is_best else 1.4, solid_capstyle="butt")
+    face = color if bar.is_clear else SURFACE
+    axis.plot(bar.value, place, "D" if bar.is_best else "o", markersize=6, markerfacecolor=face, markeredgecolor=color)
+
+
+def _zoom(axis: Axes, losses: Sequence[float]) -> None:
+    """Show what came after the untrained model's loss, which is far off: the lines come down from it."""
+    if losses:
+        low, high = min(losses), max(losses)
+        margin = 0.08 * (high - low) or 0.05
+        axis.set_ylim(low - margin, high + 2 * margin)
+
+
+def _track(axis: Axes, track: Track, points: Sequence[tuple[int, float]], marker: str) -> None:
+    finite = [(step, loss) for step, loss in points if math.isfinite(loss)]
+    if not finite:
+        return
+    steps, losses = zip(*finite, strict=True)
+    if track.place is None:
+        axis.plot(steps, losses, color=RULE, linewidth=0.8)
+        return
+    color, dashes = COLORS[track.place], DASHES[track.place]
+    axis.plot(
+        steps, losses, color=color, linestyle=dashes, linewidth=1.5, marker=marker, markersize=4, label=track.name
+    )
+
+
+def _draw(name: str, title: str, about: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> Drawing:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size)
+        figure.patch.set_visible(False)
+        draw(figure)
+        for axis in figure.axes:
+            axis.patch.set_visible(False)
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    name = f"figure-{name}"  # the page has ids of its own
+    return Drawing(name, _inline(text.getvalue(), name, title, about), title, about)
+
+
+def _inline(svg: str, name: str, title: str, about: str) -> str:
+    """Make a drawing part of a page: no prolog, own ids, variables for colors, a title and a description."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for color, variable in VARIABLES.items():
+        svg = svg.replace(color, variable)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)  # the page's own
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    labelled = f' role="img" aria-labelledby="{name}-title {name}-about"'
+    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-about">{escape(about)}</desc>'
+    return f"{head}{labelled}>{words}{rest}"

@@ -1,0 +1,187 @@
+"""Tables of a page: cells with the value that they sort by, heads with what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.baselines import STAR, BaselineTest
+from analysis.behaviour import MEASURES, Groups, Measure, Panel
+from analysis.cells import NOTHING, cell
+from analysis.columns import MORE, Column
+from analysis.compare import Comparison
+from analysis.export import all_columns
+from analysis.grids import Grid, one_line
+from analysis.learning import Verdict
+from analysis.sentences import title_of, value_of
+
+SORTED_AS_TEXT = ("text", "mark")
+
+
+@dataclass(frozen=True)
+class WebCell:
+    """A cell: what is shown, and what it sorts by where that is not the number in it."""
+
+    text: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class WebHead:
+    """The head of a column."""
+
+    title: str
+    about: str = ""
+    is_number: bool = True
+
+
+@dataclass(frozen=True)
+class WebTable:
+    """A table with its caption; `kinds` says what each row is. The first column names the row."""
+
+    name: str
+    caption: str
+    heads: tuple[WebHead, ...]
+    rows: tuple[tuple[WebCell, ...], ...]
+    kinds: tuple[str, ...]
+
+
+def from_grid(name: str, caption: str, grid: Grid, titles: dict[str, str] | None = None) -> WebTable:
+    """Return a table of text as a table of a page; a column without a title is named by `titles[""]`."""
+    known = titles or {}
+    heads = tuple(WebHead(known.get(head.title, one_line(head.title)), is_number=head.is_number) for head in grid.heads)
+    rows = tuple(tuple(WebCell(text) for text in row) for row in grid.rows)
+    return WebTable(name, caption, heads, rows, grid.kinds)
+
+
+def main_table(found: Comparison) -> WebTable:
+    """Return every row of the comparison with the columns that say something."""
+    columns = [column for column in all_columns(found) if column.rank is not None and column.name != "mark"]
+    return _table(found, columns, "comparison", "Every row: baselines, references, configurations")
+
+
+def more_table(found: Comparison) -> WebTable:
+    """Return the columns that the main table leaves out."""
+    names = ("name", *(column.name for column in MORE if column.style != "text"))
+    columns = [column for column in all_columns(found) if column.name in names]
+    return _table(found, columns, "more", "More columns: unstemmed scores, ends of texts, sizes")
+
+
+def panel_table(panel: Panel, found: Comparison) -> WebTable:
+    """Return the behaviour panel: a row per system, references and copied turns first."""
+    measures = [one for one in MEASURES if one.is_main]
+    heads = (WebHead("texts of", is_number=False), *(WebHead(one.title, one.about) for one in measures))
+    rows, kinds = [], []
+    best = found.best.name if found.best else None
+    for system in panel.outputs.systems:
+        values = [panel.mean(system.name, one.name) for one in measures]
+        cells = [WebCell(_shown(value, one), _raw(value)) for value, one in zip(values, measures, strict=True)]
+        rows.append((WebCell(system.name), *cells))
+        is_best = system.row is not None and system.row.name == best and system.kind == "configuration"
+        kinds.append("best" if is_best else system.kind)
+    caption = f"How the texts are made: means over {len(panel.outputs.examples)} {panel.outputs.split} examples"
+    return WebTable("behaviour", caption, heads, tuple(rows), tuple(kinds))
+
+
+def group_table(groups: Groups, kinds: dict[str, str]) -> WebTable:
+    """Return mean scores by group of examples."""
+    by = {"source_words": "words of the source", "reference_words": "words of the reference"}.get(groups.by, groups.by)
+    heads = [WebHead("texts of", is_number=False)]
+    heads += [WebHead(f"{name} (n={size})") for name, size in zip(groups.names, groups.sizes, strict=True)]
+    rows = [
+        (WebCell(name), *(WebCell(cell(value, "points"), _raw(value)) for value in means))
+        for name, means in groups.means.items()
+    ]
+    caption = f"{title_of(groups.metric)} by {by}"
+    return WebTable("groups", caption, tuple(heads), tuple(rows), tuple(kinds.get(name, "") for name in groups.means))
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> WebTable:
+    """Return what each trial's own curves say."""
+    heads = (
+        WebHead("trial", is_number=False),
+        WebHead("verdict", is_number=False),
+        WebHead("first loss", "the untrained model's where its baseline was evaluated"),
+        WebHead("best"),
+        WebHead("at step"),
+        WebHead("last"),
+        WebHead(
+            "slope per 10 steps",
+            "of a straight line through the later half of the evaluations, with its 95% t interval",
+        ),
+        WebHead("likely cause", is_number=False),
+    )
+    rows = []
+    for one in verdicts:
+        numbers = [WebCell(cell(value, "loss"), _raw(value)) for value in (one.first, one.best, one.last)]
+        step = WebCell(NOTHING if one.best_step is None else str(one.best_step))
+        slope = NOTHING
+        if one.slope is not None and one.low is not None and one.high is not None:
+            slope = f"{one.slope:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        rows.append(
+            (WebCell(one.name), WebCell(one.verdict), numbers[0], numbers[1], step, numbers[2],
+             WebCell(slope, _raw(one.slope)), WebCell(one.cause))
+        )  # fmt: skip
+    kinds = tuple({"diverged": "failed", "failed": "failed", "oom": "failed"}.get(one.verdict, "") for one in verdicts)
+    return WebTable("verdicts", "What each trial's own curves say", heads, tuple(rows), kinds)
+
+
+def metric_table(found: Comparison) -> WebTable:
+    """Return the difference of every configuration to its baseline by every metric."""
+    tests = found.findings.every_test
+    metrics = list(dict.fromkeys(one.metric for one in tests))
+    by_name: dict[str, dict[str, BaselineTest]] = {}
+    for one in tests:
+        by_name.setdefault(one.name, {})[one.metric] = one
+    heads = (WebHead("configuration", is_number=False), *(WebHead(title_of(metric)) for metric in metrics))
+    rows = []
+    for name, known in by_name.items():
+        rows.append((WebCell(name), *(_metric_cell(known.get(metric)) for metric in metrics)))
+    caption = "Difference from the prompt-matched baseline by every metric († holds after Holm over the configurations)"
+    return WebTable("metrics", caption, heads, tuple(rows), ("",) * len(rows))
+
+
+def _metric_cell(one: BaselineTest | None) -> WebCell:
+    if one is None:
+        return WebCell(NOTHING)
+    star = STAR if one.has_star else ""
+    return WebCell(f"{value_of(one.metric, one.difference, True)}{star}", _raw(one.difference))
+
+
+def _table(found: Comparison, columns: Sequence[Column], name: str, caption: str) -> WebTable:
+    rows = found.table.rows
+    kept = [
+        column
+        for column in columns
+        if column.name in ("name", "state") or any(row.values.get(column.name) is not None for row in rows)
+    ]
+    heads = tuple(
+        WebHead(one_line(column.title), is_number=not _is_text([row.values.get(column.name) for row in rows]))
+        for column in kept
+    )
+    cells = tuple(tuple(_cell(row.values.get(column.name), column) for column in kept) for row in rows)
+    kinds = ["best" if row.values.get("mark") == "best" else row.state or row.kind for row in rows]
+    kinds = [row.kind if kind == "done" else kind for row, kind in zip(rows, kinds, strict=True)]
+    return WebTable(name, caption, heads, cells, tuple(kinds))
+
+
+def _cell(value: Any, column: Column) -> WebCell:
+    text = cell(value, column.style)
+    is_number = isinstance(value, (int, float)) and column.style not in SORTED_AS_TEXT
+    return WebCell(text, repr(value) if is_number else "")
+
+
+def _is_text(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, (str, tuple, list)) for value in values)
+
+
+def _shown(value: float | None, measure: Measure) -> str:
+    if value is None:
+        return NOTHING
+    styles = {"share": f"{100 * value:.0f}%", "points": f"{100 * value:.2f}", "count": f"{value:.1f}"}
+    return styles.get(measure.style, f"{value:.2f}")
+
+
+def _raw(value: float | None) -> str:
+    return "" if value is None else repr(value)
