@@ -28,10 +28,11 @@ POLL_TOKENS = 8
 
 @dataclass(frozen=True)
 class Prompt:
-    """One text to write."""
+    """One text to write; `seed` is that of its trial where several trials' texts are written together."""
 
     example_id: str
     ids: tuple[int, ...]
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class PenaltyWithoutPadding:
 class GumbelNoise:
     """Turn taking the largest into sampling: argmax(logits + Gumbel noise) is a draw from softmax(logits)."""
 
-    def __init__(self, seed: int, example_ids: Sequence[str], prompt_width: int) -> None:
-        self.keys = [(seed, example_id) for example_id in example_ids]
+    def __init__(self, seeds: int | Sequence[int], example_ids: Sequence[str], prompt_width: int) -> None:
+        each = [seeds] * len(example_ids) if isinstance(seeds, int) else seeds
+        self.keys = list(zip(each, example_ids, strict=True))
         self.prompt_width = prompt_width
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -132,11 +134,18 @@ def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int = PROM
     return found
 
 
-def generate_batch(model: Any, prompts: Sequence[Prompt], writing: Writing, control: Control) -> list[Completion]:
+def generate_batch(
+    model: Any,
+    prompts: Sequence[Prompt],
+    writing: Writing,
+    control: Control,
+    send: Callable[[Sequence[int]], None] | None = None,
+) -> list[Completion]:
     """Return the completion of each prompt; they should be of equal padded length. Raises Interrupted.
 
     Whenever half of the rows have ended, decoding goes on with the others alone: a few long texts would else have
-    everyone's cost. A row's result does not depend on that, since rows never feel each other.
+    everyone's cost. A row's result does not depend on that, since rows never feel each other. `send` is told which
+    prompts the rows of the model's next batches are.
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
@@ -162,8 +171,11 @@ def generate_batch(model: Any, prompts: Sequence[Prompt], writing: Writing, cont
             return_dict_in_generate=True,
         )
         criteria: list[Callable[..., Tensor]] = [PollControl(control)]
-        if beams == 1 and len(rows) > LEAST_ROWS:
+        # A cache of recurrent states (Mamba) cannot be cut to some of its rows.
+        if beams == 1 and len(rows) > LEAST_ROWS and not getattr(model, "_is_stateful", False):
             criteria.append(HalfEnded(writing.eos_id, width))
+        if send is not None:
+            send(rows)
         output = model.generate(
             input_ids=ids_BT,
             attention_mask=mask_BT,
@@ -210,7 +222,8 @@ def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:
             processors.append(TopKLogitsWarper(decoding.top_k))
         if decoding.top_p < 1.0:
             processors.append(TopPLogitsWarper(decoding.top_p))
-        processors.append(GumbelNoise(writing.seed, [prompt.example_id for prompt in prompts], width))
+        seeds = [writing.seed if prompt.seed is None else prompt.seed for prompt in prompts]
+        processors.append(GumbelNoise(seeds, [prompt.example_id for prompt in prompts], width))
     return LogitsProcessorList(processors)
 
 

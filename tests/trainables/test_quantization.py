@@ -66,7 +66,7 @@ def test_training_after_an_evaluation_has_the_gradients_of_the_dequantized_model
     assert evaluated == losses(Reader(base, load_encoder(folder), config, "cpu", go_on), ROWS)
 
 
-@pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", "paged_adamw_32bit"])
+@pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", pytest.param("paged_adamw_32bit", marks=pytest.mark.slow)])
 def test_a_quantized_trial_trains_evaluates_and_its_optimizer_is_continued_exactly(
     tmp_path: Path, optimizer: str
 ) -> None:
