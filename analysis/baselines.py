@@ -28,12 +28,14 @@ from analysis.inference import (
     sign_flips,
 )
 from analysis.scores import LOSS, Scores
-from analysis.stats import paired, smallest_detectable
+from analysis.sentences import rounded, value_of
+from analysis.stats import examples_needed, paired, smallest_detectable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STAR = "†"
+TWO_POINTS = 0.02  # the gain for which the number of examples is stated; for a loss 0.02
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,36 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
             said.append(f"{_share(better, count)} better than the untrained model with the same prompt {family}.")
         if worse:
             said.append(f"{_share(worse, count)} worse than the untrained model with the same prompt {family}.")
+    if not all(one.has_star for one in own):
+        said.append(_power(found.metric, own))
     equal = [one.name for one in own if one.verdict == "equivalent"]
     if equal:
         size = "0.01" if found.metric == LOSS else "1 point"
         said.append(f"Equivalent to the untrained model within {size} (two one-sided tests): {', '.join(equal)}.")
     return said
+
+
+def examples_for(tests: Sequence[BaselineTest], difference: float) -> int | None:
+    """Return how many examples would show a true `difference` of any of these configurations with 80% power.
+
+    At the level that the first step of Holm asks, by the largest SD, each at its upper limit; None beyond ten million.
+    """
+    level = 1 - ALPHA / len(tests)
+    needed = [examples_needed(one.sd, difference, confidence=level, seen=one.n) for one in tests if one.n > 1]
+    return max((one for one in needed if one is not None), default=None) if None not in needed else None
+
+
+def _power(metric: str, own: Sequence[BaselineTest]) -> str:
+    """Say which differences so many examples show, and how many show one of two points."""
+    unit, asked = "" if metric == LOSS else " points", TWO_POINTS
+    detectable = max(one.detectable for one in own)
+    needed = examples_for(own, asked)
+    count = "more than ten million" if needed is None else f"about {rounded(needed)}"
+    size = f"differences from {value_of(metric, detectable)}{unit} upward" if math.isfinite(detectable) else "none"
+    return (
+        f"{min(one.n for one in own)} examples show {size} from a baseline (80% power, corrected for {len(own)}); "
+        f"one of {value_of(metric, asked)}{unit} needs {count}."
+    )
 
 
 def _share(names: list[str], count: int) -> str:

@@ -98,7 +98,7 @@ def _runner_up(best: str, difference: Difference) -> str:
     if difference.verdict == "worse":
         return f"On {split} the runner-up {other} is better than {best}: the choice did not hold."
     unit = "" if metric == "eval_loss" else " points"
-    needed = "more than ten million" if difference.needed is None else f"about {_rounded(difference.needed)}"
+    needed = "more than ten million" if difference.needed is None else f"about {rounded(difference.needed)}"
     detectable = f"{value_of(metric, difference.detectable)}{unit}"
     return (
         f"The {split} set is too small to tell {best} and {other}, the runner-up, apart: {difference.paired.n} "
@@ -174,7 +174,7 @@ def _listed(names: list[str], most: int = 12) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _rounded(count: int) -> str:
+def rounded(count: int) -> str:
     """Write a count with two digits, upward: it is an estimate."""
     step = 10 ** max(len(str(count)) - 2, 0)
     return f"{-(-count // step) * step:,}"
