@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -14,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from sweep.lease import Process, this_process
 from trainables.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -77,7 +79,7 @@ class Cluster:
     def _init(self, device: str) -> None:
         if self.address is None:
             self._before = {process.pid for process in offspring()}
-            self.folder = Path(tempfile.mkdtemp(prefix="sw-", dir=short_temporary_folder()))
+            self.folder = new_folder(Path(short_temporary_folder()))
             give_own_token(self.folder)
         prepare_environment(self.address)
         import ray
@@ -130,6 +132,12 @@ class Cluster:
                 del os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_AUTH_MODE"]
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def kill(self) -> None:
+        """End everything at once."""
+        kill(self.processes())
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def processes(self) -> list[Any]:
         """Return what this driver has started for Ray and still runs, as psutil's processes."""
         if self.address is not None or self.folder is None:
@@ -141,6 +149,17 @@ class Cluster:
         import ray
 
         return int(ray.cluster_resources().get("GPU", 0))
+
+
+def new_folder(parent: Path) -> Path:
+    """Make a folder for Ray's session, and remove those whose driver was killed."""
+    for old in parent.glob("sw-*/driver.json"):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            if Process(**json.loads(old.read_text(encoding="utf-8"))).is_dead:
+                shutil.rmtree(old.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="sw-", dir=parent))
+    (folder / "driver.json").write_text(json.dumps(vars(this_process())), encoding="utf-8")
+    return folder
 
 
 def give_own_token(folder: Path) -> None:

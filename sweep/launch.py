@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sweep.cluster import kill
 from sweep.lease import Lease
 from sweep.progress import Display
 from sweep.session import LaunchOptions, Session
@@ -62,7 +61,7 @@ def launch(
     session = Session(folder, lease, jobs, setup, options, wake)
     curves = Curves(folder, [Path(job.folder) for job in jobs])
     with (
-        Caught(wake, lambda: kill(session.cluster.processes())) as caught,
+        Caught(wake, session.cluster.kill) as caught,
         Display(folder, jobs, session.headline, options.quiet) as display,
     ):
         session.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ import pytest
 from small_sweep import output, start, states
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweep.lease import acquire
+from sweep.cluster import new_folder
+from sweep.lease import Process, acquire, start_of, this_host, this_process
 from trainables.files import read_json, write_json
 from trainables.record import SweepFolder
 
@@ -141,6 +145,25 @@ def test_the_lease_is_free_and_no_process_is_left(whole: dict[str, Any]) -> None
     acquire(whole["out"]).release()
     mine = str(whole["out"])
     assert [title(one) for one in psutil.process_iter() if mine in title(one)] == []
+
+
+def test_folders_of_killed_drivers_are_removed_and_no_others(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    mine, other, foreign = (tmp_path / name for name in ("sw-mine", "sw-other", "sw-foreign"))
+    owner = Process(this_host(), child.pid, start_of(child.pid) or 0)
+    for folder, process in ((mine, this_process()), (other, owner), (foreign, replace(owner, host="elsewhere"))):
+        folder.mkdir()
+        (folder / "driver.json").write_text(json.dumps(vars(process)))
+    (tmp_path / "sw-unknown").mkdir()
+    new_folder(tmp_path)
+    assert other.exists()
+    child.kill()
+    child.wait()
+    new_folder(tmp_path)
+    assert not other.exists()
+    assert mine.exists()
+    assert foreign.exists()
+    assert (tmp_path / "sw-unknown").exists()
 
 
 # --- what takes longer ---------------------------------------------------------------------------------------------
