@@ -25,7 +25,7 @@ from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import Fence
 
-ENGINES = {"solo": "trainables.solo:SoloEngine"}
+ENGINES = {"solo": "trainables.solo:SoloEngine", "packed": "trainables.packed:PackedEngine"}
 WATCH_S = 0.25
 POLL_S = 0.02
 LONG_POLL_S = 5.0

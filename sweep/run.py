@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sweep.launch import LaunchOptions
 
 SCHEDULERS = ("none", "asha", "median")
-ENGINES = ("solo",)
+ENGINES = ("solo", "packed")
 
 
 def run(
@@ -46,7 +46,7 @@ def run(
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="End by then, to be continued: 2h, 90m.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="What trains: solo.")] = "solo",
+    engine: Annotated[str, typer.Option("--engine", help="What trains: solo, or packed.")] = "solo",
     engines_per_gpu: Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")] = 1,
     device: command.DeviceOption = "auto",
     address: Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: its own.")] = None,

@@ -15,7 +15,7 @@ from sweep.lease import Lease, this_process
 from sweep.reading import is_finished
 from sweep.slots import write_failure
 from trainables.errors import UserError
-from trainables.jobs import EngineSetup, TrialJob
+from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
 ROUNDS = 3  # of Tune; a later one takes what an earlier one left unfinished
@@ -196,7 +196,8 @@ class Session:
                 if not job.trial.train.is_baseline and records[key].result() is None
             }
             scheduler = scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)))
-            live = self.options.max_concurrent or len(self._engines) + 1
+            slots = (self.setup.pack_width or PACK_WIDTH) if self.options.engine == "packed" else 1
+            live = self.options.max_concurrent or len(self._engines) * slots + 1
             how = Fit(tuple(self._engines), min(live, len(left)), scheduler, self.folder.folder / "ray")
             gave_up = fit(list(left), how)
             self._drain()

@@ -12,7 +12,7 @@ import gc
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,15 +74,15 @@ class Engine(Protocol):
     fence: Fence
     shelf: RowShelf
 
-    def seat(self, train: TrainConfig, adapted: bool, control: Control) -> Seat: ...
+    def seat(self, train: TrainConfig, adapted: bool, control: Control, name: str = "") -> Seat: ...
 
     def base(self, train: TrainConfig) -> Any: ...
 
 
 @contextmanager
-def seated(engine: Engine, train: TrainConfig, adapted: bool, control: Control) -> Iterator[Seat]:
-    """Lend a seat for the length of a block."""
-    seat = engine.seat(train, adapted, control)
+def seated(engine: Engine, train: TrainConfig, control: Control, adapted: bool, name: str = "") -> Iterator[Seat]:
+    """Lend a seat for the length of a block; raises Interrupted."""
+    seat = engine.seat(train, adapted, control, name)
     try:
         yield seat
     finally:
@@ -157,7 +157,7 @@ class _Course:
     def _train_and_evaluate(self) -> dict[str, Any]:
         started_at = _now()
         checkpoint = None if self.config.is_baseline else self._resume(started_at)
-        with seated(self.engine, self.config, not self.config.is_baseline, self.control) as self.seat:
+        with self._seated() as self.seat:
             if not self.config.is_baseline:
                 return self._trained(checkpoint)
             adapter: dict[str, Any] = {"adapter_bytes": 0, "adapter_sha256": None}
@@ -190,6 +190,9 @@ class _Course:
         self.record.write_result(result)
         drop_checkpoints(self.record)
         return result
+
+    def _seated(self) -> AbstractContextManager[Seat]:
+        return seated(self.engine, self.config, self.control, not self.config.is_baseline, self.record.folder.name)
 
     def _resume(self, started_at: str) -> Checkpoint | None:
         """Read where the trial is, replay what it reported, and cut what it will do again from the curves."""
@@ -227,7 +230,7 @@ class _Course:
         examples = self._evaluation_examples(self.trial.evaluation)
         if rescore.rescore(self.record, self.trial.evaluation, examples) is not None:
             return
-        with seated(self.engine, self.config, not self.config.is_baseline, self.control) as self.seat:
+        with self._seated() as self.seat:
             if not self.config.is_baseline:
                 self.seat.load(self.record.adapter_folder)
             self._evaluate()

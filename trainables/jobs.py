@@ -15,6 +15,9 @@ from trainables.config import TrialConfig
 Control = Callable[[], Literal["go", "stop", "interrupt"]]
 """Asked every optimizer step and every few decoding steps: go on; end here and keep what there is; write and leave."""
 
+PACK_WIDTH = 8
+"""Trials that share a packed engine where nothing else is said."""
+
 Report = Callable[[dict[str, Any]], None]
 """Called with {"step", "eval_loss", "train_loss", "phase", "recorded"} after each evaluation of a trial."""
 
@@ -32,6 +35,7 @@ class EngineSetup:
     device: str = "cpu"  # "cpu" or "cuda"
     trust_remote_code: bool = False
     threads: int | None = None  # of the CPU; None leaves the library's choice
+    pack_width: int | None = None  # trials that share a packed engine; None leaves its choice
 
 
 @dataclass(frozen=True)

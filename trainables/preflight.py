@@ -107,7 +107,7 @@ def _check_texts(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
     chosen = [rows[i * (len(rows) - 1) // last] for i in range(min(GENERATED_EXAMPLES, len(rows)))]
     encoder = engine.shelf.encoder(trial.train)
     tokens = min(GENERATED_TOKENS, trial.evaluation.max_new_tokens)
-    with seated(engine, trial.train, False, go_on) as seat:
+    with seated(engine, trial.train, go_on, adapted=False) as seat:
         written = seat.reader(go_on).texts(chosen, trial.evaluation.decoding, tokens)
     failures = [one for one in written if isinstance(one, str)]
     if failures:
@@ -133,7 +133,7 @@ def _check_step(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
     config = trial.train
     rows = longest([row for row in engine.shelf.train_rows(config) if row.fits], config.batch_size)
     try:
-        with seated(engine, config, True, go_on) as seat:
+        with seated(engine, config, go_on, adapted=True) as seat:
             tokens, loss, norm = seat.rehearse(rows)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return {"out_of_memory": str(error).splitlines()[0]}  # other trials may be smaller: each is judged alone

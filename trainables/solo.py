@@ -78,7 +78,7 @@ class SoloEngine:
             gc.freeze()
         return self._base
 
-    def seat(self, config: TrainConfig, adapted: bool, control: Control) -> SoloSeat:
+    def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> SoloSeat:
         """Return the base for one trial, with a fresh adapter or without any."""
         base, clock = self.base(config), Clock(config.seed)
         model = attach(base, config, clock) if adapted else base

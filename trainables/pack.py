@@ -1,0 +1,218 @@
+"""The pack: the trials that now share one device, and the one thread that owns it.
+
+A trial's own thread walks its course and asks; the device's thread answers. Asked for are calls (to load, to start an
+adapter), optimizer steps, losses and texts. Steps are taken in turn, before anything else: an evaluation waits until no
+trial can train, so that what is due at about the same time, of any trial, shares its batches. Nobody waits for a trial
+that is busy elsewhere, and what shares a batch changes no result.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainables.generate import Writing
+from trainables.jobs import Control, Interrupted
+from trainables.model import quiet
+from trainables.packed_lora import PackedBase
+from trainables.packed_read import Desk, Question, read_losses, write_texts
+from trainables.packed_train import Outcome, Turn, take_steps
+
+GRACE_S = 0.1  # an evaluation waits so long for the next ask of a trial that is busy elsewhere
+PATIENCE_S = 60.0  # and no longer than this for those that train
+POLL_S = 0.1
+IDLE_S = 1.0
+
+
+@dataclass(eq=False)
+class Member:
+    """A trial in the pack."""
+
+    name: str
+    key: tuple[str, ...]  # of its base
+    packmates: set[str] = field(default_factory=set)
+    joined: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0  # of the device, spent on this trial
+    left: float | None = None
+
+    @property
+    def device_share(self) -> float:
+        """Share of the device's time, while this trial was in the pack, that was spent on it."""
+        stay = (self.left or time.monotonic()) - self.joined
+        return min(1.0, round(self.seconds / stay, 4)) if stay > 0 else 1.0
+
+
+@dataclass(eq=False)
+class Ask:
+    """What a member wants of the device: a call, a step (turn), or the answer to a question."""
+
+    member: Member
+    control: Control
+    call: Callable[[], Any] | None = None
+    turn: Turn | None = None
+    question: Question | None = None
+    writing: Writing | None = None  # of texts, seeds left to the prompts; losses are asked without
+    asked: float = field(default_factory=time.monotonic)
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Pack:
+    """Trials over one base at a time; the methods are safe from any thread.
+
+    `together`: how many adapters train in one batch, where the device gains from that.
+    """
+
+    def __init__(self, device: str, together: int = 1) -> None:
+        self.device = device
+        self.together = together
+        self.base: PackedBase | None = None
+        self.base_key: tuple[str, ...] = ()
+        self._members: list[Member] = []
+        self._waiting: list[Member] = []
+        self._asks: list[Ask] = []
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+
+    # --- for the threads of trials -------------------------------------------------------------------------------
+
+    def join(self, member: Member, control: Control) -> None:
+        """Enter the pack, in the order of coming; trials of another base must have left. Raises Interrupted."""
+        with self._changed:
+            self._waiting.append(member)
+            try:
+                while not self._may_enter(member):
+                    self._changed.wait(POLL_S)
+                    if control() == "interrupt":
+                        raise Interrupted("interrupted while waiting for the base of another trial")
+            finally:
+                self._waiting.remove(member)
+                self._changed.notify_all()
+            for other in self._members:
+                other.packmates.add(member.name)
+                member.packmates.add(other.name)
+            self._members.append(member)
+            member.joined = time.monotonic()
+
+    def _may_enter(self, member: Member) -> bool:
+        ahead = self._waiting[: self._waiting.index(member)]
+        return all(other.key == member.key for other in (*self._members, *ahead))
+
+    def leave(self, member: Member) -> None:
+        with self._changed:
+            self._members.remove(member)
+            member.left = time.monotonic()
+            self._changed.notify_all()
+
+    def ask(self, ask: Ask) -> Any:
+        """Return the answer; raises what failed, and Interrupted where `control` says so before it is begun."""
+        with self._changed:
+            self._asks.append(ask)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="pack", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        while True:
+            try:
+                return ask.future.result(POLL_S)
+            except NotYet:
+                if ask.future.done():
+                    return ask.future.result()
+            if ask.control() == "interrupt" and self._withdraw(ask):
+                raise Interrupted("interrupted while waiting for the device")
+
+    def _withdraw(self, ask: Ask) -> bool:
+        with self._changed:
+            if ask not in self._asks:
+                return False
+            self._asks.remove(ask)
+            return True
+
+    # --- the thread of the device --------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                began = time.monotonic()
+                chosen = self._choose()
+                while not chosen:
+                    if not self._members and not self._asks and time.monotonic() - began > IDLE_S:
+                        self._thread = None
+                        return
+                    self._changed.wait(GRACE_S)
+                    chosen = self._choose()
+                for ask in chosen:
+                    self._asks.remove(ask)
+            self._answer(chosen)
+
+    def _choose(self) -> list[Ask]:
+        """Return the asks to answer next, together; none while it is better to wait."""
+        calls = [ask for ask in self._asks if ask.call is not None]
+        if calls:
+            return calls[:1]
+        questions = [ask for ask in self._asks if ask.question is not None]
+        steps = [ask for ask in self._asks if ask.turn is not None]
+        now = time.monotonic()
+        if steps and not (questions and now - questions[0].asked > PATIENCE_S):
+            return self._alike(steps)
+        if not questions:
+            return []
+        all_ask = len({ask.member for ask in self._asks}) == len(self._members)
+        if not all_ask and now - questions[-1].asked < GRACE_S:
+            return []
+        losses = [ask for ask in questions if ask.writing is None]
+        return losses or [ask for ask in questions if ask.writing == questions[0].writing]
+
+    def _alike(self, steps: Sequence[Ask]) -> list[Ask]:
+        """Return the steps at the front that can share batches: of one manner of checkpointing."""
+
+        def manner(ask: Ask) -> bool:
+            assert ask.turn is not None
+            return ask.turn.learner.adapter.train.gradient_checkpointing
+
+        alike = [ask for ask in steps if manner(ask) == manner(steps[0])]
+        return alike[: self.together]
+
+    def _answer(self, asks: Sequence[Ask]) -> None:
+        began = time.monotonic()
+        try:
+            with quiet():
+                if asks[0].call is not None:
+                    answers = [asks[0].call()]
+                elif asks[0].turn is not None:
+                    answers = self._take([ask.turn for ask in asks if ask.turn is not None])
+                else:
+                    self._read(asks)
+                    answers = [ask.question for ask in asks]
+        except BaseException as error:
+            for ask in asks:
+                ask.future.set_exception(error)
+            return
+        seconds = time.monotonic() - began
+        for ask, answer in zip(asks, answers, strict=True):
+            ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
+            if isinstance(answer, Exception):
+                ask.future.set_exception(answer)
+            else:
+                ask.future.set_result(answer)
+
+    def _take(self, turns: Sequence[Turn]) -> list[Outcome | Exception]:
+        assert self.base is not None
+        return take_steps(self.base, turns, self.device)
+
+    def _read(self, asks: Sequence[Ask]) -> None:
+        assert self.base is not None
+
+        def control() -> Any:
+            return "interrupt" if all(ask.control() == "interrupt" for ask in asks) else "go"
+
+        questions = [ask.question for ask in asks if ask.question is not None]
+        desk = Desk(self.base, asks[0].member.key[-1], self.device, control)
+        if asks[0].writing is None:
+            read_losses(desk, questions)
+        else:
+            write_texts(desk, questions, asks[0].writing)

@@ -1,0 +1,247 @@
+"""The packed engine: many trials train and are evaluated over one frozen base, each as if it were alone.
+
+`run` is called from as many threads as there are slots; each walks its trial's course and asks the pack's one thread
+for the device. Texts and losses of trials that are due together share batches; on a CPU adapters train in turn, since
+there a wider training batch gains nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables import preflight
+from trainables.checkpoint import Checkpoint, Tensors
+from trainables.config import Decoding, TrainConfig, TrialConfig
+from trainables.course import run_trial
+from trainables.generate import Completion, Prompt, Writing
+from trainables.jobs import PACK_WIDTH, Control, EngineSetup, Interrupted, Report, TrialJob, go_on
+from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
+from trainables.lora import WEIGHTS, write_adapter
+from trainables.loss import collate
+from trainables.memory import reset_peak_memory
+from trainables.model import load_base, parameter_counts
+from trainables.pack import Ask, Member, Pack
+from trainables.packed_lora import Adapter, PackedBase
+from trainables.packed_read import Question
+from trainables.packed_train import Learner, Outcome, Turn, rehearse
+from trainables.record import Fence, SweepFolder, no_fence
+from trainables.rows import RowShelf
+from trainables.tokens import Encoder, Row
+
+TOGETHER = {"cpu": 1, "cuda": 8}  # adapters that train in one batch
+
+
+class PackedEngine:
+    """Trains and evaluates `slots` trials at a time over one base on one device."""
+
+    name = "packed"
+
+    def __init__(self, setup: EngineSetup, fence: Fence = no_fence, together: int | None = None) -> None:
+        self.setup = setup
+        self.fence = fence
+        self.slots = setup.pack_width or PACK_WIDTH
+        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
+        self.pack = Pack(setup.device, together or TOGETHER[setup.device.split(":")[0]])
+        if setup.threads:
+            torch.set_num_threads(setup.threads)
+        reset_peak_memory(setup.device)
+
+    def warm(self, trial: TrialConfig) -> None:
+        """Load the base of a trial, so that its run need not wait."""
+        self.seat(trial.train, False, go_on).leave()
+
+    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+        """Prove that every stage can work before anything trains; raises UserError with the reason."""
+        return preflight.check(self, trials)
+
+    def base(self, config: TrainConfig) -> Any:
+        """Return the frozen base of a trial."""
+        seat = self.seat(config, False, go_on)
+        try:
+            return seat.base.model
+        finally:
+            seat.leave()
+
+    def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedSeat:
+        """Let a trial into the pack, with a fresh adapter or without any; raises Interrupted."""
+        member = Member(name, (config.model, config.quantization, config.precision))
+        self.pack.join(member, control)
+        try:
+
+            def enter() -> tuple[PackedBase, Adapter | None]:
+                base = self._base(config, member.key)
+                return base, base.adapter(config, self.setup.device) if adapted else None
+
+            base, adapter = self.pack.ask(Ask(member, control, call=enter))
+            return PackedSeat(self.pack, member, base, adapter, config, self.shelf.encoder(config))
+        except BaseException:
+            self.pack.leave(member)
+            raise
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        """Take a trial to its result: see `run_trial`. Called from as many threads as there are slots."""
+        return run_trial(self, job, report, control)
+
+    def _base(self, config: TrainConfig, key: tuple[str, ...]) -> PackedBase:
+        """Load a base on the device's thread; the one before is let go, since two might not fit the device."""
+        pack = self.pack
+        if pack.base is None or key != pack.base_key:
+            pack.base = None
+            gc.unfreeze()
+            gc.collect()
+            folder = self.shelf.folder(config)
+            model = load_base(folder, config, self.setup.device, self.setup.trust_remote_code)
+            pack.base = PackedBase(model, parameter_counts(model)[1], self.shelf.encoder(config).pad_id)
+            pack.base_key = key
+            gc.freeze()
+        return pack.base
+
+
+@dataclass
+class PackedSeat:
+    """A trial's place in the pack, and its adapter where it trains one."""
+
+    pack: Pack
+    member: Member
+    base: PackedBase
+    adapter: Adapter | None
+    config: TrainConfig
+    encoder: Encoder
+
+    def reader(self, control: Control) -> PackedReader:
+        return PackedReader(self, control)
+
+    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
+        """Train to `max_steps` or until told to stop.
+
+        Raises:
+            Interrupted: told to leave; a checkpoint holds what was reached.
+            Diverged: a loss, gradient norm or evaluation loss is not finite.
+        """
+        learner: Learner = self._call(lambda: Learner(self._own(), self.pack.device, checkpoint), lesson.control)
+        if not resume(lesson, progress):
+            return
+        data = MicroBatches(self.config, lesson.rows, lesson.pad_id, progress.step)
+        diary = Diary(
+            lesson,
+            progress,
+            data,
+            moments=learner.moments,
+            schedule_steps=learner.done,
+            loss_scale=learner.scaler.get_scale if learner.scaler is not None else None,
+            more_facts=learner.facts,
+            clock=self.seconds,
+        )
+        last = False
+        while not last:
+            outcome = self._step(learner, data.of_step(progress.step), diary)
+            last = diary.stepped(outcome.loss, outcome.learning_rate, outcome.grad_norm)
+
+    def _step(self, learner: Learner, micro: list[MicroBatch], diary: Diary) -> Outcome:
+        diary.tick()
+        try:
+            outcome: Outcome = self.pack.ask(Ask(self.member, diary.lesson.control, turn=Turn(learner, micro)))
+        except Interrupted:
+            if diary.progress.step:
+                diary.checkpoint()
+            raise
+        return outcome
+
+    def tensors(self) -> Tensors:
+        return self._own().tensors()
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        self._own().set_tensors(tensors)
+
+    def load(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        self.set_tensors(load_file(folder / WEIGHTS))
+
+    def export(self, folder: Path) -> tuple[int, str]:
+        return write_adapter(self.tensors(), peft_description(self.config, self.base.has_conv1d(self.config)), folder)
+
+    def counts(self) -> tuple[int, int]:
+        return self.adapter.count if self.adapter is not None else 0, self.base.total_parameters
+
+    def rehearse(self, rows: list[Row]) -> tuple[int, float, float]:
+        batch = collate(rows, self.encoder.pad_id)
+        micro = MicroBatch(batch, 0, 0, sum(len(row.target_ids) for row in rows))
+        loss, norm = self._call(lambda: rehearse(self.base, self._own(), micro, self.pack.device), go_on)
+        return batch.input_ids_BT.numel(), loss, norm
+
+    def seconds(self) -> float:
+        return self.member.seconds
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "device_share": self.member.device_share,
+            "packmates": sorted(name for name in self.member.packmates if name),
+        }
+
+    def leave(self) -> None:
+        self.pack.leave(self.member)
+
+    def _own(self) -> Adapter:
+        assert self.adapter is not None, "a baseline has no adapter"
+        return self.adapter
+
+    def _call(self, work: Callable[[], Any], control: Control) -> Any:
+        return self.pack.ask(Ask(self.member, control, call=work))
+
+
+@dataclass(frozen=True)
+class PackedReader:
+    """Losses and texts of one trial's rows, in batches that it shares."""
+
+    seat: PackedSeat
+    control: Control
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.seat.encoder
+
+    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+        """Return (summed negative log-likelihood, tokens) per row, None for one that does not fit."""
+        answers = iter(self._ask([row for row in rows if row.fits], None))
+        return [next(answers) if row.fits else None for row in rows]
+
+    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+        """Return per row what was written, or in one line why that failed."""
+        encoder, seed = self.encoder, self.seat.config.seed
+        prompts = [Prompt(row.example_id, row.prompt_ids, seed) for row in rows if row.fits]
+        writing = Writing(decoding, max_new_tokens, encoder.eos_id, encoder.pad_id, 0, self.seat.pack.device)
+        answers = iter(self._ask(prompts, writing))
+        return [next(answers) if row.fits else "the example does not fit" for row in rows]
+
+    def _ask(self, items: Sequence[Any], writing: Writing | None) -> list[Any]:
+        question = Question(self.seat.adapter, items)
+        self.seat.pack.ask(Ask(self.seat.member, self.control, question=question, writing=writing))
+        if question.error is not None:
+            raise question.error
+        return question.found
+
+
+def peft_description(train: TrainConfig, has_conv1d: bool) -> dict[str, Any]:
+    """Return an adapter as PEFT describes it, without importing PEFT, which takes seconds."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": train.model,
+        "r": train.lora_rank,
+        "lora_alpha": train.lora_alpha,
+        "lora_dropout": train.lora_dropout,
+        "target_modules": list(train.target_modules),
+        "fan_in_fan_out": has_conv1d,
+        "bias": "none",
+        "init_lora_weights": True,
+        "modules_to_save": None,
+        "use_dora": False,
+        "use_rslora": False,
+    }

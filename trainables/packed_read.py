@@ -1,0 +1,178 @@
+"""Losses and texts of several adapters, and of the base alone, in shared batches.
+
+Rows of equal padded length share a batch whoever asked for them, ordered by adapter. A row's result is that of the row
+alone, so who else asks changes nothing. A batch that fails is made again adapter by adapter, so that a fault is its
+owner's alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from trainables.evaluate import LOSS_TOKENS
+from trainables.generate import PROMPT_BUCKET_TOKENS, Prompt, Writing, batches, generate_batch
+from trainables.jobs import Control, Interrupted
+from trainables.loss import BUCKET_TOKENS, collate, completion_nll, row_sums
+from trainables.model import arithmetic
+from trainables.packed_lora import Adapter, Group, PackedBase
+from trainables.tokens import Row
+
+ROWS = {"cpu": 64, "cuda": 256}  # prompts that decode together, beams counted
+
+
+@dataclass(eq=False)
+class Question:
+    """The rows of one trial that are to be read, or the prompts to be continued, and what was found."""
+
+    adapter: Adapter | None
+    items: Sequence[Any]
+    found: list[Any] = field(default_factory=list)
+    error: Exception | None = None  # of this question alone
+    fault: Exception | None = None  # the last that failed some of its items
+    failures: int = 0  # of its items
+    seconds: float = 0.0  # of the device, its share of what was shared
+
+    def __post_init__(self) -> None:
+        self.found = [None] * len(self.items)
+
+
+Place = tuple[Question, int]  # an item of a question
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where and how questions are answered."""
+
+    base: PackedBase
+    precision: str
+    device: str
+    control: Control
+
+    @property
+    def kind(self) -> str:
+        return self.device.split(":")[0]
+
+
+def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
+    """Find (summed negative log-likelihood, tokens) of each row; raises Interrupted."""
+    budget = LOSS_TOKENS[desk.kind]
+
+    def read(places: Sequence[Place]) -> None:
+        batch = collate([question.items[index] for question, index in places], desk.base.pad_id).to(desk.device)
+        desk.base.route.send(_groups(desk, places))
+        with torch.no_grad(), arithmetic(desk.precision, desk.device):
+            nll_N = completion_nll(desk.base.model, batch)
+        for (question, index), result in zip(places, row_sums(nll_N, batch, len(places)), strict=True):
+            question.found[index] = result
+
+    def length(row: Row) -> int:
+        return len(row.prompt_ids) + len(row.target_ids)
+
+    for places in _shared(desk, questions, length, lambda width: max(1, budget // width), BUCKET_TOKENS):
+        _attempt(desk, places, read, _fails)
+
+
+def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> None:
+    """Find the completion of each prompt, or in one line why there is none; raises Interrupted."""
+    beams = writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1
+    limit = max(1, ROWS[desk.kind] // beams)
+
+    def write(places: Sequence[Place]) -> None:
+        def send(rows: Sequence[int]) -> None:
+            desk.base.route.send(_groups(desk, [places[row] for row in rows]))
+
+        prompts: list[Prompt] = [question.items[index] for question, index in places]
+        with arithmetic(desk.precision, desk.device):
+            results = generate_batch(desk.base.model, prompts, writing, desk.control, send)
+        for (question, index), result in zip(places, results, strict=True):
+            question.found[index] = result
+
+    for places in _shared(desk, questions, lambda prompt: len(prompt.ids), lambda width: limit, PROMPT_BUCKET_TOKENS):
+        _attempt(desk, places, write, _fails_in_part)
+    for question in questions:
+        if question.items and question.failures == len(question.items):
+            question.error = question.fault
+
+
+def _shared(
+    desk: Desk,
+    questions: Sequence[Question],
+    length: Callable[[Any], int],
+    rows: Callable[[int], int],
+    step: int,
+) -> list[list[Place]]:
+    """Return the items of all questions in batches; an adapter of the output head has batches of its own."""
+    alone = [one for one in questions if one.adapter is not None and desk.base.adapts_head(one.adapter)]
+    found = []
+    for members in ([one for one in questions if one not in alone], *([one] for one in alone)):
+        places = [(question, index) for question in members for index in range(len(question.items))]
+        lengths = [length(question.items[index]) for question, index in places]
+        found += [[places[position] for position in group] for group in batches(lengths, rows, step)]
+    return found
+
+
+def _groups(desk: Desk, places: Sequence[Place]) -> list[Group]:
+    groups: list[Group] = []
+    for row, (question, _) in enumerate(places):
+        if groups and groups[-1].adapter is question.adapter:
+            groups[-1] = Group(question.adapter, groups[-1].start, row + 1)
+        else:
+            groups.append(Group(question.adapter, row, row + 1))
+    return groups
+
+
+def _attempt(
+    desk: Desk,
+    places: Sequence[Place],
+    work: Callable[[Sequence[Place]], None],
+    fails: Callable[[Sequence[Place], Exception], None],
+) -> None:
+    """Do a batch, and where that fails each question's part of it; raises Interrupted."""
+    places = [place for place in places if place[0].error is None]
+    if not places:
+        return
+    if desk.control() == "interrupt":
+        raise Interrupted("interrupted while evaluating")
+    if desk.base.model.training:
+        desk.base.model.eval()
+    began = time.monotonic()
+    owners = list(dict.fromkeys(question for question, _ in places))
+    try:
+        work(places)
+    except Interrupted:
+        raise
+    except Exception as error:
+        if len(owners) == 1:
+            fails(places, error)
+            return
+        for owner in owners:
+            _attempt(desk, [place for place in places if place[0] is owner], work, fails)
+        return
+    finally:
+        desk.base.route.clear()
+    share = (time.monotonic() - began) / len(places)
+    for question, _ in places:
+        question.seconds += share
+
+
+def _fails(places: Sequence[Place], error: Exception) -> None:
+    places[0][0].error = error
+
+
+def _fails_in_part(places: Sequence[Place], error: Exception) -> None:
+    """A text that cannot be written is a failed row; without memory, or for an unknown fault, all fails."""
+    question = places[0][0]
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or not isinstance(
+        error, RuntimeError | IndexError | ValueError
+    ):
+        question.error = error
+        return
+    question.fault = error
+    question.failures += len(places)
+    for _, index in places:
+        question.found[index] = f"{type(error).__name__}: {error}".splitlines()[0]

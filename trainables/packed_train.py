@@ -1,0 +1,228 @@
+"""Optimizer steps of adapters over one packed base: one adapter's at a time, or several adapters' in shared batches.
+
+Each adapter has its own loss, its own clipping and its own optimizer; the sum of the losses is what is differentiated,
+and since rows are apart and the base is frozen, no gradient of one adapter depends on another. Where several train in
+one batch, its first rows are the first adapter's micro-batch, padded to the widest.
+
+Shapes: B rows, T padded tokens, N completion tokens, as in `loss`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.checkpoint import Checkpoint, Tensors
+from trainables.lesson import MicroBatch
+from trainables.loss import Batch, completion_nll
+from trainables.model import arithmetic
+from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
+from trainables.packed_lora import Adapter, Group, PackedBase
+
+NORM_EPSILON = 1e-6  # of torch's clip_grad_norm_
+FLAT = "flat"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An optimizer step: loss, learning rate, and gradient norm before clipping."""
+
+    loss: float
+    learning_rate: float
+    grad_norm: float
+
+
+class Learner:
+    """The optimizer of one adapter: AdamW over its one buffer, an 8-bit or paged one over its tensors."""
+
+    def __init__(self, adapter: Adapter, device: str, checkpoint: Checkpoint | None = None) -> None:
+        train = adapter.train
+        self.adapter = adapter
+        self.done = 0  # steps of the schedule
+        self.is_flat = train.optimizer == "adamw_torch"
+        self.parameters: Mapping[str, nn.Parameter] = adapter.parameters
+        if self.is_flat:
+            flat = nn.Parameter(adapter.flat)
+            flat.grad = adapter.flat_gradient
+            self.parameters = {FLAT: flat}
+        self.optimizer = build_optimizer(train, self.parameters)
+        self.scaler = torch.amp.GradScaler(device.split(":")[0]) if train.precision == "fp16" else None
+        if checkpoint is not None:
+            self._load(checkpoint)
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        self.adapter.set_tensors(checkpoint.adapter)
+        self.done = int(checkpoint.facts.get("schedule_steps", checkpoint.step))
+        if self.scaler is not None and "scaler" in checkpoint.facts:
+            self.scaler.load_state_dict(checkpoint.facts["scaler"])
+        if not self.is_flat:
+            load_optimizer_state(self.optimizer, self.parameters, checkpoint.optimizer, checkpoint.optimizer_numbers)
+            return
+        state = self.optimizer.state[self.parameters[FLAT]]
+        for entry, value in checkpoint.optimizer.items():
+            name, key = entry.rsplit("|", 1)
+            if key == "step":
+                state[key] = value.to(self.adapter.flat.device, copy=True)
+                continue
+            if key not in state:
+                state[key] = torch.zeros_like(self.adapter.flat)
+            self.adapter.views(state[key])[name].copy_(value)
+
+    def moments(self) -> tuple[Tensors, dict[str, dict[str, float]]]:
+        """Return the optimizer's state as the solo engine keeps it: each weight's own."""
+        if not self.is_flat:
+            return optimizer_state(self.optimizer, self.parameters)
+        tensors: Tensors = {}
+        for key, value in self.optimizer.state.get(self.parameters[FLAT], {}).items():
+            each = self.adapter.views(value) if value.dim() else dict.fromkeys(self.adapter.places, value)
+            for name, one in each.items():
+                tensors[f"{name}|{key}"] = one.detach().to("cpu", copy=True).contiguous()
+        return tensors, {}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else a checkpoint needs."""
+        return {"scaler": self.scaler.state_dict()} if self.scaler is not None else {}
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def step(self) -> tuple[float, float]:
+        """Clip, update and clear the gradients; returns the learning rate and the gradient norm before clipping."""
+        train, gradient = self.adapter.train, self.adapter.flat_gradient
+        rate = train.learning_rate * rate_factor(train, self.done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        norm = torch.linalg.vector_norm(gradient).item()
+        if norm + NORM_EPSILON > train.max_grad_norm:
+            gradient.mul_(train.max_grad_norm / (norm + NORM_EPSILON))
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        elif math.isfinite(norm):
+            self.optimizer.step()
+        self.done += math.isfinite(norm)
+        gradient.zero_()
+        return rate, norm
+
+
+@dataclass
+class Turn:
+    """One adapter's next optimizer step, counted from 0, in micro-batches."""
+
+    learner: Learner
+    micro: Sequence[MicroBatch]
+    loss: Tensor | None = field(default=None)
+
+
+def take_steps(base: PackedBase, turns: Sequence[Turn], device: str) -> list[Outcome | Exception]:
+    """Take the next optimizer step of each adapter; all are of one precision and one manner of checkpointing.
+
+    Where a shared batch fails, for want of memory say, each adapter trains alone, and a fault is its owner's.
+    """
+    try:
+        return _together(base, turns, device)
+    except Exception as error:
+        if len(turns) == 1:
+            return [error]
+    for turn in turns:
+        turn.loss = None
+        turn.learner.adapter.flat_gradient.zero_()
+    return [outcome for turn in turns for outcome in take_steps(base, [turn], device)]
+
+
+def _together(base: PackedBase, turns: Sequence[Turn], device: str) -> list[Outcome | Exception]:
+    prepare_training(base, turns[0].learner.adapter)
+    try:
+        for number in range(max(len(turn.micro) for turn in turns)):
+            _accumulate(base, [turn for turn in turns if number < len(turn.micro)], number, device)
+    finally:
+        base.route.clear()
+    return [_update(turn) for turn in turns]
+
+
+def _update(turn: Turn) -> Outcome | Exception:
+    assert turn.loss is not None
+    try:
+        rate, norm = turn.learner.step()
+        return Outcome(turn.loss.item(), rate, norm)
+    except Exception as error:
+        return error
+
+
+def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: str) -> None:
+    """Take micro-batch `number` of each adapter forward and backward."""
+    micro = [turn.micro[number] for turn in turns]
+    for turn, one in zip(turns, micro, strict=True):
+        turn.learner.adapter.clock.step, turn.learner.adapter.clock.micro = one.step, one.micro
+    batch, groups = join(micro, [turn.learner.adapter for turn in turns])
+    base.route.send(groups, training=True)
+    with arithmetic(turns[0].learner.adapter.train.precision, device):
+        nll_N = completion_nll(base.model, batch.to(device))
+    pieces = nll_N.split([len(one.batch.target_N) for one in micro])
+    losses = [piece.sum() / one.step_tokens for piece, one in zip(pieces, micro, strict=True)]
+    scaled = [turn.learner.scaled(loss) for turn, loss in zip(turns, losses, strict=True)]
+    (torch.stack(scaled).sum() if len(scaled) > 1 else scaled[0]).backward()
+    for turn, loss in zip(turns, losses, strict=True):
+        turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()
+
+
+def join(micro: Sequence[MicroBatch], adapters: Sequence[Adapter]) -> tuple[Batch, list[Group]]:
+    """Return the micro-batches of several adapters as one batch, and whose its rows are."""
+    groups, row = [], 0
+    for one, adapter in zip(micro, adapters, strict=True):
+        rows, tokens = one.batch.input_ids_BT.shape
+        groups.append(Group(adapter, row, row + rows, tokens))
+        row += rows
+    if len(micro) == 1:
+        return micro[0].batch, groups
+    width = max(group.tokens for group in groups)
+    parts = [one.batch for one in micro]
+    batch = Batch(
+        torch.cat([_widened(part.input_ids_BT, width) for part in parts]),
+        torch.cat([_widened(part.position_ids_BT, width) for part in parts]),
+        torch.cat([part.row_N + group.start for part, group in zip(parts, groups, strict=True)]),
+        torch.cat([part.column_N for part in parts]),
+        torch.cat([part.target_N for part in parts]),
+    )
+    return batch, groups
+
+
+def _widened(values_BT: Tensor, width: int) -> Tensor:
+    """Repeat the last column: what stands behind a row's end is never looked at."""
+    rows, tokens = values_BT.shape
+    return torch.cat([values_BT, values_BT[:, -1:].expand(rows, width - tokens)], dim=1)
+
+
+def rehearse(base: PackedBase, adapter: Adapter, micro: MicroBatch, device: str) -> tuple[float, float]:
+    """Take a micro-batch forward and backward and update nothing; returns its loss and gradient norm."""
+    learner = Learner(adapter, device)
+    learner.scaler = None
+    turn = Turn(learner, [micro])
+    prepare_training(base, adapter)
+    try:
+        _accumulate(base, [turn], 0, device)
+    finally:
+        base.route.clear()
+    assert turn.loss is not None
+    norm = torch.linalg.vector_norm(adapter.flat_gradient).item()
+    adapter.flat_gradient.zero_()
+    return turn.loss.item(), norm
+
+
+def prepare_training(base: PackedBase, adapter: Adapter) -> None:
+    """Put the base into the mode in which this adapter trains."""
+    model, wanted = base.model, adapter.train.gradient_checkpointing
+    if bool(model.is_gradient_checkpointing) != wanted:
+        if wanted:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        else:
+            model.gradient_checkpointing_disable()
+    if not model.training:
+        model.train()
