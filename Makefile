@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 EXPERIMENT ?= grid_2x2x2
 
-.PHONY: setup sweep test test-all lint format clean
+.PHONY: setup sweep test test-all lint format browser clean
 
 setup: $(READY)
 
@@ -32,6 +32,13 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What tests/analysis/test_page_in_browser.py needs: Debian's Chromium with its driver, and axe-core where npm is.
+browser: $(READY)
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; }
+	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix .venv/browser axe-core@4.14.1; \
+	else echo "npm is absent: the accessibility check will be skipped"; fi
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

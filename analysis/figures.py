@@ -122,7 +122,7 @@ def cost_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
     scale, unit = _scale(found)
     sign = -1 if found.metric in LOWER_IS_BETTER else 1
     tokens = {one.label: one.tokens for one in known}
-    panels = []
+    panels, same = [], []
     for heading, of, factor, key in (
         ("training time", "s", 1.0, "train_s"),
         ("training tokens", "", 1.0, "tokens_trained"),
@@ -131,12 +131,14 @@ def cost_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
     ):
         spots = []
         for one in found.ranking:
-            score = one.row.mean(found.table.split, found.metric)
-            cost = _cost(one.row, key, tokens)
-            if score is not None and cost is not None and math.isfinite(score):
+            score = _mean([row.mean(found.table.split, found.metric) for row in one.rows])
+            cost = _mean([_cost(row, key, tokens) for row in one.rows])
+            if score is not None and cost is not None:
                 spots.append(Spot(one.name, cost * factor, sign * scale * score))
         if len({spot.cost for spot in spots}) > 1:
             panels.append((heading, of, spots))
+        elif spots:
+            same.append(heading)
     if not panels:
         return None
     quality = f"{'minus ' if sign < 0 else ''}{title_of(found.metric)} ({unit})"
@@ -144,6 +146,7 @@ def cost_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
         f"{title_of(found.metric)} on {found.table.split} against what each configuration cost. Filled and joined: the "
         "Pareto set, which no other configuration beats in both."
     )
+    about += f" The same for all: {', '.join(same)}." if same else ""
     return costs("costs", "Quality against cost", about, quality, panels)
 
 
@@ -177,6 +180,12 @@ def _cost(row: Row, key: str, tokens: dict[str, int]) -> float | None:
     if value is None and key == "train_s":
         value = row.values.get("wall_s")
     return float(value) if value is not None else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean over the runs of a configuration; None where any of them has none."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _scale(found: Comparison) -> tuple[float, str]:

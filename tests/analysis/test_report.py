@@ -60,7 +60,7 @@ def test_another_evaluation_or_metric_overwrites_nothing(make_sweep: Make) -> No
 
 
 def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
-    done = run(make_sweep([baseline(), configuration("A")]), "--json", "--metric", "rouge2")
+    done = run(make_sweep([baseline(), configuration("A")]), "--json", "--metric", "rouge2", "--no-page")
     document = json.loads(done.stdout)
     assert (document["metric"], document["best"]["name"]) == ("rouge2", "A")
 
