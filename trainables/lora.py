@@ -80,6 +80,8 @@ def attach(base: Any, train: TrainConfig, clock: Clock) -> Any:
     )
     with quiet():
         model = get_peft_model(base, config)
+    # PEFT writes where the base was loaded from; a record names the model, wherever it lies.
+    model.peft_config[ADAPTER].base_model_name_or_path = train.model
     for name, layer in _layers(model):
         weight = layer.lora_A[ADAPTER].weight
         layer.lora_A[ADAPTER].weight.data = start_of(train.seed, name, tuple(weight.shape)).to(weight.device)

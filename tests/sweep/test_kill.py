@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -51,8 +50,12 @@ def engines(driver: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def result_is_being_written(out: Path) -> bool:
-    return any((out / "trials").glob("*/.result.json.*.tmp")) or any((out / "trials").glob("*/result.json"))
+def result_is_being_written(out: Path, number: int) -> bool:
+    """Tell whether the result of the trial that ends as `number`-th is being written, or was a moment ago."""
+    begun = {
+        path.parent for name in (".result.json.*.tmp", "result.json") for path in (out / "trials").glob(f"*/{name}")
+    }
+    return len(begun) >= number
 
 
 def wait_for(condition, process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -67,11 +70,11 @@ def gone(processes: list[psutil.Process]) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, float]]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float]:
     out = tmp_path_factory.mktemp("whole") / "run"
     started = time.monotonic()
     finish(out)
-    yield (out / TABLE).read_bytes(), time.monotonic() - started
+    return (out / TABLE).read_bytes(), time.monotonic() - started
 
 
 @pytest.mark.slow
@@ -87,7 +90,8 @@ def test_a_killed_sweep_continues_to_the_same_table(
     process = start(out)
     driver = psutil.Process(process.pid)
     if number % 4 == 3:
-        wait_for(lambda: result_is_being_written(out), process, whole_s * 2)
+        ending = draw.randint(1, 3)
+        wait_for(lambda: result_is_being_written(out, ending), process, whole_s * 2)
     else:
         process_s = draw.uniform(0.1, 1.0) * whole_s
         wait_for(lambda: False, process, process_s)

@@ -274,7 +274,9 @@ def test_an_exported_adapter_in_plain_peft_on_the_plain_base_generates_the_recor
         )
         texts.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
     assert texts == [row["text"] for row in record.predictions(one.eval_id, "test")]
-    assert json.loads((record.adapter_folder / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    written = json.loads((record.adapter_folder / "adapter_config.json").read_text())
+    assert written["peft_type"] == "LORA"
+    assert written["base_model_name_or_path"] == record.train_config().model
 
 
 def test_checkpointing_and_bf16_and_generation_in_training_work_together(sweep: SweepFolder, model: Path) -> None:
