@@ -136,6 +136,8 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
             said.append(f"{_share(better, count)} better than the untrained model with the same prompt {family}.")
         if worse:
             said.append(f"{_share(worse, count)} worse than the untrained model with the same prompt {family}.")
+    if text := _runs_sentence(own):
+        said.append(text)
     if not all(one.has_star for one in own):
         said.append(_power(found.metric, own))
     equal = [one.name for one in own if one.verdict == "equivalent"]
@@ -153,6 +155,19 @@ def examples_for(tests: Sequence[BaselineTest], difference: float) -> int | None
     level = 1 - ALPHA / len(tests)
     needed = [examples_needed(one.sd, difference, confidence=level, seen=one.n) for one in tests if one.n > 1]
     return max((one for one in needed if one is not None), default=None) if None not in needed else None
+
+
+def _runs_sentence(own: Sequence[BaselineTest]) -> str:
+    """Say how many differences hold with each run as one observation; nothing without replicates."""
+    repeated = [one for one in own if one.p_runs is not None]
+    if not repeated:
+        return ""
+    corrected = holm([math.nan if one.p_runs is None else one.p_runs for one in repeated])
+    held = int((corrected < ALPHA).sum())
+    return (
+        f"By the runs alone, each one observation, {held} of {len(repeated)} differences from a baseline hold "
+        "(t over runs, after Holm): these are what another seed would be likely to repeat."
+    )
 
 
 def _power(metric: str, own: Sequence[BaselineTest]) -> str:

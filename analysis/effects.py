@@ -236,15 +236,29 @@ def sentences(found: Comparison, known: Sequence[Effect]) -> list[str]:
     metric = title_of(found.metric)
     clear = sorted((one for one in known if one.is_clear), key=lambda one: -abs(one.effect))
     family = f"after Holm's correction for {len(known)} effects" if len(known) > 1 else "(one effect)"
+    lines = [text for one in found.findings.trends if (text := _trend_sentence(found, one))]
     if not clear:
-        return [f"No effect on {metric} holds {family}."]
+        return [f"No effect on {metric} holds {family}.", *lines]
     listed = [
         f"{one.term.replace('_', ' ')} ({one.change}) {value_of(found.metric, one.effect, True)} "
         f"[{value_of(found.metric, one.low, True)}, {value_of(found.metric, one.high, True)}]"
         for one in clear[:5]
     ]
     rest = f"; and {len(clear) - 5} more" if len(clear) > 5 else ""
-    return [f"Effects on {metric} that hold {family}: {'; '.join(listed)}{rest}."]
+    return [f"Effects on {metric} that hold {family}: {'; '.join(listed)}{rest}.", *lines]
+
+
+def _trend_sentence(found: Comparison, one: Trend) -> str:
+    """Say what the line along an axis of three values or more is; nothing for fewer."""
+    if len(one.levels) < 3:
+        return ""
+    per = "doubling" if one.is_log else "unit"
+    low, high = (value_of(found.metric, value, True) for value in (one.low, one.high))
+    shape = "" if one.is_monotone else ", though not steadily"
+    return (
+        f"Per {per} of {one.axis.replace('_', ' ')} {title_of(found.metric)} changes by "
+        f"{value_of(found.metric, one.slope, True)} [{low}, {high}]{shape}."
+    )
 
 
 def caution(known: Sequence[Effect]) -> str | None:

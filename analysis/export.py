@@ -12,6 +12,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from analysis.baselines import BaselineTest
 from analysis.cells import raw
 from analysis.columns import Column
 from analysis.compare import Comparison
@@ -41,6 +42,24 @@ def to_csv(found: Comparison, timing: bool = True) -> str:
     for row in found.table.rows:
         writer.writerow([raw(row.values.get(column.name), column.style) for column in columns])
     return text.getvalue()
+
+
+def tests_to_csv(found: Comparison) -> str:
+    """Return every configuration against its baseline by every metric as CSV, scores as fractions."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [*BaselineTest.__dataclass_fields__, "has_star", "verdict"]
+    writer.writerow(names)
+    for one in found.findings.every_test:
+        writer.writerow([_plain_number(getattr(one, name)) for name in names])
+    return text.getvalue()
+
+
+def _plain_number(value: Any) -> Any:
+    """Write a number with ten digits: what follows may differ between processors."""
+    if isinstance(value, float):
+        return f"{value:.10g}" if math.isfinite(value) else ""
+    return "" if value is None else value
 
 
 def to_document(found: Comparison) -> dict[str, Any]:

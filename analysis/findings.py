@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from analysis import baselines, choice, effects, winner
+from analysis import baselines, choice, effects, mixed, searches, winner
 from analysis.baselines import BaselineTest
 from analysis.compare import Comparison
-from analysis.effects import Effect, Share
+from analysis.effects import Effect, Share, Trend
+from analysis.mixed import Crossed
+from analysis.searches import ExpectedBest, Importance
 from analysis.winner import AgainstBest, Agreement, Level, Winner
 
 
@@ -50,6 +52,24 @@ class Findings:
     @cached_property
     def shares(self) -> tuple[Share, ...]:
         return effects.effect_shares(self.comparison)
+
+    @cached_property
+    def trends(self) -> tuple[Trend, ...]:
+        return effects.trends(self.comparison)
+
+    @cached_property
+    def importance(self) -> tuple[Importance, ...]:
+        """Importance of the axes of a search; it loads Optuna, for searches alone."""
+        return searches.importance(self.comparison)
+
+    @cached_property
+    def expected_best(self) -> tuple[ExpectedBest, ...]:
+        return searches.expected_best_curve(self.comparison)
+
+    @cached_property
+    def mixed(self) -> Crossed | None:
+        """The best against its baseline by a mixed model; it takes seconds, and loads statsmodels, with seeds alone."""
+        return mixed.against_baseline(self.comparison)
 
     @cached_property
     def notes(self) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.compare import Candidate, Comparison, baseline_of
 from analysis.inference import Array
+from analysis.sentences import title_of, value_of
 
 MOST_ROWS = 1_500
 
@@ -98,4 +99,19 @@ def fit(values: Array, is_ours: Sequence[bool], name: str = "ours", against: str
         sd_rest=math.sqrt(float(result.scale)),
         rows=values.size,
         converged=bool(result.converged),
+    )
+
+
+def sentence(found: Comparison, one: Crossed | None) -> str | None:
+    """Say what the mixed model gives, and how much of the noise is the seeds'; None without one."""
+    if one is None:
+        return None
+    metric = found.metric
+    low, high = (value_of(metric, value, True) for value in (one.low, one.high))
+    fitted = "" if one.converged else " (the fit did not converge: do not rely on it)"
+    return (
+        f"A mixed model with crossed examples and runs gives {one.name} minus {one.against} {title_of(metric)} "
+        f"{value_of(metric, one.difference, True)} [{low}, {high}]; "
+        f"SD over examples {value_of(metric, one.sd_examples)}, over runs {value_of(metric, one.sd_runs)}, "
+        f"of the rest {value_of(metric, one.sd_rest)}{fitted}."
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.compare import Comparison
 from analysis.grids import Grid, difference_grid, fit, main_grid, one_line, seed_grid
-from analysis.panels import baseline_grid, effect_grid
+from analysis.panels import baseline_grid, effect_grid, more_grids
 from analysis.sentences import headline, title_of
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def to_markdown(found: Comparison) -> str:
     parts.append("\n".join(f"- {_escaped(line)}" for line in legend(found)))
     parts.append(f"**{headline(found)}**")
     parts += [pipes(grid) for grid in _grids(found)]
+    parts += [f"**{_escaped(title)}**\n\n{pipes(grid)}" for title, grid in more_grids(found)]
     if others := [*found.sentences[1:], *found.findings.sentences]:
         parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in others))
     parts += [f"Scores: {_escaped(signature)}." for signature in table.signatures]

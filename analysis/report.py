@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -> list[Path]:
-    """Write comparison.md, comparison.tex, comparison.csv and comparison-without-timing.csv; return their paths.
+    """Write comparison.md, .tex and .csv, comparison-tests.csv and comparison-without-timing.csv; return their paths.
 
     Raises:
         UserError: no sweep there, no such evaluation, or an unknown metric.
@@ -41,6 +41,7 @@ def write_comparison(found: Comparison) -> list[Path]:
         folder / f"{name}.md": render.to_markdown(found),
         folder / f"{name}.tex": latex.to_latex(found),
         folder / f"{name}.csv": export.to_csv(found),
+        folder / f"{name}-tests.csv": export.tests_to_csv(found),
         folder / f"{name}-without-timing.csv": export.to_csv(found, timing=False),
     }
     for path, text in texts.items():

@@ -18,6 +18,7 @@ import numpy as np
 
 from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates, rank
 from analysis.inference import ALPHA, Array, flips_for, holm, sign_flips
+from analysis.scores import LOSS
 from analysis.selection import RESAMPLES, Selection, resample_selection, spearman
 from analysis.stats import paired
 from trainables.metrics import UNSTEMMED
@@ -146,8 +147,8 @@ def winner(found: Comparison, resamples: int = RESAMPLES, seed: int = 0) -> Winn
         return None
     table, metric = found.table, found.metric
     chosen = _matrix(found, found.ranking, table.selection_split)
-    if not chosen.shape[1]:
-        return None
+    if not chosen.shape[1] or np.isnan(chosen).any():
+        return None  # nothing in common, or losses over other tokens
     picked = resample_selection(chosen * _sign(metric), resamples, seed)
     corrected = picked.corrected * _sign(metric)
     difference = next((one for one in found.differences if one.role == "runner-up"), None)
@@ -303,4 +304,11 @@ def _rankings(found: Comparison) -> dict[str, list[Candidate]]:
     names = [found.metric, *(name for name in known if name != found.metric and not name.endswith(UNSTEMMED))]
     rows = table.of_kind("configuration")
     rankings = {name: rank(candidates(rows, table.selection_split, name), name) for name in names}
-    return {name: ranking for name, ranking in rankings.items() if ranking}
+    return {name: ranking for name, ranking in rankings.items() if ranking and _is_comparable(found, ranking, name)}
+
+
+def _is_comparable(found: Comparison, ranking: Sequence[Candidate], metric: str) -> bool:
+    """Say whether scores stand on one scale: losses over other tokens do not."""
+    scores = found.scores[found.table.selection_split]
+    groups = [one.rows for one in ranking if all(row.label in scores.values for row in one.rows)]
+    return metric != LOSS or not np.isnan(scores.matrix(groups, metric)).any()

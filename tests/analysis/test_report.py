@@ -33,6 +33,7 @@ def test_the_command_prints_plain_text_and_writes_the_report(make_sweep: Make) -
     assert "Best: H (prompt v2, rank 16, rate 0.0002)" in done.stdout
     names = {path.name for path in (folder / "report").iterdir()}
     expected = {"comparison.md", "comparison.tex", "comparison.csv", "comparison-without-timing.csv"}
+    expected |= {"comparison-tests.csv"}
     expected |= {f"references-{eval_id(SMALL)}.json", "index.html", "page.json"}
     assert names == expected
     assert run(folder).stdout == done.stdout
