@@ -182,6 +182,9 @@ class Diary:
             self.checkpoint()
             raise
         if evaluated:
+            # A scheduler judges the report just made: its stop holds at this step, not after one more.
+            progress.stopped = progress.stopped or lesson.control() == "stop"
+            last = last or progress.stopped
             self.checkpoint()
         self.tick()
         return last
