@@ -86,7 +86,7 @@ def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
     from analysis.answer import answer
     from analysis.behaviour import by_group, panel
     from analysis.outputs import collect
-    from analysis.panels import baseline_grid, effect_grid
+    from analysis.panels import baseline_grid, effect_grid, more_grids
     from analysis.templating import render as fill
 
     outputs = collect(found)
@@ -106,6 +106,10 @@ def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
         ),
         "effects": webtables.from_grid("effects-table", "Effects of the axes", effect_grid(found), dagger),
     }
+    more = [
+        webtables.from_grid(f"finding-{place}", caption, grid, {"": "note"})
+        for place, (caption, grid) in enumerate(more_grids(found))
+    ]
     text = fill(
         "index.html",
         "sort.js",
@@ -119,6 +123,7 @@ def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
         more=webtables.more_table(found),
         metrics=webtables.metric_table(found),
         grids=grids,
+        findings=more,
         forest=figures.forest_figure(found),
         effects=figures.effect_figures(found),
         behaviour=webtables.panel_table(measured, found),
@@ -167,7 +172,10 @@ def provenance(found: Comparison) -> list[Entry]:
 
 def _further(found: Comparison, learned: str, unlike: list[str]) -> list[str]:
     """Return what else a reader should know; the choice itself has been said."""
-    return [*found.sentences[1:], *found.findings.sentences, *unlike, *([learned] if learned else [])]
+    from analysis import mixed
+
+    crossed = mixed.sentence(found, found.findings.mixed)
+    return [*found.sentences[1:], *found.findings.sentences, *(one for one in (crossed, *unlike, learned) if one)]
 
 
 def _caution(found: Comparison) -> str:
