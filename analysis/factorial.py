@@ -168,7 +168,10 @@ def expected_best(scores: ArrayLike, most: int | None = None) -> Array:
     values = np.sort(np.asarray(scores, dtype=float))
     count = len(values)
     found = []
+    places = np.arange(count)  # i - 1
+    chances = np.full(count, 1 / count if count else 0.0)
     for n in range(1, min(most or count, count) + 1):
-        chances = np.array([math.comb(place, n - 1) / math.comb(count, n) for place in range(count)])
         found.append(float(chances @ values))
+        # From C(i-1, n-1) / C(B, n) to that of n + 1, without the large numbers.
+        chances = chances * (places - n + 1) / n * (n + 1) / max(count - n, 1)
     return np.array(found)

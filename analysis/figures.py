@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from analysis import effects as effects_of
-from analysis import searches
 from analysis.compare import LOWER_IS_BETTER, Comparison
 from analysis.effects import Effect
 from analysis.learning import Curve
@@ -79,7 +78,7 @@ def effect_figures(found: Comparison) -> list[Drawing]:
         )
         drawn.append(half_normal("half-normal", "Which effects are unlike noise", about, unit, shown, limits))
     drawn += _trends(found, scale, unit)
-    best = searches.expected_best_curve(found)
+    best = found.findings.expected_best
     if best:
         series = [("", [(float(one.draws), scale * one.score) for one in best])]
         about = (
@@ -158,7 +157,7 @@ def _effect_name(one: Effect) -> str:
 
 def _trends(found: Comparison, scale: float, unit: str) -> list[Drawing]:
     drawn = []
-    for one in effects_of.trends(found):
+    for one in found.findings.trends:
         if len(one.levels) < 3:
             continue  # two levels are the effect itself
         axis = one.axis.replace("_", " ")

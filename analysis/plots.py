@@ -135,9 +135,11 @@ def curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> Drawin
             axis.set_xlabel("step")
             axis.set_title(heading)
         axes[0].set_ylabel("loss per token")
-        for track in sorted(tracks, key=lambda one: one.place is not None):
-            _track(axes[0], track, track.train, marker="")
-            _track(axes[1], track, track.evaluation, marker="" if track.place is None else MARKERS[track.place])
+        _background(axes, [track for track in tracks if track.place is None])
+        for track in tracks:
+            if track.place is not None:
+                _track(axes[0], track, track.place, track.train, marker="")
+                _track(axes[1], track, track.place, track.evaluation, marker=MARKERS[track.place])
         _zoom(axes[1], [loss for track in tracks for _, loss in track.evaluation[1:] if math.isfinite(loss)])
         handles, names = axes[1].get_legend_handles_labels()
         if handles:
@@ -159,11 +161,12 @@ def costs(
             line = sorted((spots[place].cost, spots[place].quality) for place in front)
             axis.grid()
             axis.step(*zip(*line, strict=True), where="post", color=COLORS[0], linewidth=1.2)
-            for place, spot in enumerate(spots):
-                is_front = place in front
+            for is_front in (False, True):
+                drawn = [spot for place, spot in enumerate(spots) if (place in front) == is_front]
+                xs, ys = [spot.cost for spot in drawn], [spot.quality for spot in drawn]
                 face = COLORS[0] if is_front else SURFACE
-                axis.plot(spot.cost, spot.quality, "o", markersize=5.5, markerfacecolor=face, markeredgecolor=COLORS[0])
-                if is_front or len(spots) <= 16:
+                axis.plot(xs, ys, "o", markersize=5.5, markerfacecolor=face, markeredgecolor=COLORS[0])
+                for spot in drawn if is_front or len(spots) <= 16 else ():
                     axis.annotate(spot.name, (spot.cost, spot.quality), xytext=(5, 4), textcoords="offset points")
             axis.set_xlabel(f"{heading} ({unit})" if unit else heading)
             axis.margins(0.12)
@@ -256,18 +259,22 @@ def _zoom(axis: Axes, losses: Sequence[float]) -> None:
         axis.set_ylim(low - margin, high + 2 * margin)
 
 
-def _track(axis: Axes, track: Track, points: Sequence[tuple[int, float]], marker: str) -> None:
+def _background(axes: Sequence[Axes], tracks: Sequence[Track]) -> None:
+    """Draw the tracks without a color of their own as one piece each side: there may be a thousand."""
+    from matplotlib.collections import LineCollection
+
+    for axis, lists in zip(axes, zip(*((one.train, one.evaluation) for one in tracks), strict=True), strict=False):
+        finite = [[point for point in points if math.isfinite(point[1])] for points in lists]
+        axis.add_collection(LineCollection([one for one in finite if len(one) > 1], colors=RULE, linewidths=0.8))
+        axis.autoscale_view()
+
+
+def _track(axis: Axes, track: Track, place: int, points: Sequence[tuple[int, float]], marker: str) -> None:
     finite = [(step, loss) for step, loss in points if math.isfinite(loss)]
-    if not finite:
-        return
-    steps, losses = zip(*finite, strict=True)
-    if track.place is None:
-        axis.plot(steps, losses, color=RULE, linewidth=0.8)
-        return
-    color, dashes = COLORS[track.place], DASHES[track.place]
-    axis.plot(
-        steps, losses, color=color, linestyle=dashes, linewidth=1.5, marker=marker, markersize=4, label=track.name
-    )
+    if finite:
+        steps, losses = zip(*finite, strict=True)
+        style = {"color": COLORS[place], "linestyle": DASHES[place], "marker": marker}
+        axis.plot(steps, losses, linewidth=1.5, markersize=4, label=track.name, **style)
 
 
 def _draw(name: str, title: str, about: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> Drawing:
