@@ -185,7 +185,8 @@ def _power(metric: str, own: Sequence[BaselineTest]) -> str:
 
 def _share(names: list[str], count: int) -> str:
     if len(names) == count:
-        return "The one configuration is" if count == 1 else f"All {count} configurations are"
+        every = {1: "The one configuration is", 2: "Both configurations are"}
+        return every.get(count, f"All {count} configurations are")
     listed = f" ({', '.join(names)})" if 0 < len(names) <= 12 else ""
     if count == 1:
         return "The one configuration is not"

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.compare import Candidate, Comparison, baseline_of
 from analysis.inference import Array
 from analysis.sentences import title_of, value_of
 
 MOST_ROWS = 1_500
+NORMAL = 1.959964  # two-sided 95%
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Crossed:
     sd_runs: float
     sd_rest: float
     rows: int
-    converged: bool
+    by_statsmodels: bool
 
 
 def against_baseline(found: Comparison, one: Candidate | None = None) -> Crossed | None:
@@ -66,15 +68,50 @@ def crossed(found: Comparison, ours: Candidate, theirs: Candidate) -> Crossed | 
 
 
 def fit(values: Array, is_ours: Sequence[bool], name: str = "ours", against: str = "theirs") -> Crossed:
-    """Fit the model to complete scores (runs of both systems, N); `is_ours` says whose each run is."""
+    """Fit the model by REML to complete scores (runs of both systems, N); `is_ours` says whose each run is.
+
+    Where statsmodels does not converge, as at the border where runs do not vary, the closed form of complete data
+    stands in, which it equals otherwise.
+    """
+    ours = np.asarray(is_ours, dtype=bool)
+    found = _by_statsmodels(values, ours) or _closed_form(values, ours)
+    error = found.error
+    return Crossed(
+        name=name,
+        against=against,
+        difference=found.difference,
+        low=found.difference - NORMAL * error,
+        high=found.difference + NORMAL * error,
+        p=math.erfc(abs(found.difference) / error / math.sqrt(2)) if error else float(not found.difference),
+        sd_examples=math.sqrt(max(found.examples, 0.0)),
+        sd_runs=math.sqrt(max(found.runs, 0.0)),
+        sd_rest=math.sqrt(found.rest),
+        rows=values.size,
+        by_statsmodels=found.by_statsmodels,
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    difference: float
+    error: float
+    examples: float  # variances
+    runs: float
+    rest: float
+    by_statsmodels: bool
+
+
+def _by_statsmodels(values: Array, ours: NDArray[np.bool_]) -> _Fit | None:
+    """Return the fit, None where it does not converge."""
     import pandas as pd
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     runs, n = values.shape
+    unit = float(values.std()) or 1.0  # the optimizer's tolerances are for variances near one
     data = pd.DataFrame(
         {
-            "score": values.ravel(),
-            "system": np.repeat(np.asarray(is_ours, dtype=float), n),
+            "score": values.ravel() / unit,
+            "system": np.repeat(ours.astype(float), n),
             "run": np.repeat(np.arange(runs), n),
             "example": np.tile(np.arange(n), runs),
             "all": 1,
@@ -82,23 +119,50 @@ def fit(values: Array, is_ours: Sequence[bool], name: str = "ours", against: str
     )
     parts = {"example": "0 + C(example)", "run": "0 + C(run)"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a variance of zero is at the border, which is an answer
-        model = MixedLM.from_formula("score ~ system", groups="all", re_formula="0", vc_formula=parts, data=data)
-        result = model.fit(reml=True)
-    estimate, error = float(result.params["system"]), float(result.bse["system"])
+        warnings.simplefilter("ignore")  # what does not converge is answered below
+        try:
+            model = MixedLM.from_formula("score ~ system", groups="all", re_formula="0", vc_formula=parts, data=data)
+            result = model.fit(reml=True)
+        except (np.linalg.LinAlgError, ValueError):
+            return None
     variances = dict(zip(model.exog_vc.names, result.vcomp, strict=True))
-    return Crossed(
-        name=name,
-        against=against,
-        difference=estimate,
-        low=estimate - 1.959964 * error,
-        high=estimate + 1.959964 * error,
-        p=float(result.pvalues["system"]),
-        sd_examples=math.sqrt(max(variances["example"], 0.0)),
-        sd_runs=math.sqrt(max(variances["run"], 0.0)),
-        sd_rest=math.sqrt(float(result.scale)),
-        rows=values.size,
-        converged=bool(result.converged),
+    error = float(result.bse["system"]) * unit
+    if not result.converged or not math.isfinite(error):
+        return None
+    square = unit * unit
+    return _Fit(
+        difference=float(result.params["system"]) * unit,
+        error=error,
+        examples=float(variances["example"]) * square,
+        runs=float(variances["run"]) * square,
+        rest=float(result.scale) * square,
+        by_statsmodels=True,
+    )
+
+
+def _closed_form(values: Array, ours: NDArray[np.bool_]) -> _Fit:
+    """Return the REML fit of complete data from its mean squares; a negative variance is zero, and is pooled."""
+    runs, n = values.shape
+    means, sides = values.mean(axis=1), (ours, ~ours)
+    rest = values - values.mean(axis=0) - means[:, None] + values.mean()
+    square, degrees = float((rest**2).sum()), (runs - 1) * (n - 1)
+    between, freedom = n * sum(float(((means[side] - means[side].mean()) ** 2).sum()) for side in sides), runs - 2
+    across = runs * float(values.mean(axis=0).var(ddof=1)) * (n - 1)
+    parts = {"runs": (between, freedom), "examples": (across, n - 1)}
+    for name in ("runs", "examples", "runs"):  # what varies no more than the rest is rest
+        if name in parts and parts[name][0] * degrees <= square * parts[name][1]:
+            more, free = parts.pop(name)
+            square, degrees = square + more, degrees + free
+    residual = square / degrees
+    over = {name: part / free for name, (part, free) in parts.items() if free}
+    over_runs, over_examples = over.get("runs", residual), over.get("examples", residual)
+    return _Fit(
+        difference=float(means[ours].mean() - means[~ours].mean()),
+        error=math.sqrt(over_runs / n * sum(1 / int(side.sum()) for side in sides)),
+        examples=(over_examples - residual) / runs,
+        runs=(over_runs - residual) / n,
+        rest=residual,
+        by_statsmodels=False,
     )
 
 
@@ -108,10 +172,9 @@ def sentence(found: Comparison, one: Crossed | None) -> str | None:
         return None
     metric = found.metric
     low, high = (value_of(metric, value, True) for value in (one.low, one.high))
-    fitted = "" if one.converged else " (the fit did not converge: do not rely on it)"
     return (
         f"A mixed model with crossed examples and runs gives {one.name} minus {one.against} {title_of(metric)} "
         f"{value_of(metric, one.difference, True)} [{low}, {high}]; "
         f"SD over examples {value_of(metric, one.sd_examples)}, over runs {value_of(metric, one.sd_runs)}, "
-        f"of the rest {value_of(metric, one.sd_rest)}{fitted}."
+        f"of the rest {value_of(metric, one.sd_rest)}."
     )

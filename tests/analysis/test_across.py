@@ -63,12 +63,15 @@ def test_the_best_of_all_is_compared_with_the_best_of_each_in_pairs(two: tuple[P
     assert frame(found)["rougeL"].tolist() == [entry.scores["rougeL"] for entry in found.entries]
 
 
-def test_the_command_prints_one_table_and_json_on_request(two: tuple[Path, Path]) -> None:
+def test_json_alone_is_printed_on_request(two: tuple[Path, Path]) -> None:
+    assert json.loads(run(*two, "--json").stdout)["differences"][0]["name"] == "A"
+
+
+def test_the_command_prints_one_table(two: tuple[Path, Path]) -> None:
     done = run(*two)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Best of all: B of" in done.stdout
     assert two[0].name in done.stdout
-    assert json.loads(run(*two, "--json").stdout)["differences"][0]["name"] == "A"
 
 
 def test_one_sweep_or_the_same_twice_is_refused(two: tuple[Path, Path]) -> None:
@@ -136,6 +139,7 @@ def test_a_sweep_in_which_nothing_has_finished_is_named(two: tuple[Path, Path], 
 
 
 def test_a_folder_that_is_no_sweep_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
-    done = run(two[0], tmp_path)
-    assert done.returncode == 2
+    done = run(tmp_path, two[0])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
     assert "is no sweep" in done.stderr

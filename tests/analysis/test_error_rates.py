@@ -41,7 +41,7 @@ def test_t_intervals_cover_the_true_difference_in_95_of_100(n: int) -> None:
     assert 0.94 <= covered / 20_000 <= 0.96
 
 
-@pytest.mark.parametrize("n", [10, 20])
+@pytest.mark.parametrize("n", [10, pytest.param(20, marks=pytest.mark.slow)])
 def test_the_reported_winner_is_not_better_than_it_is(n: int) -> None:
     draw = np.random.default_rng(n)
     raw, corrected = [], []
