@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,7 +149,11 @@ def _system(row: Row, table: Table, metric: str) -> System:
         kind=row.kind,
         texts={str(line["id"]): str(line["text"]) for line in lines},
         ended={str(line["id"]): str(line.get("ended", "")) for line in lines},
-        scores={str(line["id"]): float(line["scores"][metric]) for line in lines if metric in line["scores"]},
+        scores={
+            str(line["id"]): float(score)
+            for line in lines
+            if (score := line["scores"].get(metric)) is not None and math.isfinite(score)
+        },
         row=row,
         template=row.train.prompt_template if row.train else "",
     )

@@ -45,22 +45,26 @@ def write(found: Comparison, by: str = BY) -> Page:
     Raises:
         UserError: no example has the column `by`.
     """
-    table = found.table
-    folder = SweepFolder(table.folder).report_folder
-    ending = "" if table.is_default else f"-{table.eval_id}"
-    ending += "" if found.metric == table.metric else f"-{found.metric}"
-    path, note = folder / f"index{ending}.html", folder / f"page{ending}.json"
-    inputs = inputs_of(found, by)
-    known = files.read_json_or_set_aside(note)
-    if known and known.get("inputs") == inputs and path.exists() and files.sha256_of(path) == known.get("page"):
+    path, note = _paths(found)
+    inputs = inputs_of(found)
+    known = files.read_json_or_set_aside(note) or {}
+    is_whole = path.exists() and files.sha256_of(path) == known.get("page")
+    if known.get("inputs") == inputs and known.get("by") == by and is_whole:
         return Page(path, known["alarm"], tuple(known["said"]), False)
     text, alarm, said = render(found, by)
     files.write_text(path, text)
-    files.write_json(note, {"inputs": inputs, "alarm": alarm, "said": said, "page": files.sha256_of(path)})
+    checksum = files.sha256_of(path)
+    files.write_json(note, {"inputs": inputs, "by": by, "alarm": alarm, "said": said, "page": checksum})
     return Page(path, alarm, tuple(said), True)
 
 
-def inputs_of(found: Comparison, by: str) -> str:
+def known_alarm(found: Comparison) -> str:
+    """Return the alarm of a page that shows this very state; empty where it raised none or there is no such page."""
+    known = files.read_json_or_set_aside(_paths(found)[1]) or {}
+    return str(known["alarm"]) if known.get("alarm") and known.get("inputs") == inputs_of(found) else ""
+
+
+def inputs_of(found: Comparison) -> str:
     """Return a digest of all that a page shows: records, examples, curves, and the code that shows them."""
     table, sweep = found.table, SweepFolder(found.table.folder)
     rows = []
@@ -76,7 +80,7 @@ def inputs_of(found: Comparison, by: str) -> str:
         for split in table.evaluation.examples
     ]
     code = [files.sha256_of(path) for path in sorted(Path(__file__).parent.rglob("*")) if path.suffix in _CODE]
-    return digest([FORMAT, files.sha256_of(sweep.sweep_path), found.metric, table.eval_id, by, rows, data, code])
+    return digest([FORMAT, files.sha256_of(sweep.sweep_path), found.metric, table.eval_id, rows, data, code])
 
 
 def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
@@ -168,6 +172,15 @@ def provenance(found: Comparison) -> list[Entry]:
     entries.append(Entry("Packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)))
     entries.append(Entry("Started", str(origin.get("created_at") or "")))
     return [entry for entry in entries if entry.text]
+
+
+def _paths(found: Comparison) -> tuple[Path, Path]:
+    """Return where the page is, and the note about it."""
+    table = found.table
+    folder = SweepFolder(table.folder).report_folder
+    ending = "" if table.is_default else f"-{table.eval_id}"
+    ending += "" if found.metric == table.metric else f"-{found.metric}"
+    return folder / f"index{ending}.html", folder / f"page{ending}.json"
 
 
 def _further(found: Comparison, learned: str, unlike: list[str]) -> list[str]:

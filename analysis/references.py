@@ -200,7 +200,10 @@ def _shuffled(table: Table, examples: dict[str, list[dict[str, Any]]], best: Seq
             texts = {line["id"]: line["text"] for line in trial.record.predictions(table.eval_id, split)}
             for seed in range(SHUFFLES):
                 others = (rows[index]["id"] for index in derangement(len(rows), seed))
-                every.append([_score(table, texts[other], row) for other, row in zip(others, rows, strict=True)])
+                # An example that a trial has no text for counts as an empty text, which is said elsewhere.
+                every.append(
+                    [_score(table, texts.get(other, ""), row) for other, row in zip(others, rows, strict=True)]
+                )
         found[split] = [means(scores) for scores in zip(*every, strict=True)]
     return found
 

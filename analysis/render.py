@@ -61,7 +61,7 @@ def legend(found: Comparison) -> list[str]:
 # --- terminal --------------------------------------------------------------------------------------------------------
 
 
-def to_terminal(console: Console, found: Comparison) -> None:
+def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
     """Print the comparison; columns that do not fit are named below the table."""
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -70,6 +70,8 @@ def to_terminal(console: Console, found: Comparison) -> None:
         # Text, not markup: an interval's brackets are no tags.
         console.print(Text(text, style))
 
+    if alarm:
+        say(f"{alarm}\n", "bold red")
     if found.table.banner:
         say(found.table.banner, "bold yellow")
     heading, sizes = title(found)
@@ -135,10 +137,12 @@ def _print_grid(console: Console, grid: Grid) -> list[str]:
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 
-def to_markdown(found: Comparison) -> str:
+def to_markdown(found: Comparison, alarm: str = "") -> str:
     """Return the comparison as a Markdown document."""
     table = found.table
     parts = [f"# {table.experiment}"]
+    if alarm:
+        parts.append(f"**{_escaped(alarm)}**")
     if table.banner:
         parts.append(f"> **{table.banner}**")
     parts += [". ".join(title(found)), pipes(main_grid(found))]

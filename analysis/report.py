@@ -31,14 +31,15 @@ def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -
 def write_comparison(found: Comparison) -> list[Path]:
     """Write a comparison to its sweep's report folder.
 
-    One of another evaluation or metric than the sweep's own has that in its name, and overwrites nothing.
+    One of another evaluation or metric than the sweep's own has that in its name, and overwrites nothing. Where a page
+    of this state has raised the alarm, that comes first: write the page before.
     """
     table = found.table
     folder = SweepFolder(table.folder).report_folder
     name = "comparison" if table.is_default else f"comparison-{table.eval_id}"
     name += "" if found.metric == table.metric else f"-{found.metric}"
     texts = {
-        folder / f"{name}.md": render.to_markdown(found),
+        folder / f"{name}.md": render.to_markdown(found, page.known_alarm(found)),
         folder / f"{name}.tex": latex.to_latex(found),
         folder / f"{name}.csv": export.to_csv(found),
         folder / f"{name}-tests.csv": export.tests_to_csv(found),
@@ -97,8 +98,8 @@ def report(
         if annotate or ratings:
             _rate(found, annotate, systems, ratings or [])
             return
-        paths = write_comparison(found)
         written = write_page(run, by=by, found=found) if with_page else None
+        paths = write_comparison(found)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -106,9 +107,7 @@ def report(
         print(json.dumps(export.to_document(found), indent=1, ensure_ascii=False))
         return
     console = render.console_for_output()
-    if written and written.alarm:
-        console.print(f"{written.alarm}\n", style="bold red")
-    render.to_terminal(console, found)
+    render.to_terminal(console, found, page.known_alarm(found))
     paths += [written.path] if written else []
     console.print("Written: " + ", ".join(str(path) for path in paths), soft_wrap=True)
 

@@ -16,9 +16,10 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid, write_curve, wr
 
 from analysis.compare import compare
 from analysis.page import Page, write
-from analysis.report import write_page
+from analysis.report import write_comparison, write_page
 from trainables.config import EvalConfig
 from trainables.errors import UserError
+from trainables.record import SweepFolder
 
 Make = Callable[..., Path]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }} $x$ \u2028 \ud800"
@@ -194,12 +195,16 @@ def test_one_example_and_no_variance_make_a_page(make_sweep: Make) -> None:
 
 
 def test_a_broken_evaluation_is_the_first_sentence(make_sweep: Make) -> None:
-    page = write(compare(make_sweep([baseline(quality=0), configuration("A", quality=0), configuration("B", quality=0)],
-                                    EvalConfig(validation_examples=10, test_examples=40))))  # fmt: skip
+    trials = [baseline(quality=0), configuration("A", quality=0), configuration("B", quality=0)]
+    found = compare(make_sweep(trials, EvalConfig(validation_examples=10, test_examples=40)))
+    page = write(found)
     assert page.alarm.startswith("The evaluation is probably broken: ")
     assert page.said[0] == page.alarm
     body = page.path.read_text(encoding="utf-8").split("<main>")[1]
     assert body.index("The evaluation is probably broken") < body.index('<p class="said">')
+    write_comparison(found)
+    markdown = (page.path.parent / "comparison.md").read_text()
+    assert markdown.splitlines()[2].startswith("**The evaluation is probably broken")
 
 
 def test_another_metric_has_a_page_of_its_own(make_sweep: Make) -> None:
@@ -208,3 +213,39 @@ def test_another_metric_has_a_page_of_its_own(make_sweep: Make) -> None:
     assert not (folder / "report" / "index.html").exists()
     with pytest.raises(UserError, match="column 'nothing'"):
         write_page(folder, by="nothing")
+
+
+def test_seeds_have_rows_and_curves_of_their_own(make_sweep: Make) -> None:
+    trials = [baseline(), *(configuration(name, seed=seed) for name in "AB" for seed in (1, 2, 3))]
+    folder = make_sweep(trials)
+    write_curve(folder, "A", [2.6, 2.4, 2.2, 2.0])
+    text = write(compare(folder)).path.read_text(encoding="utf-8")
+    for label in ("A-v1-r8-lr0.0005-s1", "B-v1-r8-lr0.0005-s3"):
+        assert f'<th scope="row">{label}</th>' in text
+
+
+def test_texts_that_are_lost_or_of_no_number_are_said_and_left_out(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A"), configuration("B")])
+    sweep = SweepFolder(folder)
+    record = next(one for one in sweep.records() if one.config()["name"] == "B")
+    identity = sweep.sweep()["eval_id"]
+    summary = record.summary(identity)
+    assert summary
+    rows = {split: record.predictions(identity, split) for split in ("validation", "test")}
+    rows["test"][0]["scores"] = dict.fromkeys(rows["test"][0]["scores"], float("nan"))
+    del rows["test"][5:8]
+    kept = {key: summary[key] for key in ("signature", "decoding", "splits")}
+    record.write_evaluation(SMALL, rows, kept)
+    text = write(compare(folder)).path.read_text(encoding="utf-8")
+    assert "B has no text for 3 of the 20 test examples." in text
+    assert not re.search(r"\bnan\b", text.lower())
+
+
+def test_words_that_rouge_does_not_see_are_said(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A")])
+    path = folder / "data" / "test.jsonl"
+    rows = [{**json.loads(line), "references": ["Анна и Бен"]} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "ROUGE sees no words in the references of 20 of 20" in write(compare(folder)).path.read_text(
+        encoding="utf-8"
+    )
