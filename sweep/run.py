@@ -120,7 +120,7 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
         lease.release()
     if outcome is not None and outcome.status != "finished":
         return outcome.exit_code  # how to continue has been said; `sweep status` tells the rest
-    return _conclude(out, planned, prepared.experiment.metric, as_json)
+    return _conclude(out, planned, prepared.experiment.metric, as_json, with_page=outcome is not None)
 
 
 def _introduce(prepared: Prepared) -> None:
@@ -136,15 +136,17 @@ def _introduce(prepared: Prepared) -> None:
     note(f"sweep: {shown(prepared.options.out)}", style="dim")
 
 
-def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool) -> int:
-    """Print and write the comparison; return 1 where a requested trial has failed."""
+def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool, with_page: bool = False) -> int:
+    """Print and write the comparison, and its page where trials have ended; return 1 where one has failed."""
     from analysis import export, render
     from analysis.compare import compare
-    from analysis.report import write_comparison
+    from analysis.report import write_comparison, write_page
 
     found = compare(out, metric)
     if metric == found.table.metric:
         write_comparison(found)
+    if with_page:
+        write_page(out, metric, found=found)
     if as_json:
         command.print_json({"folder": str(out), **export.to_document(found)})
     else:
