@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from analysis.grids import Grid, one_line
 from analysis.learning import Verdict
 from analysis.sentences import title_of, value_of
 
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_SIZE = re.compile(rf"([\d.]+) ({'|'.join(_UNITS)})")
+_TIME = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?")
 SORTED_AS_TEXT = ("text", "mark")
 
 
@@ -51,8 +55,18 @@ def from_grid(name: str, caption: str, grid: Grid, titles: dict[str, str] | None
     """Return a table of text as a table of a page; a column without a title is named by `titles[""]`."""
     known = titles or {}
     heads = tuple(WebHead(known.get(head.title, one_line(head.title)), is_number=head.is_number) for head in grid.heads)
-    rows = tuple(tuple(WebCell(text) for text in row) for row in grid.rows)
+    rows = tuple(tuple(WebCell(text, order_of(text)) for text in row) for row in grid.rows)
     return WebTable(name, caption, heads, rows, grid.kinds)
+
+
+def order_of(text: str) -> str:
+    """Return what a size or a time sorts by, which the number in it does not tell: '1.2 GB', '2m05s'; else nothing."""
+    if found := _SIZE.fullmatch(text):
+        return repr(float(found[1]) * 1000 ** _UNITS.index(found[2]))
+    if (found := _TIME.fullmatch(text)) and text:
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return repr(3600 * hours + 60 * minutes + seconds)
+    return ""
 
 
 def main_table(found: Comparison) -> WebTable:

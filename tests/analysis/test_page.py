@@ -17,6 +17,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid, write_curve, wr
 from analysis.compare import compare
 from analysis.page import Page, write
 from analysis.report import write_comparison, write_page
+from analysis.webtables import order_of
 from trainables.config import EvalConfig
 from trainables.errors import UserError
 from trainables.record import SweepFolder
@@ -213,6 +214,19 @@ def test_another_metric_has_a_page_of_its_own(make_sweep: Make) -> None:
     assert not (folder / "report" / "index.html").exists()
     with pytest.raises(UserError, match="column 'nothing'"):
         write_page(folder, by="nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [("1.2 GB", 1.2e9), ("927 MB", 9.27e8), ("12 B", 12), ("28.1s", 28.1), ("2m05s", 125), ("3h12m", 11520)],
+)
+def test_sizes_and_times_sort_by_what_they_are(text: str, order: float) -> None:
+    assert float(order_of(text)) == pytest.approx(order)
+
+
+@pytest.mark.parametrize("text", ["", "–", "+1.05", "[-0.80, +1.42]", "zero-shot v1", "h", "12%"])
+def test_other_cells_sort_by_their_number_or_text(text: str) -> None:
+    assert order_of(text) == ""
 
 
 def test_seeds_have_rows_and_curves_of_their_own(make_sweep: Make) -> None:
