@@ -1,0 +1,205 @@
+"""The long parity of the packed engine with its plain twin: widths, families, precisions, quantization, refills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_inputs import REAL, TARGETS, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
+from packs import Ran, assert_same, both, close, packed_engine, run_packed, run_solo
+
+from trainables.config import DECODINGS, EvalConfig, TrialConfig
+from trainables.data import Example
+from trainables.record import SweepFolder
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+STORIES = REAL / "models" / "stories260K-llama"
+SHAPES: list[dict[str, Any]] = [
+    {"lora_rank": 4, "learning_rate": 5e-3},
+    {"lora_rank": 8, "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 3, "weight_decay": 0.1},
+    {"lora_rank": 2, "lora_alpha": 1.5, "batch_size": 3, "gradient_accumulation_steps": 1, "schedule": "constant"},
+    {"lora_rank": 16, "batch_size": 1, "gradient_accumulation_steps": 4, "seed": 5, "max_steps": 20},
+    {"lora_rank": 4, "prompt": "other", "prompt_template": "{source}\nIn short:", "train_examples": 7},
+    {"lora_rank": 5, "optimizer": "paged_adamw_32bit", "max_grad_norm": 0.1, "warmup_ratio": 0.2},
+    {"lora_rank": 8, "target_modules": ("c_attn", "c_proj", "c_fc"), "seed": 9, "eval_every_steps": 5},
+    {"lora_rank": 4, "target_modules": ("c_fc", "lm_head"), "keep_checkpoint": "best", "gradient_checkpointing": True},
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "m")
+
+
+def eight(dropout: float, **more: Any) -> dict[str, TrialConfig]:
+    settings = {"max_steps": 32, "eval_every_steps": 4, "lora_dropout": dropout, **more}
+    return {f"{number}": trial(**{**settings, **shape}) for number, shape in enumerate(SHAPES)}
+
+
+@pytest.mark.parametrize("together", [1, 8])
+@pytest.mark.parametrize("dropout", [0.0, 0.05])
+def test_eight_mixed_trials_over_32_steps_are_the_trials_alone(
+    tmp_path: Path, model: Path, dropout: float, together: int
+) -> None:
+    alone, packed = both(tmp_path, model, eight(dropout), together)
+    for name in alone:
+        assert_same(alone[name], packed[name])
+
+
+def test_8_bit_moments_are_each_adapters_own(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "m", width=64)
+    trials = {
+        str(rank): trial(optimizer="paged_adamw_8bit", lora_rank=rank, max_steps=12, learning_rate=1e-3)
+        for rank in (32, 48)  # above 4,096 elements a tensor, the least that is kept in 8 bits
+    }
+    alone, packed = both(tmp_path, model, trials)
+    for name in trials:
+        assert_same(alone[name], packed[name], loss=1e-2, weights=5e-3)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "phi", "llama"])
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_families_and_4_bit_bases(tmp_path: Path, family: str, quantization: str) -> None:
+    model = write_model(tmp_path / "m", family, width=64)
+    settings = {"target_modules": TARGETS[family], "quantization": quantization, "max_steps": 6}
+    trials = {str(seed): trial(**settings, seed=seed, lora_rank=4 * seed) for seed in (1, 2)}
+    alone, packed = both(tmp_path, model, {**trials, "zero-shot": trial(max_steps=0, quantization=quantization)})
+    for name in alone:
+        assert_same(alone[name], packed[name])
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma", "opt"])
+def test_other_families_train_and_are_the_trials_alone(tmp_path: Path, family: str) -> None:
+    from transformers import AutoModelForCausalLM, GemmaConfig, MistralConfig, OPTConfig, Qwen2Config
+
+    model = write_model(tmp_path / "m", width=32)
+    shared: dict[str, Any] = {"vocab_size": 257, "bos_token_id": 0, "eos_token_id": 0, "hidden_size": 32}
+    shared |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 256}
+    sizes = {"intermediate_size": 64, "num_key_value_heads": 1, **shared}
+    config = {
+        "mistral": lambda: MistralConfig(sliding_window=64, **sizes),
+        "qwen2": lambda: Qwen2Config(**sizes),
+        "gemma": lambda: GemmaConfig(head_dim=16, **sizes),
+        "opt": lambda: OPTConfig(ffn_dim=64, word_embed_proj_dim=32, pad_token_id=0, **shared),
+    }[family]()
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(model)
+    last = "fc2" if family == "opt" else "down_proj"
+    trials = {
+        str(seed): trial(target_modules=("q_proj", "v_proj", last), seed=seed, max_steps=4, lora_rank=2 + seed)
+        for seed in (1, 2)
+    }
+    for together in (1, 2):
+        alone, packed = both(tmp_path / str(together), model, trials, together)
+        for name in alone:
+            assert_same(alone[name], packed[name])
+
+
+def stories(folder: Path) -> tuple[SweepFolder, dict[str, Path]]:
+    """A sweep of beginnings of stories for a real trained model."""
+    if not STORIES.is_dir():
+        pytest.skip("../shared/real is absent")
+    sweep = SweepFolder(folder)
+    beings = ("dog", "girl named Lily", "boy", "cat", "bird", "old man", "car", "bear", "fish", "tree", "frog", "bee")
+    places = ("in the park", "near the big sea", "with a red ball", "and a very happy mom")
+
+    def rows(split: str) -> list[dict[str, Any]]:
+        starts = [f"Once upon a time there was a {being} {place}." for being in beings for place in places]
+        texts = starts if split != "train" else [f"{start} They played all day." for start in starts]
+        return [Example(f"{split}-{i}", text, ("They were happy.",)).row() for i, text in enumerate(texts)]
+
+    sweep.write_examples(sweep.train_examples_path(42), rows("train"))
+    for split in ("validation", "test"):
+        sweep.write_examples(sweep.evaluation_examples_path(split), rows(split))
+    return sweep, {"tiny": STORIES}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("decoding", ["greedy", "original"])
+def test_texts_of_a_trained_model_at_widths_1_3_and_8(tmp_path: Path, precision: str, decoding: str) -> None:
+    evaluation = EvalConfig(decoding=DECODINGS[decoding], max_new_tokens=32, validation_examples=0, test_examples=48)
+    common: dict[str, Any] = {"precision": precision, "target_modules": ("q_proj", "v_proj"), "max_steps": 3}
+    common |= {"prompt_template": "{source}\n", "prompt": "story", "eval_every_steps": 0, "train_examples": 24}
+    trials = {str(seed): trial(evaluation, **common, seed=seed, learning_rate=1e-2 / (1 + seed)) for seed in range(8)}
+    found: dict[int, dict[str, Ran]] = {}
+    for width in (1, 3, 8):
+        sweep, _ = stories(tmp_path / str(width))
+        engine = packed_engine(sweep, STORIES, width=width)
+        names = list(trials)
+        found[width] = {}
+        for start in range(0, 8, width):
+            chosen = {name: trials[name] for name in names[start : start + width]}
+            found[width] |= run_packed(engine, sweep, chosen)
+    sweep, _ = stories(tmp_path / "alone")
+    alone = run_solo(sweep, STORIES, {"0": trials["0"]})
+    texts = {width: [text for ran in rans.values() for text in ran.texts()] for width, rans in found.items()}
+    assert texts[1] == texts[3] == texts[8]
+    assert texts[8][:48] == alone["0"].texts()
+    long = {row["text"] for ran in found[8].values() for row in ran.predictions() if row["new_tokens"] >= 20}
+    assert len(long) >= 40
+    tolerance = 1e-5 if precision == "fp32" else 1e-2
+    close(found[8]["0"].column("train", "train_loss"), alone["0"].column("train", "train_loss"), tolerance)
+
+
+def test_a_trial_after_ten_refills_is_the_trial_alone(tmp_path: Path, model: Path) -> None:
+    sweep = write_sweep(tmp_path / "packed")
+    engine = packed_engine(sweep, model, width=2)
+    shapes = eight(0.05, max_steps=4)
+    for refill in range(5):
+        chosen = {f"{refill}-{name}": shapes[name] for name in (str(refill), str(refill + 3))}
+        run_packed(engine, sweep, chosen)
+    one = trial(max_steps=8, lora_dropout=0.1)
+    packed = run_packed(engine, sweep, {"last": one})["last"]
+    assert_same(run_solo(write_sweep(tmp_path / "solo"), model, {"last": one})["last"], packed)
+
+
+def test_trials_of_a_killed_pack_continue_to_the_same_losses(tmp_path: Path, model: Path) -> None:
+    trials = {str(seed): trial(max_steps=10, seed=seed, lora_dropout=0.1) for seed in (1, 2)}
+    sweep = write_sweep(tmp_path / "killed")
+    records = {name: record_of(sweep, one, name)[0] for name, one in trials.items()}
+    code = (
+        "import sys, json, time; sys.path[:0] = sys.argv[1:3]\n"
+        "from packs import *\n"
+        "trials = {k: TrialConfig.model_validate_json(v) for k, v in json.loads(sys.argv[5]).items()}\n"
+        "def slow():\n"
+        "    time.sleep(0.05)\n"
+        "    return 'go'\n"
+        "sweep = SweepFolder(Path(sys.argv[3]))\n"
+        "run_packed(packed_engine(sweep, Path(sys.argv[4])), sweep, trials, {k: lambda r: slow for k in trials})\n"
+    )
+    here = str(Path(__file__).parent)
+    given = json.dumps({name: one.model_dump_json() for name, one in trials.items()})
+    process = subprocess.Popen([sys.executable, "-c", code, str(ROOT), here, str(sweep.folder), str(model), given])
+    until = time.monotonic() + 120
+    while min(len(train_losses(record)) for record in records.values()) < 5 and time.monotonic() < until:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    found = run_packed(packed_engine(sweep, model), sweep, trials)
+    alone = run_solo(write_sweep(tmp_path / "alone"), model, trials)
+    for name, ran in found.items():
+        assert ran.result["restarts"] == 1
+        assert_same(alone[name], Ran(ran.trial, ran.record, {**ran.result, "restarts": 0}))
+
+
+def test_an_evaluation_alone_of_every_trial_shares_batches_and_is_the_same(tmp_path: Path, model: Path) -> None:
+    first, second = evaluation_of(6), evaluation_of(24, strategy="beam", num_beams=2)
+    alone, packed = both(tmp_path, model, {str(seed): trial(first, max_steps=2, seed=seed) for seed in (1, 2, 3)})
+    later = {name: trial(second, max_steps=2, seed=int(name)) for name in alone}
+    sweep = SweepFolder(tmp_path / "packed-1")
+    again = run_packed(packed_engine(sweep, model), sweep, later)
+    expected = run_solo(SweepFolder(tmp_path / "solo"), model, later)
+    for name in alone:
+        assert again[name].texts() == expected[name].texts()
+        assert again[name].result == packed[name].record.result()
