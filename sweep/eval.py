@@ -171,14 +171,16 @@ def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Exa
 def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: bool) -> int:
     from analysis import export, render
     from analysis.compare import compare
-    from analysis.report import write_comparison
+    from analysis.page import known_alarm
+    from analysis.report import write_comparison, write_page
 
     found = compare(folder.folder, metric, identity)
+    write_page(found.table.folder, found=found)
     write_comparison(found)
     if as_json:
         command.print_json({"folder": str(folder.folder), **export.to_document(found)})
     else:
-        render.to_terminal(render.console_for_output(), found)
+        render.to_terminal(render.console_for_output(), found, known_alarm(found))
     missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     return SOME_FAILED if missing else DONE
 

@@ -140,17 +140,18 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     """Print and write the comparison, and its page where trials have ended; return 1 where one has failed."""
     from analysis import export, render
     from analysis.compare import compare
+    from analysis.page import known_alarm
     from analysis.report import write_comparison, write_page
 
     found = compare(out, metric)
-    if metric == found.table.metric:
-        write_comparison(found)
     if with_page:
         write_page(out, metric, found=found)
+    if metric == found.table.metric:
+        write_comparison(found)
     if as_json:
         command.print_json({"folder": str(out), **export.to_document(found)})
     else:
-        render.to_terminal(render.console_for_output(), found)
+        render.to_terminal(render.console_for_output(), found, known_alarm(found))
         note(
             f"written: {shown(out / 'report')}; curves: tensorboard --logdir {shown(out / 'tensorboard')}", style="dim"
         )
