@@ -149,6 +149,8 @@ def generate_batch(
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
+    from trainables.cache import roomy_cache
+
     width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)
     ids_BT = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
     mask_BT = torch.zeros_like(ids_BT)
@@ -158,7 +160,9 @@ def generate_batch(
     ids_BT, mask_BT = ids_BT.to(writing.device), mask_BT.to(writing.device)
     beams = writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1
     found: dict[int, Completion] = {}
-    rows, cache = list(range(len(prompts))), None
+    # Beams reorder the whole cache at every token: room would gain nothing there.
+    rows = list(range(len(prompts)))
+    cache = roomy_cache(model, width + writing.max_new_tokens) if beams == 1 else None
     while rows:
         written = ids_BT.shape[1] - width
         config = GenerationConfig(
