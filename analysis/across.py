@@ -34,8 +34,8 @@ from trainables.record import SweepFolder
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = ("rouge1", "rouge2", "rougeL", "chrf", LOSS)
-TITLES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L", "chrf": "chrF", LOSS: "loss"}
+SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu", LOSS)
+TITLES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L", "chrf": "chrF", "bleu": "BLEU", LOSS: "loss"}
 
 
 @dataclass(frozen=True)

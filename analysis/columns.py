@@ -32,6 +32,7 @@ AFTER = (
     Column("rouge2", "R-2", "points", 5),
     Column("rougeL", "R-L", "points", 0),
     Column("chrf", "chrF", "points", 4),
+    Column("bleu", "BLEU", "points", 4),
     Column("validation_rougeL", "val\nR-L", "points", 0),
     Column("eval_loss", "eval\nloss", "loss", 3),
     Column("perplexity", "ppl", "perplexity", 6),

@@ -12,7 +12,7 @@ from analysis.inference import ALPHA
 from analysis.stats import paired
 from analysis.table import Row
 
-SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "eval_loss")
+SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu", "eval_loss")
 ESCAPES = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},

@@ -6,13 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from analysis.cells import cell, points
-from trainables.metrics import UNSTEMMED
+from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
 if TYPE_CHECKING:
     from analysis.compare import Candidate, Comparison, Difference
     from analysis.table import Row, Table
 
 TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
+TITLES |= {"bleu": "BLEU"}
+PARTS = (PRECISION, RECALL)
 
 
 def title_of(metric: str) -> str:
@@ -20,7 +22,10 @@ def title_of(metric: str) -> str:
     if metric == "eval_loss":
         return "evaluation loss"
     plain = metric.removesuffix(UNSTEMMED)
-    return f"unstemmed {TITLES[plain]}" if plain != metric else TITLES[metric]
+    before = "unstemmed " if plain != metric else ""
+    part = next((one for one in PARTS if plain.endswith(one)), "")
+    name = plain.removesuffix(part)
+    return f"{before}{TITLES.get(name, name)}{part.replace('_', ' ')}"
 
 
 def value_of(metric: str, value: float, sign: bool = False) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from analysis.columns import AFTER, AXIS_TITLES, BEFORE, MAIN_AXES, MORE, Column
+from analysis.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MAIN_AXES, MORE, Column
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
 from trainables.files import DamagedFile
-from trainables.metrics import signature
+from trainables.metrics import score_names, signature
 from trainables.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ class Table:
     def columns(self) -> list[Column]:
         """Return all columns, with those of what the configurations change between name and scores."""
         axes = [Column(name, AXIS_TITLES.get(name, name.replace("_", "\n")), rank=1) for name in self.axes]
-        return [*BEFORE, *axes, *AFTER, *MORE]
+        known = {column.name for column in COLUMNS}
+        scores = [name for name in score_names(self.evaluation.metrics) if name not in known]
+        return [*BEFORE, *axes, *AFTER, *MORE, *(Column(name, name, "points") for name in scores)]
 
     def of_kind(self, kind: str) -> list[Row]:
         return [row for row in self.rows if row.kind == kind]

@@ -21,7 +21,7 @@ from analysis.inference import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.scores import LOSS
 from analysis.selection import RESAMPLES, Selection, resample_selection, spearman
 from analysis.stats import paired
-from trainables.metrics import UNSTEMMED
+from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -298,10 +298,11 @@ def _price(cost: Cost) -> tuple[float, ...]:
 
 
 def _rankings(found: Comparison) -> dict[str, list[Candidate]]:
-    """Return the ranking by each metric, the deciding one first; unstemmed scores only where they decide."""
+    """Return the ranking by each metric, the deciding one first; unstemmed scores and parts only where they decide."""
     table = found.table
     known = found.scores[table.selection_split].metrics
-    names = [found.metric, *(name for name in known if name != found.metric and not name.endswith(UNSTEMMED))]
+    parts = (PRECISION, RECALL, UNSTEMMED)
+    names = [found.metric, *(name for name in known if name != found.metric and not name.endswith(parts))]
     rows = table.of_kind("configuration")
     rankings = {name: rank(candidates(rows, table.selection_split, name), name) for name in names}
     return {name: ranking for name, ranking in rankings.items() if ranking and _is_comparable(found, ranking, name)}

@@ -35,7 +35,7 @@ def evaluate(
     decoding: command.DecodingOption = None,
     examples: Annotated[int | None, typer.Option("--examples", min=1, help="Examples of each split.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="validation or test alone; default: both.")] = None,
-    metrics: Annotated[str | None, typer.Option("--metrics", help="Text metrics: rouge,chrf.")] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", help="Text metrics: rouge,rouge_pr,chrf,bleu.")] = None,
     max_new_tokens: command.MaxNewTokensOption = None,
     metric: command.MetricOption = None,
     device: command.DeviceOption = "auto",

@@ -97,7 +97,7 @@ DECODINGS: dict[str, Decoding] = {
     "original": Decoding(strategy="sample", temperature=0.7, top_k=40, top_p=0.9, repetition_penalty=1.1),
 }
 
-METRICS = ("rouge", "chrf")
+METRICS = ("rouge", "rouge_pr", "chrf", "bleu")
 
 
 class EvalConfig(Frozen):

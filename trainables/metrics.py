@@ -1,7 +1,8 @@
 """Scores of one generated text against its references, and how they were made (no torch).
 
 ROUGE is `rouge_score`'s, per example, as F-measures from 0 to 1, stemmed (`rougeL`: what most papers print) and not
-(`rougeL_unstemmed`: equal to ROUGE-1.5.5). The score of a corpus is the plain mean over its examples.
+(`rougeL_unstemmed`: equal to ROUGE-1.5.5); `rouge_pr` adds their precision and recall, under names of their own. chrF
+and BLEU are sacrebleu's. The score of a corpus is the plain mean over its examples.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from trainables.config import EvalConfig
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 UNSTEMMED = "_unstemmed"
+PRECISION, RECALL = "_precision", "_recall"
 
 
 def score_names(metrics: Sequence[str] = ("rouge",)) -> tuple[str, ...]:
@@ -23,13 +25,17 @@ def score_names(metrics: Sequence[str] = ("rouge",)) -> tuple[str, ...]:
     names: list[str] = []
     if "rouge" in metrics:
         names += [*ROUGE_TYPES, *(name + UNSTEMMED for name in ROUGE_TYPES)]
-    if "chrf" in metrics:
-        names.append("chrf")
+    if "rouge_pr" in metrics:
+        names += [name + part + end for end in ("", UNSTEMMED) for name in ROUGE_TYPES for part in (PRECISION, RECALL)]
+    names += [name for name in ("chrf", "bleu") if name in metrics]
     return tuple(names)
 
 
 def score(prediction: str, references: Sequence[str], metrics: Sequence[str] = ("rouge",)) -> dict[str, float]:
     """Score one text: each score is its maximum over the references; an empty text scores 0.
+
+    Precision and recall are those on the reference with the highest F, so that the three belong together; BLEU takes
+    its n-grams from all references, as it is defined.
 
     Raises:
         ValueError: there is no reference.
@@ -37,11 +43,19 @@ def score(prediction: str, references: Sequence[str], metrics: Sequence[str] = (
     if not references:
         raise ValueError("a text cannot be scored without a reference")
     scores: dict[str, float] = {}
-    if "rouge" in metrics:
-        scores |= _rouge(prediction, references, stem=True, ending="")
-        scores |= _rouge(prediction, references, stem=False, ending=UNSTEMMED)
+    if "rouge" in metrics or "rouge_pr" in metrics:
+        found = {ending: _rouge(prediction, references, stem=not ending) for ending in ("", UNSTEMMED)}
+        if "rouge" in metrics:
+            scores |= {name + ending: one[2] for ending, every in found.items() for name, one in every.items()}
+        if "rouge_pr" in metrics:
+            for ending, every in found.items():
+                for name, (precision, recall, _) in every.items():
+                    scores |= {name + PRECISION + ending: precision, name + RECALL + ending: recall}
     if "chrf" in metrics:
         scores["chrf"] = _chrf().sentence_score(prediction, list(references)).score / 100
+    if "bleu" in metrics:
+        # A text that equals its reference is given 100.00000000000004.
+        scores["bleu"] = min(_bleu().sentence_score(prediction, list(references)).score / 100, 1.0)
     return scores
 
 
@@ -59,13 +73,22 @@ def means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> str:
     """Say how the scores were made: package, stemming, tokens, sentences, references, mean, and length limit."""
     parts = []
-    if "rouge" in metrics:
+    if "rouge" in metrics or "rouge_pr" in metrics:
+        measures = "F-measure"
+        if "rouge_pr" in metrics:
+            measures = "precision and recall on the reference with the highest F"
+            measures = f"F-measure, {measures}" if "rouge" in metrics else measures
         parts.append(
-            f"ROUGE: rouge_score {version('rouge_score')}, F-measure, Porter stemmer on words over 3 letters "
+            f"ROUGE: rouge_score {version('rouge_score')}, {measures}, Porter stemmer on words over 3 letters "
             "(*_unstemmed: none), tokens [a-z0-9]+ in lower case, sentences of Lsum split at newlines only"
         )
     if "chrf" in metrics:
         parts.append(f"chrF: sacrebleu {version('sacrebleu')}, chrF2, 6 characters, no words")
+    if "bleu" in metrics:
+        parts.append(
+            f"BLEU: sacrebleu {version('sacrebleu')}, of each example by itself with effective order, smoothing exp, "
+            "tokens 13a, case kept, divided by 100; several references together"
+        )
     parts.append("several references: maximum per score")
     parts.append("mean over all examples, empty and failed texts 0")
     if evaluation is not None:
@@ -88,16 +111,18 @@ def _decoding(evaluation: EvalConfig) -> str:
     return text
 
 
-def _rouge(prediction: str, references: Sequence[str], stem: bool, ending: str) -> dict[str, float]:
-    best = dict.fromkeys(ROUGE_TYPES, 0.0)
+def _rouge(prediction: str, references: Sequence[str], stem: bool) -> dict[str, tuple[float, float, float]]:
+    """Return precision, recall and F of each type on the reference with the highest F."""
+    best = dict.fromkeys(ROUGE_TYPES, (0.0, 0.0, 0.0))
     for reference in references:
         # On texts of one line Lsum equals L, and its table is as slow to fill.
         several_lines = "\n" in prediction.strip("\n") or "\n" in reference.strip("\n")
         found = _scorer(stem, several_lines).score(reference, prediction)
         for name in ROUGE_TYPES:
-            key = "rougeL" if name == "rougeLsum" and not several_lines else name
-            best[name] = max(best[name], float(found[key].fmeasure))
-    return {name + ending: value for name, value in best.items()}
+            one = found["rougeL" if name == "rougeLsum" and not several_lines else name]
+            if one.fmeasure > best[name][2]:
+                best[name] = (float(one.precision), float(one.recall), float(one.fmeasure))
+    return best
 
 
 class _Tokenizer:
@@ -145,3 +170,10 @@ def _chrf() -> Any:
     from sacrebleu.metrics.chrf import CHRF
 
     return CHRF()
+
+
+@cache
+def _bleu() -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(effective_order=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +14,8 @@ from scipy import stats as scipy_stats
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.compare import Comparison, compare
+from analysis.export import to_csv
+from analysis.sentences import title_of
 from trainables.config import DECODINGS, Decoding, EvalConfig, eval_id
 from trainables.errors import UserError
 from trainables.record import SweepFolder, TrialRecord
@@ -262,6 +266,18 @@ def test_chrf_decides_where_it_was_asked_for(make_sweep: Make) -> None:
     assert {one.metric for one in found.differences} == {"chrf"}
     with pytest.raises(UserError, match="'chrf' is not in this evaluation"):
         compare(make_sweep([]), "chrf")
+
+
+def test_precision_recall_and_bleu_are_in_every_form_where_they_were_asked_for(make_sweep: Make) -> None:
+    evaluation = SMALL.model_copy(update={"metrics": ("rouge", "rouge_pr", "bleu")})
+    found = compare(make_sweep([baseline(), *grid()[2:4]], evaluation), "rougeL_recall")
+    assert "chosen by ROUGE-L recall" in found.sentences[0]
+    assert title_of("rouge1_precision_unstemmed") == "unstemmed ROUGE-1 precision"
+    rows = list(csv.DictReader(io.StringIO(to_csv(found))))
+    for name in ("bleu", "rougeL_recall", "rouge2_precision_unstemmed"):
+        assert all(0 <= float(row[name]) <= 100 for row in rows)
+        assert float(rows[-1][name]) > 0
+    assert {one.metric for one in found.findings.every_test} == set(found.metrics)
 
 
 def test_the_metric_of_the_sweep_is_the_default(make_sweep: Make) -> None:

@@ -297,7 +297,7 @@ def test_best_refuses_a_full_folder_and_a_damaged_adapter(finished: Path, capsys
 
 
 def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished: Path) -> None:
-    done = cli(finished, "eval", "own", "--metrics", "rouge,chrf", "--json")
+    done = cli(finished, "eval", "own", "--metrics", "rouge,rouge_pr,chrf,bleu", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "[]"
     found = json.loads(done.stdout)

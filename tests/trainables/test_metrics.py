@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rouge_score import rouge_scorer
 
-from trainables.config import DECODINGS, EvalConfig
+from trainables.config import DECODINGS, METRICS, EvalConfig
 from trainables.metrics import ROUGE_TYPES, means, score, score_names, signature, words
 
 ANSWERS = Path(__file__).resolve().parents[3] / "shared" / "real" / "known_answers"
@@ -59,9 +59,10 @@ def test_unstemmed_rouge_equals_the_original_program_on_news_summaries() -> None
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 300
     for row in rows:
-        found = score(row["summary"], [row["gold"]])
+        found = score(row["summary"], [row["gold"]], ("rouge", "rouge_pr"))
         for name, key in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeLsum", "ROUGE-L")):
-            assert found[name + "_unstemmed"] == pytest.approx(row["perl155_nostem"][key][2], abs=1.1e-5), row
+            ours = [found[f"{name}{part}_unstemmed"] for part in ("_precision", "_recall", "")]
+            assert ours == pytest.approx(row["perl155_nostem"][key], abs=1.1e-5), row
 
 
 def test_half_of_two_words_scores_two_thirds() -> None:
@@ -74,12 +75,16 @@ def test_scores_are_those_of_rouge_score_with_and_without_stemming(separators: s
     for stem, ending in ((True, ""), (False, "_unstemmed")):
         scorer = rouge_scorer.RougeScorer(list(ROUGE_TYPES), use_stemmer=stem)
         for prediction, reference in zip(texts, reversed(texts), strict=True):
-            expected = {name + ending: value.fmeasure for name, value in scorer.score(reference, prediction).items()}
+            whole = scorer.score(reference, prediction)
+            expected = {name + ending: value.fmeasure for name, value in whole.items()}
             assert score(prediction, [reference]).items() >= expected.items()
+            parts = {f"{name}_precision{ending}": value.precision for name, value in whole.items()}
+            parts |= {f"{name}_recall{ending}": value.recall for name, value in whole.items()}
+            assert score(prediction, [reference], ("rouge_pr",)).items() >= parts.items()
 
 
 def test_a_text_scores_one_against_itself_and_nothing_scores_zero() -> None:
-    metrics = ("rouge", "chrf")
+    metrics = METRICS
     for text in ("Anna moves the meetings.\nShe is late.", "the train goes"):
         assert score(text, [text], metrics) == pytest.approx(dict.fromkeys(score_names(metrics), 1.0))
     for prediction, reference in (("", "Anna is late"), ("!?", "Anna is late"), ("", "")):
@@ -106,6 +111,22 @@ def test_each_score_takes_its_own_best_reference() -> None:
     assert together["rouge2"] == alone[1]["rouge2"] > alone[0]["rouge2"]
 
 
+def test_precision_and_recall_are_those_of_the_reference_with_the_best_f() -> None:
+    found = score("a b c d", ["a", "a b x y z w"], ("rouge", "rouge_pr"))
+    # F is 2/5 on both references up to the last word: 2 * 1/4 * 1 / (5/4) and 2 * 2/4 * 2/6 / (5/6).
+    assert (found["rouge1"], found["rouge1_precision"], found["rouge1_recall"]) == pytest.approx((0.4, 0.25, 1.0))
+    found = score("a b c d", ["a", "a b x y z"], ("rouge_pr",))
+    assert (found["rouge1_precision"], found["rouge1_recall"]) == pytest.approx((2 / 4, 2 / 5))
+
+
+def test_scores_of_rouge_have_the_names_and_values_they_had_before_their_parts() -> None:
+    assert score_names() == (*ROUGE_TYPES, *(name + "_unstemmed" for name in ROUGE_TYPES))
+    alone = score("Anna moves the meeting", ["Anna moved the meetings"])
+    assert tuple(alone) == score_names()
+    assert score("Anna moves the meeting", ["Anna moved the meetings"], ("rouge", "rouge_pr")).items() > alone.items()
+    assert not set(score_names(("rouge_pr",))) & set(alone)
+
+
 def test_a_text_without_any_reference_is_refused() -> None:
     with pytest.raises(ValueError, match="without a reference"):
         score("Anna is late", [])
@@ -120,6 +141,16 @@ def test_chrf_is_that_of_sacrebleu() -> None:
     assert 0.3 < expected < 1
 
 
+def test_bleu_is_that_of_sacrebleu_for_one_sentence() -> None:
+    from sacrebleu import sentence_bleu
+
+    prediction, references = "Anna moves the meeting", ["Anna moved the meeting to noon", "The meeting is moved"]
+    expected = sentence_bleu(prediction, references, use_effective_order=True).score / 100
+    assert score(prediction, references, ("bleu",)) == {"bleu": pytest.approx(expected)}
+    assert 0.1 < expected < 1
+    assert score("late", ["late"], ("bleu",)) == {"bleu": 1.0}
+
+
 def test_means_are_plain_and_do_not_depend_on_the_order() -> None:
     rows = [{"rougeL": value} for value in (0.1, 0.2, 0.7, 1e-9, 0.30000001)]
     assert means(rows)["rougeL"] == pytest.approx(sum(row["rougeL"] for row in rows) / 5)
@@ -131,6 +162,9 @@ def test_the_signature_says_everything_that_moves_a_score() -> None:
     text = signature(("rouge", "chrf"), EvalConfig(max_new_tokens=60))
     for part in ("rouge_score 0.", "sacrebleu 2.", "F-measure", "Porter", "newline", "maximum", "mean", "60", "greedy"):
         assert part in text
+    more = signature(("rouge_pr", "bleu"))
+    for part in ("recall on the reference with the highest F", "effective order", "divided by 100", "13a"):
+        assert part in more
     sampled = signature(("rouge",), EvalConfig(decoding=DECODINGS["original"]))
     for part in ("0.7", "40", "0.9", "1.1"):
         assert part in sampled
@@ -144,7 +178,7 @@ def test_words_are_those_that_rouge_compares() -> None:
 
 def test_importing_the_module_is_light() -> None:
     check = (
-        "import sys, trainables.metrics as m; m.signature(('rouge', 'chrf'));"
+        "import sys, trainables.metrics as m; m.signature(('rouge', 'rouge_pr', 'chrf', 'bleu'));"
         "print(sorted({'torch', 'nltk', 'pandas', 'rouge_score', 'sacrebleu', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"
