@@ -102,4 +102,6 @@ def _end(caught: Caught, ended_early: bool, paused: str | None, unfinished: int)
         return "paused", f"paused, {paused}"
     if ended_early:
         return "budget", "time budget reached"
-    return ("paused", f"{unfinished} trials could not be finished") if unfinished else ("finished", "")
+    if unfinished:
+        return "paused", f"{unfinished} trials could not be finished (their error.txt may say why)"
+    return "finished", ""

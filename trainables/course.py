@@ -20,12 +20,13 @@ from typing import Any, Protocol
 
 import torch
 
-from trainables import files, rescore
+from trainables import external, files, rescore
 from trainables.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_checkpoint
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.evaluate import Reads, mean_loss, predictions
 from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
+from trainables.lora import WEIGHTS
 from trainables.memory import peak_memory_bytes
 from trainables.metrics import means
 from trainables.record import Fence, TrialRecord
@@ -232,8 +233,14 @@ class _Course:
             return
         with self._seated() as self.seat:
             if not self.config.is_baseline:
+                self._check_adapter()
                 self.seat.load(self.record.adapter_folder)
             self._evaluate()
+
+    def _check_adapter(self) -> None:
+        weights = self.record.adapter_folder / WEIGHTS
+        if files.sha256_of(weights) != (self.record.result() or {}).get("adapter_sha256"):
+            raise files.DamagedFile(f"{weights} is damaged: its checksum is not the recorded one")
 
     # --- the parts -----------------------------------------------------------------------------------------------
 
@@ -291,8 +298,10 @@ class _Course:
             split: self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
             for split, count in evaluation.examples.items()
         }
-        found = predictions(self._reader(), rows, self._evaluation_examples(evaluation), evaluation, self.known)
-        rescore.write(self.record, evaluation, found, time.monotonic() - began)
+        examples = self._evaluation_examples(evaluation)
+        found = predictions(self._reader(), rows, examples, evaluation, self.known)
+        whole = external.scored(evaluation.metrics, found, examples)
+        rescore.write(self.record, evaluation, whole, time.monotonic() - began)
 
     def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
         return {split: self.shelf.evaluation_examples(split, count) for split, count in evaluation.examples.items()}
@@ -363,6 +372,10 @@ class _Course:
         if isinstance(error, Diverged):
             cause = str(error)
         self.record.write_error(cause, "".join(traceback.format_exception(error)))
+        kept = self.record.result()
+        if kept is not None and kept["state"] in ("done", "stopped"):
+            # Only a further evaluation has failed: the training and the evaluations that there are stay as they are.
+            return {**kept, "state": state, "cause": cause}
         result = self._result(state, {"cause": cause})
         self.record.write_result(result)
         return result

@@ -253,6 +253,27 @@ def test_a_new_evaluation_never_trains_again(sweep: SweepFolder, model: Path, mo
     assert first["first_eval_id"] == one.eval_id
 
 
+def test_an_evaluation_that_fails_costs_neither_the_trial_nor_its_other_evaluations(
+    sweep: SweepFolder, model: Path
+) -> None:
+    one = trial()
+    record, job = record_of(sweep, one)
+    engine_of(sweep, model).run(job, no_report, go_on)
+    before = record.result()
+    weights = record.adapter_folder / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-4] + b"\0\0\x80?")
+    wider = TrialConfig(train=one.train, evaluation=evaluation_of(validation=0, test=6))
+    failed = engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on)
+    assert failed["state"] == "failed"
+    assert "its checksum is not the recorded one" in failed["cause"]
+    assert record.error_path.read_text(encoding="utf-8").startswith(failed["cause"])
+    assert record.result() == before
+    assert record.evaluation_ids() == [one.eval_id]
+    weights.write_bytes(whole)
+    assert engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on)["state"] == "done"
+
+
 def test_an_exported_adapter_in_plain_peft_on_the_plain_base_generates_the_recorded_texts(
     sweep: SweepFolder, model: Path
 ) -> None:
