@@ -13,8 +13,10 @@ from trainables import files
 from trainables.errors import UserError
 from trainables.record import SweepFolder
 
-# What a driver that was killed before it wrote sweep.json may have left.
-UNFINISHED = {"lease.json", ".lease.lock", "data", "ray"}
+# What a driver that was killed before it wrote sweep.json may have left; its lock, which comes first, tells its `data`
+# from a user's.
+LOCK = ".lease.lock"
+UNFINISHED = {"lease.json", LOCK, "data", "ray"}
 
 
 def sweep_in(out: Path) -> dict[str, Any] | None:
@@ -28,7 +30,8 @@ def sweep_in(out: Path) -> dict[str, Any] | None:
     try:
         return SweepFolder(out).sweep()
     except FileNotFoundError:
-        foreign = sorted(path.name for path in out.iterdir() if not _is_unfinished(path.name))
+        names = sorted(path.name for path in out.iterdir())
+        foreign = [name for name in names if LOCK not in names or not _is_unfinished(name)]
         if foreign:
             raise UserError(
                 f"{out} is not empty and holds no sweep ({foreign[0]}, ...); choose another --out"

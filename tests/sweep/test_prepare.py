@@ -246,6 +246,13 @@ def test_what_a_killed_start_left_is_no_foreign_folder() -> None:
     write()
 
 
+def test_a_users_own_data_folder_is_foreign() -> None:
+    Path("run/data").mkdir(parents=True)
+    Path("run/data/test.jsonl").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"holds no sweep \(data, "):
+        write()
+
+
 def test_a_plan_larger_than_the_disk_is_refused() -> None:
     with pytest.raises(UserError, match=r"this sweep needs about 1048576\.0 GiB"):
         sizes.check_disk(Path("run").absolute(), 2**50)
