@@ -106,7 +106,9 @@ def execute(application: typer.Typer, name: str, arguments: Sequence[str] | None
 
 
 def _complain(message: str) -> int:
-    notes().print(f"sweep: {message}", markup=False, style="red", soft_wrap=True)
+    from sweep.provenance import without_secrets
+
+    notes().print(f"sweep: {without_secrets(message)}", markup=False, style="red", soft_wrap=True)
     return BAD_USAGE
 
 

@@ -64,7 +64,7 @@ def request(name_or_path: str, changes: Changes) -> Request:
     if changes.smoke:
         experiment = smoke(experiment)
     folder_name = _folder_name(original, experiment) + ("-smoke" if changes.smoke else "")
-    own_sizes = changes.eval_examples is not None or changes.smoke
+    own_sizes = changes.eval_examples is not None and not changes.smoke
     may_stand_in = _own_names(original, experiment) if original.stand_in else frozenset()
     return Request(experiment, frozenset({*axes, *base}), own_sizes, may_stand_in, folder_name)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from search_spaces.experiment import Experiment
 from sweep import bases as on
-from sweep import folders, sizes
+from sweep import folders, lease, sizes
 from sweep.command import one_of
 from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.overrides import Request
@@ -101,6 +101,9 @@ def prepare(request: Request, options: Options, stored: Stored | None = None) ->
     """Judge a request completely; raises UserError for whatever would stop it later. `stored`: the sweep to extend."""
     folders.check_writable(options.out)
     device = resolve_device(options.device, request.experiment.needs_gpu, request.experiment.name)
+    configurations = (stored or request).experiment.configurations()
+    if device.kind == "cpu" and any(train.precision == "fp16" for train in configurations):
+        raise UserError("precision must be fp32 or bf16 on a CPU, got 'fp16'")
     return _more(request, options, stored, device) if stored else _new(request, options, device)
 
 
@@ -302,6 +305,18 @@ def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial],
         if retry and str(record.folder) in again:
             start_over(record)
     return planned, left
+
+
+def ask_again(stored: Stored, options: Options) -> None:
+    """Write what a sweep with nothing left to do is asked for now, where that is another evaluation or metric."""
+    asked = _asked(stored.sweep, stored.experiment, options)
+    if all(asked[key] == stored.sweep[key] for key in ("eval_id", "metric")):
+        return
+    held = lease.acquire(options.out)
+    try:
+        SweepFolder(options.out, held.fence).write_sweep(asked)
+    finally:
+        held.release()
 
 
 def start_over(record: TrialRecord) -> None:

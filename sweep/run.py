@@ -13,7 +13,7 @@ from sweep import command, folders
 from sweep.command import DONE, SOME_FAILED, note
 from sweep.overrides import Changes, Request, request, seconds
 from sweep.planning import PlannedTrial
-from sweep.prepare import Options, Prepared, commit, prepare, stored_sweep
+from sweep.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.provenance import command_line
 from trainables.record import SweepFolder, TrialRecord
 
@@ -98,6 +98,7 @@ def run_request(wanted: Request, options: Options, launching: LaunchOptions, fre
     else:
         stored = stored_sweep(wanted, options)
     if stored is not None and not stored.left:
+        ask_again(stored, options)
         return _conclude(options.out, stored.planned, wanted.experiment.metric, as_json)
     prepared = prepare(wanted, options, stored)
     _introduce(prepared)

@@ -61,7 +61,11 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
 
     check_device(train, device)
     with quiet():
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        try:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as error:
+            hint = "; it has code of its own, which --trust-remote-code lets run" if "custom code" in str(error) else ""
+            raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}{hint}") from None
         dropout = switch_off_dropout(config)
         use_fused_activation(config)
         options: dict[str, Any] = {"dtype": DTYPES[train.precision], "config": config, "use_safetensors": True}

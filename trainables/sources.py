@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from trainables import hub, loading
 from trainables.errors import UserError, nearest
@@ -260,9 +260,7 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the files of a model's weights, those missing on disk included where an index names them."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        return [
-            folder / name for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        ]
+        return [folder / name for name in sorted(set(_json_of(index).get("weight_map", {}).values()))]
     single = folder / "model.safetensors"
     return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
 
@@ -274,7 +272,7 @@ def model_fingerprint(folder: Path) -> str:
     so that 14 GB take well under a second.
     """
     total = hashlib.sha256()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _json_of(folder / "config.json")
     for key in ("_name_or_path", "transformers_version"):  # of who saved it, not of the model
         config.pop(key, None)
     total.update(json.dumps(config, sort_keys=True).encode())
@@ -286,6 +284,17 @@ def model_fingerprint(folder: Path) -> str:
     return total.hexdigest()
 
 
+def _json_of(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a valid JSON object ({error})") from None
+
+
+def _tensors(header: bytes) -> list[Any]:
+    return [value for value in json.loads(header).values() if "data_offsets" in value]
+
+
 def _weights_digest(path: Path) -> bytes:
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -293,6 +302,12 @@ def _weights_digest(path: Path) -> bytes:
         header = int.from_bytes(file.read(8), "little") + 8  # length of the JSON header, then that, then the tensors
         if not 8 < header <= size:
             raise UserError(f"{path} is not a safetensors file (unfinished, or a pointer to large-file storage?)")
+        try:
+            ends = [int(one["data_offsets"][1]) for one in _tensors(file.read(header - 8))]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(f"{path} is not a safetensors file: its header is damaged") from None
+        if size < header + max(ends, default=0):
+            raise UserError(f"{path} is not whole: it has {size:,} bytes, and its header says {header + max(ends):,}")
         if size <= WHOLE_UP_TO_BYTES:
             file.seek(0)
             digest.update(file.read())

@@ -68,6 +68,7 @@ LOCAL = "run grid_2x2x2 --model model --data data learning_rate=5e-3"
 LENGTHY = own(prompt="p", prompts="{'p': 'x' * 600 + '{source}'}")
 TWO_SPLITS = own() | {f"two/{split}.jsonl": json.dumps(record(number)) for number, split in enumerate(("train", "dev"))}
 EMPTY = json.dumps({"dialogue": "", "summary": ""})
+DAMAGED = own() | {"bare/config.json": "{", "bare/model.safetensors": "", "bare/tokenizer.json": "{}"}
 SWEEP = '{"experiment": "grid_2x2x2", "sha256": "0"}'
 
 CASES = [
@@ -105,6 +106,10 @@ CASES = [
     Case(
         "model without weights", "run own.py --model bare", ("bare", "safetensors"), own() | {"bare/config.json": "{}"}
     ),
+    Case(
+        "model with a damaged configuration", "run own.py --model bare", ("config.json is not a valid JSON",), DAMAGED
+    ),
+    Case("fp16 on a CPU", f"{LOCAL} precision=fp16", ("precision must be fp32 or bf16 on a CPU", "'fp16'")),
     Case("unknown field", f"{LOCAL} --fields source=dialog", ("field 'dialog'", "did you mean 'dialogue'?")),
     Case("malformed fields", f"{LOCAL} --fields dialogue", ("--fields must be like source=", "'dialogue'")),
     Case(

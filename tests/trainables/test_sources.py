@@ -55,6 +55,9 @@ def spoil(folder: Path, what: str) -> None:
         (folder / "tokenizer.json").unlink()
     if what == "pointer":
         (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    if what == "torn":
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-8])
     if what == "shard":
         (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
         shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
@@ -68,6 +71,7 @@ def spoil(folder: Path, what: str) -> None:
         ("config", "is not a model: it has no config.json"),
         ("tokenizer", "has no tokenizer"),
         ("pointer", "is not a safetensors file"),
+        ("torn", r"is not whole: it has [\d,]+ bytes, and its header says"),
         ("shard", "is not whole: model-00002-of-00002.safetensors is missing"),
     ],
 )
@@ -266,7 +270,7 @@ def test_a_large_file_is_sampled_from_end_to_end_in_little_time(tmp_path: Path) 
             file.seek(place)
             before = file.read(1)
             file.seek(place)
-            file.write(b"\x07")
+            file.write(b"x")
         assert model_fingerprint(folder) != first
         with path.open("r+b") as file:
             file.seek(place)
