@@ -17,11 +17,12 @@ from sweep import command
 from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
 from sweep.devices import resolve_device
 from sweep.provenance import command_line
-from trainables import files
+from trainables import external, files
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
 from trainables.data import Example, example_of
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
+from trainables.metrics import score_names
 from trainables.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def evaluate(
     decoding: command.DecodingOption = None,
     examples: Annotated[int | None, typer.Option("--examples", min=1, help="Examples of each split.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="validation or test alone; default: both.")] = None,
-    metrics: Annotated[str | None, typer.Option("--metrics", help="Text metrics: rouge,rouge_pr,chrf,bleu.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", help="rouge,rouge_pr,chrf,bleu,evaluate:NAME_OR_PATH.")
+    ] = None,
     max_new_tokens: command.MaxNewTokensOption = None,
     metric: command.MetricOption = None,
     device: command.DeviceOption = "auto",
@@ -48,6 +51,7 @@ def evaluate(
     evaluation = changed(
         EvalConfig.model_validate(sweep["evaluation"]), decoding, examples, split, metrics, max_new_tokens
     )
+    command.one_of("--metric", metric or sweep["metric"], [*score_names(evaluation.metrics), "eval_loss"])
     _check_examples(folder, evaluation)
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
@@ -79,10 +83,14 @@ def changed(
         elif examples is not None:
             values[f"{name}_examples"] = examples
     if metrics is not None:
-        values["metrics"] = tuple(command.one_of("--metrics", name.strip(), METRICS) for name in metrics.split(","))
+        values["metrics"] = tuple(_metric(name.strip()) for name in metrics.split(","))
     if max_new_tokens is not None:
         values["max_new_tokens"] = max_new_tokens
     return configured(EvalConfig, values)
+
+
+def _metric(name: str) -> str:
+    return external.entry_of(name) or command.one_of("--metrics", name, (*METRICS, "evaluate:NAME_OR_PATH"))
 
 
 def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:
@@ -135,10 +143,6 @@ def _evaluate(
     finally:
         lease.release()
     return DONE
-
-
-def _job(record: TrialRecord, evaluation: EvalConfig) -> TrialJob:
-    return TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))
 
 
 def _setup(folder: SweepFolder, sweep: dict[str, Any], device: str, trust_remote_code: bool) -> EngineSetup:

@@ -21,6 +21,7 @@ from sweep.cli import VERBS, main
 from sweep.overrides import Changes, request
 from sweep.prepare import Options, commit, prepare
 from trainables import files
+from trainables.config import EvalConfig, eval_id
 from trainables.data import example_of
 from trainables.record import SweepFolder, TrialRecord
 from trainables.rescore import scores_of, write
@@ -240,6 +241,20 @@ def test_a_finished_sweep_prints_its_table_soon_and_without_torch_or_ray(finishe
     assert {path: path.stat().st_mtime_ns for path in (finished / "runs").rglob("*") if path.is_file()} == before
 
 
+def test_a_finished_sweep_is_shown_under_the_evaluation_that_is_asked_for(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = spoken(capsys, "run", "own.py", "--json")
+    folder = SweepFolder(finished / "runs" / "own")
+    other = EvalConfig.model_validate({**folder.sweep()["evaluation"], "max_new_tokens": 9})
+    for record in folder.records():
+        rows = {split: record.predictions(first["eval_id"], split) for split in other.examples}
+        write(record, other, rows, 1.0)
+    for options, wanted in ((("--max-new-tokens", "9"), eval_id(other)), ((), first["eval_id"])):
+        assert spoken(capsys, "run", "own.py", *options, "--json")["eval_id"] == wanted
+        assert folder.sweep()["eval_id"] == wanted
+
+
 def test_a_sweep_with_a_failed_trial_ends_with_1(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "own.py"]) == 0
     record_of(finished, "A").write_result({"state": "diverged", "cause": "loss is not finite at step 3"})
@@ -301,7 +316,7 @@ def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished:
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "[]"
     found = json.loads(done.stdout)
-    assert found["rows"][-1]["chrf"] > 0
+    assert all(found["rows"][-1][name] > 0 for name in ("chrf", "bleu", "rougeL_precision", "rougeL_recall_unstemmed"))
     assert all(len(TrialRecord(path).evaluation_ids()) == 2 for path in (finished / "runs/own/trials").iterdir())
     assert found["eval_id"] != SweepFolder(finished / "runs/own").sweep()["eval_id"]
 
@@ -312,7 +327,8 @@ def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished:
         ("--decoding beam", "--decoding 'beam' is unknown; did you mean 'beam4'?"),
         ("--split tst", "--split 'tst' is unknown; did you mean 'test'?"),
         ("--examples 500", "--examples must be at most 12, the validation examples that the sweep keeps, got 500"),
-        ("--metrics rouge,bleu", "--metrics 'bleu' is unknown"),
+        ("--metrics rouge,meteor", "--metrics 'meteor' is unknown"),
+        ("--metric rougel", "--metric 'rougel' is unknown; did you mean 'rougeL'?"),
     ],
 )
 def test_a_wrong_evaluation_is_refused(
