@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.compare import compare
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -43,6 +45,13 @@ def test_every_folder_of_the_tree_is_there_and_has_its_line() -> None:
     assert packages <= set(named)
 
 
+def the_winner_reads_its_input(run: Path) -> None:
+    """A model that ignores the dialogue beats zero-shot too: the other two are what tells."""
+    differences = {one.role: one for one in compare(run).differences if one.metric == "rougeL"}
+    for role in ("baseline", "constant", "shuffled"):
+        assert differences[role].paired.low > 0, differences[role]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_every_command_runs_in_the_order_of_the_readme(tmp_path: Path) -> None:
@@ -56,5 +65,7 @@ def test_every_command_runs_in_the_order_of_the_readme(tmp_path: Path) -> None:
         words = shlex.split(command.replace("make sweep", "python -m sweep.run grid_2x2x2"))
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        if command == "make sweep":
+            the_winner_reads_its_input(tmp_path / "runs/grid_2x2x2")
     assert (tmp_path / "best_adapter" / "adapter_model.safetensors").exists()
     assert len(list((tmp_path / "runs/grid_2x2x2/trials").iterdir())) == 12
