@@ -22,7 +22,7 @@ from analysis.stats import Paired, examples_needed, paired, smallest_detectable
 from analysis.table import Row, Table, load
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
 from trainables.errors import UserError, nearest
-from trainables.metrics import score_names
+from trainables.metrics import own_score_names, score_names
 
 if TYPE_CHECKING:
     from analysis.findings import Findings
@@ -193,7 +193,7 @@ def _trial_scores(row: Row, eval_id: str, split: str, metric: str) -> dict[str, 
 
 def _differences(table: Table, metric: str, ranking: list[Candidate], extra: Iterable[Reference]) -> list[Difference]:
     best = ranking[0]
-    names = score_names(table.evaluation.metrics)
+    names = own_score_names(table.evaluation.metrics)
     found = []
     models = [("runner-up", one) for one in ranking[1:2]]
     if baseline := baseline_of(table, best, metric):
@@ -201,7 +201,7 @@ def _differences(table: Table, metric: str, ranking: list[Candidate], extra: Ite
     for role, other in models:
         theirs = per_example(other.rows, table.eval_id, table.split, metric)
         found.append(_difference(table, best, other.name, role, metric, theirs))
-    # Texts that no model made have no loss: they are compared by a score of text in any case.
+    # Texts that no model made have no loss and no score of another library: a score of our own compares them.
     metric = metric if metric in names else names[0] if "rougeL" not in names else "rougeL"
     for reference in extra:
         if role := {"constant": "constant", f"{best.name} shuffled": "shuffled"}.get(reference.name, ""):

@@ -137,7 +137,8 @@ def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list
         known = next((one for one in found.references if one.name == name), None)
         split = found.table.split
         rows = zip(known.ids[split], known.scores[split], strict=True) if known else ()
-        systems.append(System(name, "reference", texts, scores={identity: row[metric] for identity, row in rows}))
+        scores = {identity: row[metric] for identity, row in rows if metric in row}
+        systems.append(System(name, "reference", texts, scores=scores))
     return systems
 
 

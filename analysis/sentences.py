@@ -21,6 +21,8 @@ def title_of(metric: str) -> str:
     """Return the name of a metric for people: 'ROUGE-L', 'unstemmed ROUGE-L', 'evaluation loss'."""
     if metric == "eval_loss":
         return "evaluation loss"
+    if metric.startswith("evaluate_"):
+        return f"{metric.removeprefix('evaluate_')} (evaluate)"
     plain = metric.removesuffix(UNSTEMMED)
     before = "unstemmed " if plain != metric else ""
     part = next((one for one in PARTS if plain.endswith(one)), "")

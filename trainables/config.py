@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -98,6 +102,45 @@ DECODINGS: dict[str, Decoding] = {
 }
 
 METRICS = ("rouge", "rouge_pr", "chrf", "bleu")
+_EXTERNAL = re.compile(
+    r"evaluate:(?P<at>[^#?]+)(?:#(?P<key>[\w.-]*)(?:/(?P<by>\d+))?)?(?:\?(?P<options>.*))?", re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class External:
+    """A metric of the `evaluate` library: `entry` is how an evaluation names it, see `trainables.external`."""
+
+    entry: str
+    location: str
+    key: str
+    divisor: int
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return Path(self.location).stem
+
+    @property
+    def score_name(self) -> str:
+        """Return the name of its score, which no score of our own has: evaluate_NAME_KEY."""
+        return re.sub(r"\W", "_", "_".join(filter(None, ("evaluate", self.name, self.key))))
+
+
+def external_of(metric: str) -> External | None:
+    """Return the metric of the `evaluate` library that an entry of an evaluation names, None for any other."""
+    match = _EXTERNAL.fullmatch(metric)
+    if match is None or (match["by"] and not int(match["by"])):
+        return None
+    options = {name: _option(value) for name, value in parse_qsl(match["options"] or "")}
+    return External(metric, match["at"], match["key"] or "", int(match["by"] or 1), options)
+
+
+def _option(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 class EvalConfig(Frozen):
@@ -113,9 +156,15 @@ class EvalConfig(Frozen):
     def _something(self) -> EvalConfig:
         if not self.validation_examples and not self.test_examples:
             raise ValueError("validation_examples and test_examples must not both be 0")
+        external = [one for metric in self.metrics if (one := external_of(metric))]
         for metric in self.metrics:
-            if metric not in METRICS:
-                raise ValueError(f"metrics: {metric!r} is unknown; {nearest(metric, METRICS)}")
+            if metric not in METRICS and metric not in [one.entry for one in external]:
+                known = (*METRICS, "evaluate:NAME_OR_PATH")
+                raise ValueError(f"metrics: {metric!r} is unknown; {nearest(metric, known)}")
+        if len(external) == len(self.metrics):
+            raise ValueError(f"metrics: name one of {', '.join(METRICS)} beside a metric of evaluate")
+        if len({one.score_name for one in external}) < len(external):
+            raise ValueError("metrics: two metrics of evaluate have the same name")
         return self
 
     @property

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from trainables.config import EvalConfig
+from trainables.config import EvalConfig, external_of
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 UNSTEMMED = "_unstemmed"
@@ -22,6 +22,11 @@ PRECISION, RECALL = "_precision", "_recall"
 
 def score_names(metrics: Sequence[str] = ("rouge",)) -> tuple[str, ...]:
     """Return the names of the scores that `metrics` give, in the order of the tables."""
+    return (*own_score_names(metrics), *(one.score_name for metric in metrics if (one := external_of(metric))))
+
+
+def own_score_names(metrics: Sequence[str] = ("rouge",)) -> tuple[str, ...]:
+    """Return the names of the scores that `score` gives; those of `evaluate` metrics are stored alone."""
     names: list[str] = []
     if "rouge" in metrics:
         names += [*ROUGE_TYPES, *(name + UNSTEMMED for name in ROUGE_TYPES)]
@@ -89,6 +94,10 @@ def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> s
             f"BLEU: sacrebleu {version('sacrebleu')}, of each example by itself with effective order, smoothing exp, "
             "tokens 13a, case kept, divided by 100; several references together"
         )
+    if external := [one for metric in metrics if (one := external_of(metric))]:
+        # The name alone: the path of a metric differs between machines.
+        names = (f"{one.score_name}{f' divided by {one.divisor}' * (one.divisor > 1)}" for one in external)
+        parts.append(f"evaluate {version('evaluate')}, of each example by itself: {', '.join(names)}")
     parts.append("several references: maximum per score")
     parts.append("mean over all examples, empty and failed texts 0")
     if evaluation is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trainables import external
 from trainables.config import TrialConfig
 from trainables.course import Engine, seated
 from trainables.errors import UserError
@@ -32,6 +33,8 @@ def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
     for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
         if not trial.train.is_baseline:
             lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
+    for trial in _distinct(trials, "evaluation.metrics"):
+        external.check(trial.evaluation.metrics)
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
         facts["lengths"] += _check_lengths(engine, trial)
         _check_rows(engine, trial)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from trainables import external
 from trainables.config import EvalConfig, eval_id, generation_id
 from trainables.data import Example
 from trainables.metrics import means, score, signature
@@ -28,20 +29,21 @@ def rescore(
         old = record.summary(identity)
         if identity == eval_id(evaluation) or old is None or old["generation_id"] != generation_id(evaluation):
             continue
-        predictions = {}
+        predictions: dict[str, Rows] = {}
         for split in evaluation.examples:
             known = {example.id: example for example in examples[split]}
             rows = record.predictions(identity, split)
             predictions[split] = [
                 {**row, "scores": scores_of(row, known[row["id"]].references, evaluation)} for row in rows
             ]
+        predictions = external.scored(evaluation.metrics, predictions, examples)
         write(record, evaluation, predictions, time.monotonic() - began)
         return record.summary(eval_id(evaluation))
     return None
 
 
 def scores_of(row: Mapping[str, Any], references: Sequence[str], evaluation: EvalConfig) -> dict[str, float]:
-    """Return the scores of one prediction; a failed one has an empty text and scores zero."""
+    """Return our own scores of one prediction; a failed one has an empty text and scores zero."""
     return score(str(row["text"]), list(references), evaluation.metrics)
 
 

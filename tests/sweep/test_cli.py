@@ -321,6 +321,34 @@ def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished:
     assert found["eval_id"] != SweepFolder(finished / "runs/own").sweep()["eval_id"]
 
 
+METRIC = """
+import datasets
+import evaluate
+
+
+class Half(evaluate.Metric):
+    def _info(self):
+        texts = datasets.Features({name: datasets.Value("string") for name in ("predictions", "references")})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=texts)
+
+    def _compute(self, predictions, references):
+        return {"half": 50.0 * (len(predictions[0]) <= len(references[0]))}
+"""
+
+
+def test_a_metric_of_a_script_is_stored_beside_the_others_and_can_decide(finished: Path) -> None:
+    (finished / "half").mkdir()
+    (finished / "half/half.py").write_text(METRIC, encoding="utf-8")
+    done = cli(
+        finished, "eval", "own", "--metrics", "rouge,./half#half/100", "--metric", "evaluate_half_half", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
+    found = json.loads(done.stdout)
+    assert {row["evaluate_half_half"] for row in found["rows"] if row["kind"] != "reference"} == {0.5}
+    assert "evaluate_half_half divided by 100" in found["signatures"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
