@@ -119,11 +119,20 @@ class Lease:
                 _write(self.folder, self.owner, self.generation)
 
     def release(self) -> None:
-        """Give the sweep back, so that the next driver need not wait."""
+        """Give the sweep back, so that the next driver need not wait; safe to call twice."""
+        if self._ended.is_set():
+            return
         self._ended.set()
         with contextlib.suppress(LeaseLost, OSError), _alone(self.folder):
             self.fence()
             _write(self.folder, self.owner, self.generation, released=True)
+
+    def end_with(self, last: Callable[[], None]) -> None:
+        """Do a last thing that no other driver can come upon, such as removing the lease itself, and let it go."""
+        self._ended.set()
+        with contextlib.suppress(LeaseLost, OSError), _alone(self.folder):
+            self.fence()
+            last()
 
 
 def acquire(folder: Path) -> Lease:

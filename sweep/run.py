@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep import command, folders
+from sweep import command, folders, undo
 from sweep.command import DONE, SOME_FAILED, note
 from sweep.overrides import Changes, Request, request, seconds
 from sweep.planning import PlannedTrial
 from sweep.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.provenance import command_line
+from trainables.errors import UserError
 from trainables.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
@@ -112,11 +113,15 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
     from sweep.lease import acquire
 
     out = prepared.options.out
+    before = undo.there(out)
     lease = acquire(out)
     try:
         folder = SweepFolder(out, lease.fence)
         planned, left = commit(prepared, folder)
         outcome = launch(folder, lease, left, prepared.setup, launching) if left else None
+    except UserError:
+        undo.take_back(out, before, prepared.examples, lease)
+        raise
     finally:
         lease.release()
     if outcome is not None and outcome.status != "finished":

@@ -1,0 +1,71 @@
+"""What a refused command takes back: its own files alone, and nothing once a trial has begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tiny_inputs import write_data, write_model
+
+from sweep import lease, undo
+from sweep.overrides import Changes, request
+from sweep.prepare import Options, commit, prepare
+from trainables.record import SweepFolder
+
+OWN = """
+from search_spaces.experiment import Experiment
+from search_spaces.grid import grid
+from trainables.config import EvalConfig, TrainConfig
+base = TrainConfig(model="{place}/model", data="{place}/data", train_examples=8)
+experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(validation_examples=6, test_examples=10))
+"""
+
+
+def refuse(place: Path, out: Path, begun: bool = False) -> None:
+    """Write a new sweep into `out` under a lease and take it back."""
+    write_model(place / "model")
+    write_data(place / "data")
+    (place / "own.py").write_text(OWN.format(place=place), encoding="utf-8")
+    prepared = prepare(request(str(place / "own.py"), Changes()), Options(out=out))
+    before = undo.there(out)
+    held = lease.acquire(out)
+    planned, _ = commit(prepared, SweepFolder(out, held.fence))
+    if begun:
+        (out / "trials" / planned[0].folder_name / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
+    undo.take_back(out, before, prepared.examples, held)
+    held.release()
+
+
+def test_the_whole_of_a_new_sweep_is_taken_back(tmp_path: Path) -> None:
+    refuse(tmp_path, tmp_path / "runs" / "own")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_was_there_before_and_what_others_wrote_meanwhile_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lease.acquire(out).release()  # by a driver that was killed before it wrote the sweep
+    (out / "data").mkdir()
+    (out / "data" / "old.jsonl").write_text("old", encoding="utf-8")
+    there = {path.name for path in out.rglob("*")}
+    refuse(tmp_path, out)
+    assert {path.name for path in out.rglob("*")} == there
+
+
+def test_a_sweep_whose_trial_has_begun_stays_whole(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refuse(tmp_path, out, begun=True)
+    assert (out / "sweep.json").exists()
+    assert len(list((out / "trials").iterdir())) == 3
+    lease.acquire(out).release()  # and it is free
+
+
+def test_a_sweep_that_another_run_has_taken_over_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    held = lease.acquire(out)
+    before = frozenset({tmp_path})
+    SweepFolder(out).write_sweep({})
+    held.release()
+    other = lease.acquire(out)
+    undo.take_back(out, before, (), held)
+    assert (out / "sweep.json").exists()
+    other.fence()
+    other.release()
