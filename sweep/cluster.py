@@ -9,11 +9,13 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sweep.lease import Process, this_process
 from trainables.errors import UserError
@@ -38,6 +40,7 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 STORE_BYTES = 100 * 2**20
 # Light trials and engines take next to nothing of Ray's CPUs, and Ray starts one idle worker for each of them.
 CPUS = 2
+ANSWER_S = 5.0  # to take a connection at an address that was given
 
 
 class Cluster:
@@ -104,6 +107,8 @@ class Cluster:
     def _join(self, address: str) -> None:
         import ray
 
+        if not answers(address):
+            raise UserError(f"no Ray cluster can be joined at --address {address!r}: nothing answers there")
         environment = {"PYTHONPATH": os.environ["PYTHONPATH"], **QUIET}
         try:
             ray.init(
@@ -149,6 +154,18 @@ class Cluster:
         import ray
 
         return int(ray.cluster_resources().get("GPU", 0))
+
+
+def answers(address: str) -> bool:
+    """Tell whether a HOST:PORT takes connections; Ray itself asks for a minute and logs each attempt."""
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    try:
+        if parts.hostname is None or parts.port is None:
+            return True  # "auto" and the like: for Ray to judge
+        with socket.create_connection((parts.hostname, parts.port), ANSWER_S):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def new_folder(parent: Path) -> Path:
