@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import invariants
 from analysis.table import Row, Table
+from trainables import files
 from trainables.metrics import score_names
+from trainables.record import SweepFolder
 
 Array = NDArray[np.float64]
 LOSS = "eval_loss"
@@ -75,10 +78,15 @@ class Scores:
 
 
 def read_scores(table: Table, split: str) -> Scores:
-    """Read the scores per example of every finished trial of a table."""
+    """Read the scores per example of every finished trial of a table.
+
+    Raises:
+        UserError: scores that no evaluation gives, see `analysis.invariants`.
+    """
     metrics = (*score_names(table.evaluation.metrics), LOSS)
     lines: dict[str, dict[str, tuple[list[float], float]]] = {}
     missing = []
+    references = _references(table, split)
     for row in table.rows:
         if row.record is None or row.summary is None or row.state not in ("done", "stopped"):
             continue
@@ -87,6 +95,9 @@ def read_scores(table: Table, split: str) -> Scores:
             lines[row.label] = {line["id"]: _numbers(line, metrics) for line in read}
         except (OSError, ValueError, KeyError, TypeError):
             missing.append(row.label)
+            continue
+        means = row.summary["splits"].get(split, {})
+        invariants.check(row.label, read, references, means, table.evaluation.metrics)
     ids = _usual([tuple(one) for one in lines.values()])
     values, tokens, misaligned = {}, {}, []
     nothing = ([math.nan] * len(metrics), math.nan)
@@ -98,6 +109,12 @@ def read_scores(table: Table, split: str) -> Scores:
         values[label] = dict(zip(metrics, columns, strict=True))
         tokens[label] = np.array([count for _, count in found])
     return Scores(split, ids, metrics, values, tokens, tuple(misaligned), tuple(missing))
+
+
+def _references(table: Table, split: str) -> dict[str, list[str]]:
+    path = SweepFolder(table.folder).evaluation_examples_path(split)
+    rows = files.read_lines(path)[: table.evaluation.examples[split]]
+    return {str(row["id"]): [str(one) for one in row["references"]] for row in rows}
 
 
 def _numbers(line: dict, metrics: Sequence[str]) -> tuple[list[float], float]:
