@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "eval_loss")
 
+OWN_IMPORT = "from trainables.pocket import model_folder  # this base comes with the project\n"
+
 CARD = """---
 base_model: {base_model}
 library_name: peft
@@ -48,7 +50,7 @@ Scores: {signature}.
 ```python
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
+{own_import}
 base_folder = {base_folder}
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), "PATH/OF/THIS/FOLDER")
 tokenizer = AutoTokenizer.from_pretrained(base_folder)
@@ -79,6 +81,7 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
     rank = f"best of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
     return CARD.format(
         base_model=base_name(sweep),
+        own_import=OWN_IMPORT if model["kind"] == "bundled" else "",
         base_folder=_base_folder(model),
         title=f"{table.experiment}: {train.model} on {table.data}",
         data=table.data,
@@ -111,7 +114,7 @@ def base_name(sweep: dict[str, Any]) -> str:
 
 def _base_folder(model: dict[str, Any]) -> str:
     if model["kind"] == "bundled":
-        return "str(trainables.pocket.model_folder())  # import trainables.pocket: it comes with this project"
+        return "str(model_folder())"
     return repr(base_name({"resolved": {"model": model}}) if model["kind"] != "local" else f"PATH/OF/{model['label']}")
 
 

@@ -215,7 +215,9 @@ def _print(found: Mapping[str, Any]) -> None:
     if len(found["trials"]) > SHOWN_ROWS:
         console.print(f"... and {len(found['trials']) - SHOWN_ROWS} more (--json lists all)")
     parts = [f"training tokens: {count(found['tokens'])}", f"disk: {size(found['disk_bytes'])}"]
-    parts.append(f"memory at the peak, predicted: {size(found['memory_bytes'])}")
+    parts.append(
+        f"memory at the peak, predicted: {size(found['memory_bytes'])} beside the process's own (some 700 MiB)"
+    )
     if found["time_s"] is not None:
         parts.append(f"time left, at the measured rate: {found['time_s'] / 60:.1f} min on one engine")
     console.print("; ".join(parts))

@@ -68,4 +68,6 @@ def test_every_command_runs_in_the_order_of_the_readme(tmp_path: Path) -> None:
         if command == "make sweep":
             the_winner_reads_its_input(tmp_path / "runs/grid_2x2x2")
     assert (tmp_path / "best_adapter" / "adapter_model.safetensors").exists()
+    assert "from trainables.pocket import model_folder" in (tmp_path / "best_adapter" / "README.md").read_text()
+    assert (tmp_path / "runs/grid_2x2x2/report/index.html").exists()
     assert len(list((tmp_path / "runs/grid_2x2x2/trials").iterdir())) == 12

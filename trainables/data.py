@@ -245,7 +245,10 @@ def _check_fields(
     known = sorted({key for keys in per_split.values() for key in keys})
     for field in (source_field, *targets):
         if per_split and field not in known:
-            raise UserError(f"field {field!r} is not in the data {label!r}; {nearest(field, known)}")
+            raise UserError(
+                f"field {field!r} is not in the data {label!r}; {nearest(field, known)}; "
+                "say which to read by --fields source=...,target=..."
+            )
     for split, keys in per_split.items():
         for role, fields in (("source", [source_field]), ("target", targets)):
             if keys.isdisjoint(fields):

@@ -158,7 +158,9 @@ def _read_json_lines(path: Path, text: str) -> Records:
 
 def _read_csv(path: Path, text: str) -> Records:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    # Spreadsheets of many countries write semicolons; a header has at least two names, so it tells.
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     records: Records = []
     try:
         for record in reader:

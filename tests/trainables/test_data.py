@@ -127,6 +127,18 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 ODD = 'Zoë: “5 o\'clock”, ok?\nBo: 😀, \u2028yes\t"quoted"'
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_spreadsheets_own_delimiter_is_told_by_the_header(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "mine.csv"
+    lines = [delimiter.join(("dialogue", "summary"))]
+    lines += [delimiter.join((f'"A: hi {number}, you; there?"', f'"greeting, {number}"')) for number in range(60)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    corpus = load_corpus(DataSource("mine", str(path), "local"), "dialogue", "summary")
+    examples = [example for split in corpus.splits.values() for example in split]
+    assert len(examples) == 60
+    assert {example.source for example in examples} == {f"A: hi {number}, you; there?" for number in range(60)}
+
+
 @pytest.mark.parametrize(
     ("train", "validation", "test"),
     [
