@@ -44,7 +44,11 @@ def references(table: Table, best: Sequence[Row] = (), best_name: str = "") -> l
 
     Args:
         best: the trials (one per seed) of the configuration whose texts are shuffled; none leaves that row out.
+
+    Raises:
+        UserError: a file of the sweep's examples is damaged, named.
     """
+    SweepFolder(table.folder).check_examples()
     examples = _examples(table)
     if not examples:
         return []

@@ -66,12 +66,17 @@ def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--export {target} must be a folder that is absent or empty")
     source = trial.record.adapter_folder
-    weights = source / "adapter_model.safetensors"
-    result = trial.record.result() or {}
+    weights = trial.record.weights_path
+    recorded = (trial.record.result() or {}).get("adapter_sha256")
     if not weights.exists():
-        raise UserError(f"{source} holds no adapter: the trial kept none")
-    if files.sha256_of(weights) != result.get("adapter_sha256"):
-        raise UserError(f"{weights} is damaged: its checksum is not the recorded one; run the sweep again to redo it")
+        why = "it is gone; run the sweep again to redo it" if recorded else "the trial kept none"
+        raise UserError(f"{source} holds no adapter: {why}")
+    if files.sha256_of(weights) != recorded:
+        # A run looks at the size alone of a large one, which is then as it was.
+        remedy = "remove it and run" if trial.record.adapter_is_whole() else "run"
+        raise UserError(
+            f"{weights} is damaged: its checksum is not the recorded one; {remedy} the sweep again to redo it"
+        )
     shutil.copytree(source, target, dirs_exist_ok=True)
     config = json.loads((target / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base_name(sweep)  # not where it was on this machine

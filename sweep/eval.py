@@ -94,6 +94,7 @@ def _metric(name: str) -> str:
 
 
 def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:
+    folder.check_examples()
     kept = _examples(folder, evaluation)
     for split, wanted in evaluation.examples.items():
         there = len(kept[split])

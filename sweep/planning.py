@@ -156,7 +156,7 @@ def letters() -> Iterator[str]:
 
 
 def jobs_left(folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed: bool = False) -> list[TrialJob]:
-    """Return what is not finished, baselines first: no whole result, or no whole evaluation under this identity."""
+    """Return what is not finished, baselines first: no whole result, adapter or evaluation under this identity."""
     left = []
     for trial in sorted(planned, key=lambda trial: (not trial.is_baseline, trial.index)):
         path = folder.trials_folder / trial.folder_name
@@ -166,12 +166,12 @@ def jobs_left(folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed
 
 
 def is_finished(record: TrialRecord, identity: str, retry_failed: bool = False) -> bool:
-    """Return whether a trial has ended and, unless it failed, has been evaluated under `identity`."""
+    """Return whether a trial has ended and, unless it failed, is whole and has been evaluated under `identity`."""
     result = record.result()
     if result is None:
         return False
     if result["state"] in ("done", "stopped"):
-        return not record.needs_evaluation(identity)
+        return record.adapter_is_whole() and not record.needs_evaluation(identity)
     return not retry_failed
 
 

@@ -52,6 +52,7 @@ class Stored:
     experiment: Experiment
     planned: list[PlannedTrial]
     left: list[TrialJob]
+    damaged: list[Path]  # files of its examples
 
 
 @dataclass
@@ -94,7 +95,8 @@ def stored_sweep(request: Request, options: Options) -> Stored | None:
     experiment = replace(experiment, evaluation=fit(experiment.evaluation, resolved["data"]["sizes"], request, []))
     folder = SweepFolder(options.out)
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
-    return Stored(sweep, experiment, planned, jobs_left(folder, planned, options.retry_failed))
+    left = jobs_left(folder, planned, options.retry_failed)
+    return Stored(sweep, experiment, planned, left, folder.damaged_examples())
 
 
 def prepare(request: Request, options: Options, stored: Stored | None = None) -> Prepared:
@@ -122,7 +124,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     counts = {split: len(examples) for split, examples in corpus.splits.items()}
     experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, request, notes))
     planned = plan_trials(experiment, options.seeds)
-    examples = _examples(SweepFolder(options.out), planned, corpus)
+    examples = _examples(_wanted(SweepFolder(options.out), planned), corpus)
     _check(options, planned, planned, bases, examples)
     resolved = {
         "model": bases.models[0].entry(),
@@ -152,13 +154,14 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
     sweep, folder = stored.sweep, SweepFolder(options.out)
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], options.trust_remote_code)
     sizes.check_models(stored.planned, bases.model_folders, request.changed)
-    examples = examples_on_disk(folder, sweep, stored.planned)
+    wanted = _wanted(folder, stored.planned)
+    examples = examples_on_disk(wanted, sweep)
     fresh: dict[Path, list[Example]] = {}
     if examples is None:
         place = on.find_data_again(sweep["resolved"], sweep["data_hint"])
         corpus = load(place, stored.experiment)
         on.check_same("data", sweep["resolved"]["data"], corpus.fingerprint)
-        examples = fresh = _examples(folder, stored.planned, corpus)
+        examples = fresh = _examples(wanted, corpus)
     on.sources.go_offline()
     left = {Path(job.folder).name for job in stored.left}
     unfinished = [trial for trial in stored.planned if trial.folder_name in left]
@@ -207,23 +210,28 @@ def fit(evaluation: EvalConfig, counts: Mapping[str, int], request: Request, not
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
-def _wanted(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> dict[Path, tuple[str, int | None, int]]:
-    """Return path -> (split, data_seed, examples that the trials read)."""
-    wanted: dict[Path, tuple[str, int | None, int]] = {}
-    for train in (trial.trial.train for trial in planned):
-        path = folder.train_examples_path(train.data_seed)
-        most = max(train.train_examples, wanted.get(path, ("", 0, 0))[2])
-        wanted[path] = ("train", train.data_seed, most)
+Wanted = dict[Path, tuple[str, int | None, int]]
+"""Path -> split, data_seed of a training set, number of examples that trials read."""
+
+
+def _wanted(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> Wanted:
+    """Return what the trials of a plan read, and those of earlier requests of files that are there."""
+    wanted: Wanted = {}
+    asked = [(trial.trial.train.data_seed, trial.trial.train.train_examples) for trial in planned]
+    earlier = [(one.train["data_seed"], one.train["train_examples"]) for one in known_trials(folder) if one.train]
+    for seed, count in (*asked, *(one for one in earlier if folder.train_examples_path(one[0]).exists())):
+        path = folder.train_examples_path(seed)
+        wanted[path] = ("train", seed, max(count, wanted.get(path, ("", 0, 0))[2]))
     for trial in planned[:1]:
         for split, count in trial.trial.evaluation.examples.items():
             wanted[folder.evaluation_examples_path(split)] = (split, None, count)
     return wanted
 
 
-def _examples(folder: SweepFolder, planned: Sequence[PlannedTrial], corpus: Corpus) -> dict[Path, list[Example]]:
+def _examples(wanted: Wanted, corpus: Corpus) -> dict[Path, list[Example]]:
     """Return what each file of the sweep's data is to hold; raises UserError where the corpus is too small."""
     found = {}
-    for path, (split, seed, count) in _wanted(folder, planned).items():
+    for path, (split, seed, count) in wanted.items():
         there = corpus.splits.get(split, [])
         if count > len(there):
             raise UserError(
@@ -234,12 +242,10 @@ def _examples(folder: SweepFolder, planned: Sequence[PlannedTrial], corpus: Corp
     return found
 
 
-def examples_on_disk(
-    folder: SweepFolder, sweep: Mapping[str, Any], planned: Sequence[PlannedTrial]
-) -> dict[Path, list[Example]] | None:
+def examples_on_disk(wanted: Wanted, sweep: Mapping[str, Any]) -> dict[Path, list[Example]] | None:
     """Return the examples that the sweep keeps, None where they are too few, absent or damaged (then set aside)."""
     found = {}
-    for path, (_, _, count) in _wanted(folder, planned).items():
+    for path, (_, _, count) in wanted.items():
         if not path.exists():
             return None
         if files.sha256_of(path) != sweep["files"].get(path.name):
@@ -302,6 +308,8 @@ def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial],
         record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)
         if not record.config_path.exists():
             record.write_config(trial.trial, trial.index, trial.name, trial.label)
+        if str(record.folder) in again and not record.adapter_is_whole():
+            record.set_adapter_aside()
         if retry and str(record.folder) in again:
             start_over(record)
     return planned, left

@@ -98,7 +98,7 @@ def run_request(wanted: Request, options: Options, launching: LaunchOptions, fre
         stored = None
     else:
         stored = stored_sweep(wanted, options)
-    if stored is not None and not stored.left:
+    if stored is not None and not stored.left and not stored.damaged:
         ask_again(stored, options)
         return _conclude(options.out, stored.planned, wanted.experiment.metric, as_json)
     prepared = prepare(wanted, options, stored)

@@ -14,9 +14,11 @@ from typing import Any
 
 from trainables import files
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
+from trainables.errors import UserError
 
 SCHEMA_VERSION = 1
 STATES = ("done", "stopped", "failed", "diverged", "oom")  # with a result; without one a trial is "pending"
+HASHED_BYTES = 64 * 2**20  # of an adapter: what a look at a finished sweep reads in some 50 ms
 
 Fence = Callable[[], None]
 """Called before each commit; raises where this writer's lease has been taken over."""
@@ -44,6 +46,10 @@ class TrialRecord:
     @property
     def adapter_folder(self) -> Path:
         return self.folder / "adapter"
+
+    @property
+    def weights_path(self) -> Path:
+        return self.adapter_folder / "adapter_model.safetensors"
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -117,6 +123,29 @@ class TrialRecord:
     def result(self) -> dict[str, Any] | None:
         """Return the result, None where the trial is not finished; a damaged one is set aside."""
         return files.read_json_or_set_aside(self.result_path)
+
+    def adapter_is_whole(self) -> bool:
+        """Tell whether the adapter that the result names is there as it was written; True where it names none.
+
+        One of up to 64 MiB is compared by checksum, a larger one by its size alone.
+        """
+        result = self.result() or {}
+        if not result.get("adapter_sha256"):
+            return True
+        if not self.weights_path.is_file():
+            return False
+        size = self.weights_path.stat().st_size
+        if size > HASHED_BYTES:
+            return bool(size == result.get("adapter_bytes"))
+        return bool(files.sha256_of(self.weights_path) == result["adapter_sha256"])
+
+    def set_adapter_aside(self) -> None:
+        """Keep a damaged adapter, its evaluations and its result as `*.damaged`, so that the trial runs again."""
+        # The result goes last: until then the trial is still found to be without a whole adapter.
+        for path in (self.folder / "evals", self.adapter_folder, self.result_path):
+            self.fence()
+            if path.exists():
+                files.set_aside(path)
 
     def write_error(self, cause: str, traceback: str) -> None:
         self.fence()
@@ -226,6 +255,18 @@ class SweepFolder:
     def by_identity(self) -> dict[str, TrialRecord]:
         """Records by train_id, which is the end of a folder's name."""
         return {record.folder.name.rsplit("-", 1)[1]: record for record in self.records()}
+
+    def damaged_examples(self) -> list[Path]:
+        """Return the files of examples that are not what sweep.json says of them; an absent one is not damaged."""
+        named = [(self.folder / "data" / name, checksum) for name, checksum in self.sweep().get("files", {}).items()]
+        return [path for path, checksum in named if path.exists() and files.sha256_of(path) != checksum]
+
+    def check_examples(self) -> None:
+        """Raise UserError naming a file of examples that is damaged."""
+        for path in self.damaged_examples():
+            raise UserError(
+                f"{path} is damaged: its checksum is not the one in sweep.json; run the sweep again to write it anew"
+            )
 
     def write_examples(self, path: Path, examples: Iterable[dict[str, Any]]) -> None:
         self.fence()

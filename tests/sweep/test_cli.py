@@ -311,6 +311,22 @@ def test_best_refuses_a_full_folder_and_a_damaged_adapter(finished: Path, capsys
     assert not (finished / "out").exists()
 
 
+def test_damaged_examples_are_named_until_a_run_has_written_them_anew(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = finished / "runs/own/data/test.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"Ann", b"Bob", 1))
+    for arguments in (["eval", "own", "--metrics", "rouge,chrf"], ["report", "runs/own"], ["best", "own"]):
+        assert main(arguments) == 2
+        assert (
+            "runs/own/data/test.jsonl is damaged: its checksum is not the one in sweep.json" in capsys.readouterr().err
+        )
+    assert main(["run", "own.py"]) == 0
+    assert path.read_bytes() == whole
+    assert main(["best", "own"]) == 0
+
+
 def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished: Path) -> None:
     done = cli(finished, "eval", "own", "--metrics", "rouge,rouge_pr,chrf,bleu", "--json")
     assert done.returncode == 0, done.stderr
@@ -319,34 +335,6 @@ def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished:
     assert all(found["rows"][-1][name] > 0 for name in ("chrf", "bleu", "rougeL_precision", "rougeL_recall_unstemmed"))
     assert all(len(TrialRecord(path).evaluation_ids()) == 2 for path in (finished / "runs/own/trials").iterdir())
     assert found["eval_id"] != SweepFolder(finished / "runs/own").sweep()["eval_id"]
-
-
-METRIC = """
-import datasets
-import evaluate
-
-
-class Half(evaluate.Metric):
-    def _info(self):
-        texts = datasets.Features({name: datasets.Value("string") for name in ("predictions", "references")})
-        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=texts)
-
-    def _compute(self, predictions, references):
-        return {"half": 50.0 * (len(predictions[0]) <= len(references[0]))}
-"""
-
-
-def test_a_metric_of_a_script_is_stored_beside_the_others_and_can_decide(finished: Path) -> None:
-    (finished / "half").mkdir()
-    (finished / "half/half.py").write_text(METRIC, encoding="utf-8")
-    done = cli(
-        finished, "eval", "own", "--metrics", "rouge,./half#half/100", "--metric", "evaluate_half_half", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == "[]"
-    found = json.loads(done.stdout)
-    assert {row["evaluate_half_half"] for row in found["rows"] if row["kind"] != "reference"} == {0.5}
-    assert "evaluate_half_half divided by 100" in found["signatures"][0]
 
 
 @pytest.mark.parametrize(
@@ -418,3 +406,11 @@ def test_run_continues_extends_and_evaluates_anew_without_repeating_anything(pla
     assert anew.returncode == 0, anew.stderr
     assert json.loads(anew.stdout)["evaluation"]["decoding"]["num_beams"] == 4
     assert {path: path.stat().st_mtime_ns for path in results} == results
+    weights = record_of(place, "A").weights_path
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"x")
+    redone = cli(place, "run", *little)
+    assert redone.returncode == 0, redone.stderr
+    assert weights.read_bytes() == whole
+    changed = [path for path in results if path.stat().st_mtime_ns != results[path]]
+    assert changed == [record_of(place, "A").result_path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from search_spaces.grid import grid, with_axes
 from sweep.planning import PlannedTrial, jobs_left, known_trials, letters, plan_trials
 from trainables.config import DECODINGS, EvalConfig, TrainConfig
 from trainables.errors import UserError
+from trainables.files import write_bytes
 from trainables.record import SweepFolder, TrialRecord
 
 EXPERIMENT = load_experiment("grid_2x2x2")
@@ -160,6 +162,30 @@ def test_a_damaged_file_makes_its_trial_unfinished(tmp_path: Path, damage: str) 
     path = record.result_path if damage == "result" else record.predictions_path(planned[0].trial.eval_id, "test")
     path.write_text(path.read_text().replace("a", "b"))
     assert planned[0].folder_name in {Path(job.folder).name for job in jobs_left(folder, planned)}
+
+
+@pytest.mark.parametrize("most_hashed", [64, 4])
+@pytest.mark.parametrize(("content", "whole"), [(b"weights", True), (b"weight", False), (None, False)])
+def test_a_trial_without_its_whole_adapter_is_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, whole: bool, most_hashed: int
+) -> None:
+    monkeypatch.setattr("trainables.record.HASHED_BYTES", most_hashed)
+    folder = SweepFolder(tmp_path)
+    planned = plan_trials(EXPERIMENT)
+    write(folder, planned)
+    record = finish(folder, planned[0])
+    record.write_result({"state": "done", "adapter_sha256": sha256(b"weights").hexdigest(), "adapter_bytes": 7})
+    if content is not None:
+        write_bytes(record.weights_path, content)
+    left = {Path(job.folder).name for job in jobs_left(folder, planned)}
+    assert (planned[0].folder_name not in left) == whole
+
+
+def test_the_bytes_of_a_small_adapter_count_not_its_size_alone(tmp_path: Path) -> None:
+    record = TrialRecord(tmp_path)
+    record.write_result({"state": "done", "adapter_sha256": sha256(b"weights").hexdigest(), "adapter_bytes": 7})
+    write_bytes(record.weights_path, b"wEights")
+    assert not record.adapter_is_whole()
 
 
 @pytest.mark.parametrize(("seeds", "axes"), [(0, {}), (-1, {}), (2, {"seed": [1, 2]})])

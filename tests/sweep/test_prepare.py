@@ -121,6 +121,28 @@ def test_a_damaged_example_file_is_set_aside_and_made_anew() -> None:
     assert Path("run/data/test.jsonl.damaged").exists()
 
 
+def test_a_smaller_request_makes_a_damaged_file_anew_for_all_trials_of_the_sweep() -> None:
+    write(changes=Changes(overrides=("train_examples=70", "data_seed=42,43")))
+    whole = {path: path.read_bytes() for path in Path("run/data").iterdir()}
+    for path, content in whole.items():
+        path.write_bytes(content[:-30])
+    write()
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
+def test_a_damaged_adapter_is_set_aside_with_all_that_came_of_it() -> None:
+    _, planned, left = write()
+    record = TrialRecord(Path(left[-1].folder))
+    files.write_bytes(record.weights_path, b"damaged")
+    record.write_result({"state": "done", "adapter_sha256": "0" * 64, "adapter_bytes": 7})
+    record.write_evaluation(planned[0].trial.evaluation, {"test": []}, {"splits": {}})
+    _, _, left = write()
+    assert str(record.folder) in {job.folder for job in left}
+    assert {path.name for path in record.folder.iterdir()} == {
+        *("config.json", "adapter.damaged", "result.json.damaged", "evals.damaged")
+    }
+
+
 def test_a_sweep_continues_without_its_source_from_the_examples_that_it_keeps() -> None:
     _, first, _ = write()
     shutil.rmtree("data")
