@@ -18,6 +18,7 @@ import numpy as np
 from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, baseline_of, candidates
 from analysis.inference import (
     ALPHA,
+    CORRECTIONS,
     MARGIN,
     Array,
     benjamini_hochberg,
@@ -77,11 +78,18 @@ class BaselineTest:
     run_low: float | None  # 95% t interval of the difference over runs; None with fewer than two
     run_high: float | None
     p_runs: float | None
+    correction: str = "holm"
+    margin: float = MARGIN
+
+    @property
+    def p_corrected(self) -> float:
+        """Return the p by the correction that decides."""
+        return {"holm": self.p_holm, "maxt": self.p_max_t, "bh": self.p_bh}[self.correction]
 
     @property
     def has_star(self) -> bool:
-        """Whether the difference holds after Holm; never where no star was attainable."""
-        return self.star_attainable and self.p_holm < ALPHA
+        """Whether the difference holds after the correction; never where no star was attainable."""
+        return self.star_attainable and self.p_corrected < ALPHA
 
     @property
     def is_equivalent(self) -> bool:
@@ -96,14 +104,14 @@ class BaselineTest:
 
 
 def against_baselines(
-    found: Comparison, metrics: Iterable[str] | None = None, margin: float = MARGIN, seed: int = 0
+    found: Comparison, metrics: Iterable[str] | None = None, margin: float | None = None, seed: int = 0
 ) -> tuple[BaselineTest, ...]:
     """Compare every finished configuration with its baseline by every metric (default: all, the deciding one first)."""
     scores = found.scores[found.table.split]
     names = [found.metric, *(name for name in scores.metrics if name != found.metric)]
     tests: list[BaselineTest] = []
     for metric in names if metrics is None else metrics:
-        tests += _by_metric(found, scores, metric, margin, seed)
+        tests += _by_metric(found, scores, metric, found.margin if margin is None else margin, seed)
     return tuple(tests)
 
 
@@ -122,12 +130,14 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
         return []
     said = []
     n, count = min(one.n for one in own), len(own)
-    family = f"after Holm's correction for {count} comparisons ({STAR})" if count > 1 else f"at 5% ({STAR})"
+    name = CORRECTIONS[found.correction] + ("'s" if found.correction == "holm" else "")
+    family = f"after {name} correction for {count} comparisons ({STAR})" if count > 1 else f"at 5% ({STAR})"
     if not own[0].star_attainable:
         least = min(one.attainable for one in own)
+        times = f", times {count}" if found.correction == "holm" else ""
         said.append(
             f"With {n} examples and {count} configurations no difference from a baseline could have been significant "
-            f"(smallest p attainable {least:.3g}, times {count}): the absence of {STAR} means nothing here."
+            f"(smallest p attainable {least:.3g}{times}): the absence of {STAR} means nothing here."
         )
     else:
         better = [one.name for one in own if one.verdict == "better"]
@@ -142,7 +152,8 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
         said.append(_power(found.metric, own))
     equal = [one.name for one in own if one.verdict == "equivalent"]
     if equal:
-        size = "0.01" if found.metric == LOSS else "1 point"
+        points = 100 * found.margin
+        size = f"{found.margin:g}" if found.metric == LOSS else f"{points:g} point{'s' * (points != 1)}"
         said.append(f"Equivalent to the untrained model within {size} (two one-sided tests): {', '.join(equal)}.")
     return said
 
@@ -212,7 +223,9 @@ def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, se
     differences = np.array([pair.differences for pair in pairs]).T
     flipped = sign_flips(differences, flips_for(len(pairs)), seed)
     adjusted, by_rate = holm(flipped.p), benjamini_hochberg(flipped.p)
-    attainable = is_attainable(flipped.attainable)
+    # Max-T and Benjamini-Hochberg let all differences through together at the level of one.
+    is_holm = found.correction == "holm"
+    attainable = is_attainable(flipped.attainable) if is_holm else bool((flipped.attainable < ALPHA).any())
     tests = []
     for index, pair in enumerate(pairs):
         values = pair.differences[~np.isnan(pair.differences)]
@@ -248,6 +261,8 @@ def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, se
                 detectable=smallest_detectable(one.paired.sd, one.paired.n, confidence=level),
                 relative=one.paired.mean / theirs if theirs > 0 else None,
                 **_over_runs(scores, pair, metric),
+                correction=found.correction,
+                margin=margin,
             )
         )
     return tests

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import sentences
+from analysis.inference import MARGIN
 from analysis.references import Reference, reference_row, references
 from analysis.scores import Scores, read_scores
 from analysis.stats import Paired, examples_needed, paired, smallest_detectable
@@ -77,6 +78,17 @@ class Comparison:
     references: tuple[Reference, ...]
     ranking: tuple[Candidate, ...]
     differences: tuple[Difference, ...]
+    margin: float = MARGIN  # within which a difference from a baseline is equivalent
+    correction: str = "holm"  # of the differences from baselines, a key of `analysis.inference.CORRECTIONS`
+
+    @property
+    def ending(self) -> str:
+        """Return what the names of its files end with, so that no other comparison is overwritten; usually nothing."""
+        parts = [] if self.table.is_default else [self.table.eval_id]
+        parts += [] if self.metric == self.table.metric else [self.metric]
+        parts += [] if self.correction == "holm" else [self.correction]
+        parts += [] if self.margin == MARGIN else [f"margin{100 * self.margin:g}"]
+        return "".join(f"-{part}" for part in parts)
 
     @property
     def best(self) -> Candidate | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from analysis import effects as effects_of
 from analysis.compare import LOWER_IS_BETTER, Comparison
 from analysis.effects import Effect
+from analysis.inference import CORRECTIONS
 from analysis.learning import Curve
 from analysis.plots import SERIES, Bar, Drawing, Spot, Track, costs, curves, forest, half_normal, lines
 from analysis.sentences import describe, title_of
@@ -48,7 +49,8 @@ def forest_figure(found: Comparison) -> Drawing | None:
         panels.append((f"minus {found.best.name}, the best ({unit})", second))
     about = (
         f"Differences in {metric} on {found.table.split} with 95% intervals, by configuration in the order of the "
-        "choice. Filled: the difference holds after Holm's correction. The diamond is the best on "
+        "choice. Filled: the difference holds after correction ("
+        f"{CORRECTIONS[found.correction]} for baselines, Holm for the best). The diamond is the best on "
         f"{found.table.selection_split}. The numbers are in the tables."
     )
     return forest("forest", f"Differences in {metric}, paired by example", about, panels)

@@ -21,6 +21,7 @@ ALPHA = 0.05
 EXACT_EXAMPLES = 12  # 2^12 = 4,096 signs are enumerated; above, signs are drawn
 FLIPS = 10_000
 CHUNK = 2_000
+CORRECTIONS = {"holm": "Holm", "maxt": "max-T", "bh": "Benjamini-Hochberg"}
 MARGIN = 0.01  # one point of a score; for a loss 0.01, which is 1% of perplexity
 TOLERANCE = 1e-9  # sums of the same numbers in another order are equal
 

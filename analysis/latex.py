@@ -8,7 +8,7 @@ from analysis.baselines import BaselineTest
 from analysis.cells import cell
 from analysis.columns import AFTER, AXIS_TITLES, Column
 from analysis.compare import Comparison, candidates, rank
-from analysis.inference import ALPHA
+from analysis.inference import ALPHA, CORRECTIONS
 from analysis.stats import paired
 from analysis.table import Row
 
@@ -104,7 +104,7 @@ def _caption(found: Comparison) -> str:
     table = found.table
     size = table.evaluation.examples[table.split]
     tests: tuple[BaselineTest, ...] = found.findings.tests
-    family = f", Holm over {len(tests)}" if len(tests) > 1 else ""
+    family = f", {CORRECTIONS[found.correction]} over {len(tests)}" if len(tests) > 1 else ""
     parts = [f"{table.experiment}: {table.model} on {table.data}, {size} {table.split} examples."]
     if table.banner:
         parts.insert(0, table.banner + ".")

@@ -80,7 +80,9 @@ def inputs_of(found: Comparison) -> str:
         for split in table.evaluation.examples
     ]
     code = [files.sha256_of(path) for path in sorted(Path(__file__).parent.rglob("*")) if path.suffix in _CODE]
-    return digest([FORMAT, files.sha256_of(sweep.sweep_path), found.metric, table.eval_id, rows, data, code])
+    return digest(
+        [FORMAT, files.sha256_of(sweep.sweep_path), found.metric, found.ending, table.eval_id, rows, data, code]
+    )
 
 
 def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
@@ -176,11 +178,8 @@ def provenance(found: Comparison) -> list[Entry]:
 
 def _paths(found: Comparison) -> tuple[Path, Path]:
     """Return where the page is, and the note about it."""
-    table = found.table
-    folder = SweepFolder(table.folder).report_folder
-    ending = "" if table.is_default else f"-{table.eval_id}"
-    ending += "" if found.metric == table.metric else f"-{found.metric}"
-    return folder / f"index{ending}.html", folder / f"page{ending}.json"
+    folder = SweepFolder(found.table.folder).report_folder
+    return folder / f"index{found.ending}.html", folder / f"page{found.ending}.json"
 
 
 def _further(found: Comparison, learned: str, unlike: list[str]) -> list[str]:

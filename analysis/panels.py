@@ -7,6 +7,7 @@ from analysis.cells import NOTHING, cell
 from analysis.compare import Comparison
 from analysis.factorial import level_text
 from analysis.grids import Grid, Head
+from analysis.inference import CORRECTIONS
 from analysis.sentences import title_of, value_of
 
 MOST = 24  # configurations by how often they would be chosen
@@ -35,7 +36,7 @@ def baseline_grid(found: Comparison) -> Grid:
         Head("it", 3),
         Head("difference"),
         Head("95% interval", 1),
-        Head("Holm p", 1),
+        Head(f"{CORRECTIONS[found.correction]} p", 1),
         Head("", is_number=False),
         *((Head("runs", 4), Head("over runs", 2)) if has_runs else ()),
         Head("d_z", 5),
@@ -55,7 +56,7 @@ def _cells(one: BaselineTest, has_runs: bool) -> tuple[str, ...]:
         value_of(one.metric, one.baseline_score),
         value_of(one.metric, one.difference, True),
         interval_text(one.metric, one.low, one.high),
-        p_text(one.p_holm) if one.star_attainable else "none attainable",
+        p_text(one.p_corrected) if one.star_attainable else "none attainable",
         STAR if one.has_star else "",
         *((str(one.runs), _over_runs(one.metric, one.run_low, one.run_high)) if has_runs else ()),
         NOTHING if one.d_z is None else f"{one.d_z:+.2f}",
@@ -77,7 +78,7 @@ def effect_grid(found: Comparison) -> Grid:
         Head("from → to", 3, is_number=False),
         Head("by"),
         Head("95% interval", 1),
-        Head("Holm p", 1),
+        Head(f"{CORRECTIONS[found.correction]} p", 1),
         Head("", is_number=False),
         *((Head("over runs", 2),) if has_runs else ()),
         Head("share", 2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,9 @@ import typer
 
 from analysis import export, latex, page, render
 from analysis.compare import Comparison, compare
+from analysis.inference import CORRECTIONS, MARGIN
 from trainables import files
-from trainables.errors import UserError
+from trainables.errors import UserError, nearest
 from trainables.record import SweepFolder
 
 if TYPE_CHECKING:
@@ -31,13 +33,12 @@ def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -
 def write_comparison(found: Comparison) -> list[Path]:
     """Write a comparison to its sweep's report folder.
 
-    One of another evaluation or metric than the sweep's own has that in its name, and overwrites nothing. Where a page
-    of this state has raised the alarm, that comes first: write the page before.
+    One of another evaluation, metric, correction or margin than usual has that in its name, and overwrites nothing.
+    Where a page of this state has raised the alarm, that comes first: write the page before.
     """
     table = found.table
     folder = SweepFolder(table.folder).report_folder
-    name = "comparison" if table.is_default else f"comparison-{table.eval_id}"
-    name += "" if found.metric == table.metric else f"-{found.metric}"
+    name = f"comparison{found.ending}"
     texts = {
         folder / f"{name}.md": render.to_markdown(found, page.known_alarm(found)),
         folder / f"{name}.tex": latex.to_latex(found),
@@ -88,13 +89,16 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
     with_page: Annotated[bool, typer.Option("--page/--no-page", help="write report/index.html")] = True,
     by: Annotated[str, typer.Option(help="column of the data for scores by group; or source_words, turns")] = page.BY,
+    margin: Annotated[float, typer.Option(help="points within which two systems are equivalent")] = 100 * MARGIN,
+    correction: Annotated[str, typer.Option(help="of differences from baselines: holm, maxt or bh")] = "holm",
     annotate: Annotated[int, typer.Option(metavar="N", help="write a blinded rating sheet of N examples")] = 0,
     systems: Annotated[str, typer.Option(help="the two to rate: A,B; default: the best and its baseline")] = "",
     ratings: Annotated[list[Path] | None, typer.Option(help="a filled sheet, one per rater")] = None,
 ) -> None:
     """Print the comparison table of a sweep and write it, with its page, to its report folder."""
     try:
-        found = compare(run, metric, evaluation)
+        _check_rule(margin, correction)
+        found = replace(compare(run, metric, evaluation), margin=margin / 100, correction=correction)
         if annotate or ratings:
             _rate(found, annotate, systems, ratings or [])
             return
@@ -110,6 +114,13 @@ def report(
     render.to_terminal(console, found, page.known_alarm(found))
     paths += [written.path] if written else []
     console.print("Written: " + ", ".join(str(path) for path in paths), soft_wrap=True)
+
+
+def _check_rule(margin: float, correction: str) -> None:
+    if correction not in CORRECTIONS:
+        raise UserError(f"--correction {correction!r} is unknown; {nearest(correction, CORRECTIONS)}")
+    if not 0 < margin < 100:
+        raise UserError(f"--margin must be above 0 and below 100 points, got {margin:g}")
 
 
 def _rate(found: Comparison, count: int, systems: str, ratings: list[Path]) -> None:

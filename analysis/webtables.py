@@ -14,6 +14,7 @@ from analysis.columns import MORE, Column
 from analysis.compare import Comparison
 from analysis.export import all_columns
 from analysis.grids import Grid, one_line
+from analysis.inference import CORRECTIONS
 from analysis.learning import Verdict
 from analysis.sentences import title_of, value_of
 
@@ -152,7 +153,8 @@ def metric_table(found: Comparison) -> WebTable:
     rows = []
     for name, known in by_name.items():
         rows.append((WebCell(name), *(_metric_cell(known.get(metric)) for metric in metrics)))
-    caption = "Difference from the prompt-matched baseline by every metric († holds after Holm over the configurations)"
+    family = f"{CORRECTIONS[found.correction]} over the configurations"
+    caption = f"Difference from the prompt-matched baseline by every metric († holds after {family})"
     return WebTable("metrics", caption, heads, tuple(rows), ("",) * len(rows))
 
 

@@ -21,6 +21,24 @@ from trainables.record import SweepFolder
 Make = Callable[..., Path]
 Lines = list[dict[str, Any]]
 Change = Callable[[Lines], None]
+DEFAULTS: Any = {
+    "metric": None,
+    "evaluation": None,
+    "as_json": False,
+    "by": "",
+    "annotate": 0,
+    "systems": "",
+    "ratings": None,
+}
+DEFAULTS: Any = {
+    "metric": None,
+    "evaluation": None,
+    "as_json": False,
+    "by": "",
+    "annotate": 0,
+    "systems": "",
+    "ratings": None,
+}
 
 
 def tampered(folder: Path, change: Change, keep_means: bool = False) -> Path:
@@ -94,7 +112,7 @@ def test_the_command_ends_with_the_sentence(make_sweep: Make, capsys: pytest.Cap
 
     folder = tampered(make_sweep([baseline(), configuration("A")]), twice)
     with pytest.raises(typer.Exit) as caught:
-        report(folder, None, None, False, False, "", 0, "", None)
+        report(folder, with_page=False, **DEFAULTS)
     assert caught.value.exit_code == 2
     assert capsys.readouterr().err.startswith("error: A-v1-")
 

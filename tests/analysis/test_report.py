@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -70,6 +71,8 @@ def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
     ("options", "sentence"),
     [
         (["--metric", "rogue1"], "did you mean 'rouge1'?"),
+        (["--correction", "hom"], "did you mean 'holm'?"),
+        (["--margin", "0"], "--margin must be above 0"),
         (["--eval", "ffffffff"], "no trial has the evaluation 'ffffffff'"),
     ],
 )
@@ -87,6 +90,37 @@ def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "is no sweep" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("correction", "p", "said"),
+    [
+        ("maxt", "p_max_t", "after max-T correction for 2 comparisons"),
+        ("bh", "p_bh", "after Benjamini-Hochberg correction for 2 comparisons"),
+        ("holm", "p_holm", "after Holm's correction for 2 comparisons"),
+    ],
+)
+def test_another_correction_decides_and_is_named_and_overwrites_nothing(
+    make_sweep: Make, correction: str, p: str, said: str
+) -> None:
+    folder = make_sweep(
+        [baseline(quality=0.4), configuration("A", quality=0.55), configuration("B", rank=16, quality=0.45)]
+    )
+    done = run(folder, "--correction", correction, "--no-page")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in " ".join(done.stdout.split())
+    ending = "" if correction == "holm" else f"-{correction}"
+    rows = list(csv.DictReader(io.StringIO((folder / f"report/comparison{ending}-tests.csv").read_text())))
+    assert [row["has_star"] for row in rows] == [str(float(row[p]) < 0.05) for row in rows]
+    assert (folder / "report/comparison.md").exists() == (correction == "holm")
+
+
+def test_another_margin_is_that_of_the_equivalence(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(quality=0.5), configuration("A", quality=0.5)])
+    done = run(folder, "--margin", "60", "--no-page")
+    assert "Equivalent to the untrained model within 60 points" in " ".join(done.stdout.split())
+    assert (folder / "report/comparison-margin60.md").exists()
+    assert "Equivalent" not in run(folder, "--no-page").stdout
 
 
 def test_printing_again_is_light(make_sweep: Make) -> None:
