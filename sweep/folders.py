@@ -30,7 +30,7 @@ def sweep_in(out: Path) -> dict[str, Any] | None:
     try:
         return SweepFolder(out).sweep()
     except FileNotFoundError:
-        names = sorted(path.name for path in out.iterdir())
+        names = sorted({path.name for path in out.iterdir()} - {SweepFolder(out).engine_error_path.name})
         foreign = [name for name in names if LOCK not in names or not _is_unfinished(name)]
         if foreign:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -11,9 +12,10 @@ from typing import Any, Literal
 
 from sweep.cluster import Cluster
 from sweep.engine import EngineHost, Holder, Plan
-from sweep.lease import Lease, this_process
+from sweep.lease import Lease, LeaseLost, this_process
 from sweep.reading import is_finished
 from sweep.slots import write_failure
+from trainables import files
 from trainables.errors import UserError
 from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
@@ -169,15 +171,25 @@ class Session:
                 if "user_error" in answer:
                     raise UserError(answer["user_error"])
                 if "error" in answer:
-                    raise RuntimeError(f"the engine could not start: {answer['error']}\n{answer['traceback']}")
+                    raise UserError(self._keep_traceback(answer["error"], answer["traceback"]))
+            self.folder.engine_error_path.unlink(missing_ok=True)
             self.facts = answers[0]["facts"]
             ray.get([engine.open.remote() for engine in self._engines.values()])
         except ray.exceptions.RayActorError as error:
-            self._fail(UserError(f"the engine's process died while it was loading the model: {error}"))
+            self._fail(UserError(self._keep_traceback("its process died while it was loading the model", str(error))))
             self._end()
         except BaseException as error:
             self._fail(error)
             self._end()
+
+    def _keep_traceback(self, cause: str, traceback: str) -> str:
+        """Write why the engine cannot start to the sweep's folder; return it as one sentence."""
+        path = self.folder.engine_error_path
+        with contextlib.suppress(OSError, LeaseLost):
+            if not self._closing:  # else it ends because it was told to
+                self.lease.fence()
+                files.write_text(path, f"{cause}\n\n{traceback}")
+        return f"the engine could not start: {cause.strip().splitlines()[0]} (the whole of it is in {path})"
 
     def _fit(self) -> None:
         from sweep.schedule import scheduler_of

@@ -228,6 +228,11 @@ class SweepFolder:
     def lease_path(self) -> Path:
         return self.folder / "lease.json"
 
+    @property
+    def engine_error_path(self) -> Path:
+        """Why no engine could start, in the last command that none could; a refused new sweep leaves it alone."""
+        return self.folder / "engine-error.txt"
+
     def train_examples_path(self, data_seed: int) -> Path:
         """Training examples in the order of their nested subsets: a trial takes the first `train_examples`."""
         return self.folder / "data" / f"train-seed{data_seed}.jsonl"

@@ -40,6 +40,13 @@ class DeadlyEngine:
         return {"state": "done"}
 
 
+class UnbuildableEngine(DeadlyEngine):
+    """Cannot be built, for a reason that nobody has thought of."""
+
+    def __init__(self, setup: EngineSetup, fence: Fence) -> None:
+        raise RuntimeError("the library\nis too old")
+
+
 class FullEngine(DeadlyEngine):
     """Can write nothing any more from the trial called B on."""
 

@@ -346,6 +346,19 @@ def test_a_driver_whose_sweep_was_taken_over_writes_nothing_more(tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_an_engine_that_cannot_start_is_one_sentence_and_its_traceback_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    start(out, LONG, engine="faulty_engines:UnbuildableEngine").wait(timeout=PATIENCE_S)
+    path = out / "engine-error.txt"
+    assert output(out).splitlines()[-1] == (
+        "trainables.errors.UserError: the engine could not start: RuntimeError: the library "
+        f"(the whole of it is in {path})"
+    )
+    assert "Traceback (most recent call last)" in path.read_text()
+    assert "is too old" in path.read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_trial_process_does_not_end_its_trial(tmp_path: Path) -> None:
     out = tmp_path / "run"

@@ -268,6 +268,12 @@ def test_what_a_killed_start_left_is_no_foreign_folder() -> None:
     write()
 
 
+def test_why_an_engine_could_not_start_is_no_foreign_file() -> None:
+    files.write_text(SweepFolder(Path("run")).engine_error_path, "the library is too old")
+    _, planned, _ = write()
+    assert len(planned) == 3
+
+
 def test_a_users_own_data_folder_is_foreign() -> None:
     Path("run/data").mkdir(parents=True)
     Path("run/data/test.jsonl").write_text("{}", encoding="utf-8")
