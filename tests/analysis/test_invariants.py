@@ -30,15 +30,6 @@ DEFAULTS: Any = {
     "systems": "",
     "ratings": None,
 }
-DEFAULTS: Any = {
-    "metric": None,
-    "evaluation": None,
-    "as_json": False,
-    "by": "",
-    "annotate": 0,
-    "systems": "",
-    "ratings": None,
-}
 
 
 def tampered(folder: Path, change: Change, keep_means: bool = False) -> Path:

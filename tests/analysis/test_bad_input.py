@@ -1,0 +1,98 @@
+"""What a report says of a sweep that it cannot judge as usual: a sentence in every form, never a wrong number."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sweeps_on_disk import Trial, baseline, configuration
+
+from analysis.compare import compare
+from analysis.export import to_csv
+from analysis.render import to_markdown
+from analysis.report import write
+from trainables import files
+from trainables.config import EvalConfig
+from trainables.metrics import means, score
+from trainables.record import SweepFolder
+
+Make = Callable[..., Path]
+FAILED = {"state": "failed", "cause": "no memory"}
+
+
+def in_cyrillic(folder: Path) -> None:
+    """Give all examples and texts Cyrillic letters, and score them anew."""
+    sweep = SweepFolder(folder)
+    evaluation = EvalConfig.model_validate(sweep.sweep()["evaluation"])
+    letters = str.maketrans("abcdefghijklmnoprstuvwxyz", "абцдефгхийклмнопрстувшхыз")
+    for split in evaluation.examples:
+        path = sweep.evaluation_examples_path(split)
+        rows = files.read_lines(path)
+        for row in rows:
+            row["references"] = [text.lower().translate(letters) for text in row["references"]]
+        files.write_lines(path, rows)
+    for record in sweep.records():
+        summary = record.summary(sweep.sweep()["eval_id"])
+        assert summary
+        predictions = {}
+        for split in evaluation.examples:
+            known = {row["id"]: row["references"] for row in files.read_lines(sweep.evaluation_examples_path(split))}
+            lines = record.predictions(summary["eval_id"], split)
+            for line in lines:
+                line["text"] = line["text"].lower().translate(letters)
+                line["scores"] = score(line["text"], known[line["id"]], evaluation.metrics)
+            summary["splits"][split] |= means([line["scores"] for line in lines])
+            predictions[split] = lines
+        record.write_evaluation(evaluation, predictions, {key: summary[key] for key in ("signature", "splits")})
+
+
+def test_text_that_rouge_cannot_read_is_said_in_every_form_and_compared_by_chrf(make_sweep: Make) -> None:
+    both = EvalConfig(validation_examples=12, test_examples=20, metrics=("rouge", "chrf"))
+    trials = [baseline(), configuration("A", quality=0.4), configuration("B", rank=16, quality=0.8)]
+    folder = make_sweep(trials, both)
+    in_cyrillic(folder)
+    said = "ROUGE sees no words in the references of 20 of 20 test examples"
+    text = to_markdown(compare(folder))
+    assert said in text
+    assert "compare by chrF, by --metric chrf" in text
+    found = compare(folder, "chrf")
+    assert said not in to_markdown(found)
+    assert found.best
+    assert found.best.name == "B"
+    alone = make_sweep(trials)
+    in_cyrillic(alone)
+    assert "compare by chrF, after sweep eval --metrics rouge,chrf" in to_markdown(compare(alone))
+
+
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        ([baseline(**FAILED), configuration("A", **FAILED)], "A failed: no memory."),
+        ([baseline(state=None), configuration("A", state=None)], "not done under evaluation"),
+        ([baseline(), configuration("A", state=None), configuration("B", rank=16)], "A is not done under evaluation"),
+        ([baseline(evaluations=()), configuration("A", evaluations=())], "not done under evaluation"),
+    ],
+    ids=["all failed", "nothing done", "still running", "no predictions"],
+)
+def test_a_sweep_without_every_result_is_reported_as_far_as_it_is(
+    make_sweep: Make, trials: list[Trial], said: str
+) -> None:
+    found = compare(make_sweep(trials))
+    write(found.table.folder)
+    text = to_markdown(found)
+    assert said in text
+    assert not re.search(r"\b(nan|inf)\b", text.lower())
+    assert not re.search(r"\b(nan|inf)\b", to_csv(found).lower())
+
+
+def test_one_example_gives_scores_and_no_claim(make_sweep: Make) -> None:
+    one = EvalConfig(validation_examples=1, test_examples=1)
+    trials = [baseline(), configuration("A"), configuration("B", rank=16, quality=1.0)]
+    found = compare(make_sweep(trials, one))
+    text = to_markdown(found)
+    assert not re.search(r"\b(is|are) (better|worse)", text)
+    assert not re.search(r"\b(nan|inf)\b", text.lower())
+    assert all(math.isfinite(test.score) and not test.has_star for test in found.findings.every_test)
