@@ -21,6 +21,7 @@ from trainables.record import SweepFolder
 
 DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
 RUNS = Path("runs")
+ENGINES = ("solo", "packed")
 PLAIN_WIDTH = 120  # of tables, where no terminal says its own
 
 ExperimentArgument = Annotated[
@@ -46,6 +47,12 @@ EvalExamplesOption = Annotated[
 DecodingOption = Annotated[str | None, typer.Option("--decoding", help="greedy, beam4 or original (sampling).")]
 MaxNewTokensOption = Annotated[int | None, typer.Option("--max-new-tokens", help="Longest summary, in tokens.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+KeepOption = Annotated[str | None, typer.Option("--keep", help="Checkpoint kept: last, or best by eval_loss.")]
+KeepLeakedOption = Annotated[bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="What trains and evaluates: solo, or packed.")]
+EnginesPerGpuOption = Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")]
+AddressOption = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: its own.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the model's own Python code run on this machine.")

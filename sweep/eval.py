@@ -7,7 +7,8 @@ across identities. Where only the metrics differ, the stored predictions are sco
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ from trainables.metrics import score_names
 from trainables.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
-    from sweep.lease import Lease
+    from sweep.launch import LaunchOptions
 
 SPLITS = ("validation", "test")
 
@@ -41,11 +42,19 @@ def evaluate(
     ] = None,
     max_new_tokens: command.MaxNewTokensOption = None,
     metric: command.MetricOption = None,
+    engine: command.EngineOption = "solo",
+    engines_per_gpu: command.EnginesPerGpuOption = 1,
     device: command.DeviceOption = "auto",
+    address: command.AddressOption = None,
     trust_remote_code: command.TrustOption = False,
     as_json: command.JsonOption = False,
 ) -> int:
     """Evaluate the kept adapters of a sweep anew, without training, and print the comparison."""
+    from sweep.launch import LaunchOptions
+
+    command.one_of("--engine", engine, command.ENGINES)
+    again = command_line("eval", sys.argv[1:])
+    launching = LaunchOptions(engine=engine, engines_per_gpu=engines_per_gpu, address=address, command=again)
     folder = existing_sweep(run)
     sweep = folder.sweep()
     evaluation = changed(
@@ -56,10 +65,10 @@ def evaluate(
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     if left:
-        code = _evaluate(folder, sweep, evaluation, left, device, trust_remote_code)
+        setup = partial(_setup, folder, sweep, device, trust_remote_code)
+        code = _evaluate(folder, evaluation, left, setup, launching)
         if code:
-            note(f"continue with: {command_line('eval', sys.argv[1:])}")
-            return code
+            return code  # how to continue has been said
     return _conclude(folder, metric, identity, as_json)
 
 
@@ -114,18 +123,17 @@ def _kept(folder: SweepFolder) -> list[TrialRecord]:
 
 def _evaluate(
     folder: SweepFolder,
-    sweep: dict[str, Any],
     evaluation: EvalConfig,
     records: Sequence[TrialRecord],
-    device: str,
-    trust_remote_code: bool,
+    make_setup: Callable[[], EngineSetup],
+    launching: LaunchOptions,
 ) -> int:
     """Evaluate `records`: those with the same texts under other metrics from their predictions, the others anew."""
     from sweep.lease import acquire
 
     again = [record for record in records if has_same_texts(record, evaluation)]
     anew = [record for record in records if record not in again]
-    setup = _setup(folder, sweep, device, trust_remote_code) if anew else None
+    setup = make_setup() if anew else None
     lease = acquire(folder.folder)
     try:
         if again:
@@ -140,7 +148,9 @@ def _evaluate(
                 TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))
                 for record in anew
             ]
-            return _launch(folder, lease, jobs, setup)
+            from sweep.launch import launch
+
+            return launch(SweepFolder(folder.folder, lease.fence), lease, jobs, setup, launching).exit_code
     finally:
         lease.release()
     return DONE
@@ -154,12 +164,6 @@ def _setup(folder: SweepFolder, sweep: dict[str, Any], device: str, trust_remote
     if sweep["banner"]:
         note(sweep["banner"], style="bold yellow")
     return EngineSetup(str(folder.folder), bases.model_folders, used.kind, trust_remote_code)
-
-
-def _launch(folder: SweepFolder, lease: Lease, jobs: list[TrialJob], setup: EngineSetup) -> int:
-    from sweep.launch import LaunchOptions, launch
-
-    return launch(SweepFolder(folder.folder, lease.fence), lease, jobs, setup, LaunchOptions()).exit_code
 
 
 def has_same_texts(record: TrialRecord, evaluation: EvalConfig) -> bool:

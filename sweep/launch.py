@@ -90,7 +90,7 @@ def launch(
     unfinished = tuple(session.unfinished())
     status, reason = _end(caught, ended_early, session.paused, len(unfinished))
     if status != "finished":
-        display.say_how_to_continue(reason)
+        display.say_how_to_continue(reason, options.command)
     return Outcome(status, caught.number, unfinished, session.facts)
 
 

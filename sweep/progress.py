@@ -162,10 +162,10 @@ class Display:
             live.stop()
             self.console.print(table)
 
-    def say_how_to_continue(self, reason: str) -> None:
-        """Print why the launch ends early, and the command that continues."""
+    def say_how_to_continue(self, reason: str, command: str | None = None) -> None:
+        """Print why the launch ends early, and the command that continues: the sweep's own where none is given."""
         try:
-            command = self.folder.sweep().get("command", "the same command")
+            command = command or self.folder.sweep().get("command", "the same command")
         except (FileNotFoundError, DamagedFile):
             command = "the same command"
         total = len(self.board.trials)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sweep.launch import LaunchOptions
 
 SCHEDULERS = ("none", "asha", "median")
-ENGINES = ("solo", "packed")
 
 
 def run(
@@ -38,22 +37,20 @@ def run(
     decoding: command.DecodingOption = None,
     max_new_tokens: command.MaxNewTokensOption = None,
     metric: command.MetricOption = None,
-    keep: Annotated[str | None, typer.Option("--keep", help="Checkpoint kept: last, or best by eval_loss.")] = None,
-    keep_leaked: Annotated[
-        bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")
-    ] = False,
+    keep: command.KeepOption = None,
+    keep_leaked: command.KeepLeakedOption = False,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Ends trials early: none, asha or median.")] = "none",
     max_concurrent: Annotated[int | None, typer.Option("--max-concurrent", min=1, help="Live trials at most.")] = None,
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="End by then, to be continued: 2h, 90m.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="What trains: solo, or packed.")] = "solo",
-    engines_per_gpu: Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")] = 1,
+    engine: command.EngineOption = "solo",
+    engines_per_gpu: command.EnginesPerGpuOption = 1,
     device: command.DeviceOption = "auto",
-    address: Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: its own.")] = None,
+    address: command.AddressOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set the old folder aside and start anew.")] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")] = False,
+    smoke: command.SmokeOption = False,
     trust_remote_code: command.TrustOption = False,
     as_json: command.JsonOption = False,
 ) -> int:
@@ -69,7 +66,7 @@ def run(
     )
     wanted = request(experiment, changes)
     command.one_of("--scheduler", scheduler, SCHEDULERS)
-    command.one_of("--engine", engine, ENGINES)
+    command.one_of("--engine", engine, command.ENGINES)
     how: Any = scheduler
     launching = LaunchOptions(
         max_concurrent=max_concurrent,

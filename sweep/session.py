@@ -36,6 +36,7 @@ class LaunchOptions:
     address: str | None = None  # of a Ray cluster to join; None: one of our own, on the loopback interface
     preflight: bool = True
     quiet: bool = False
+    command: str | None = None  # that continues; None: the sweep's own
 
 
 class Session:

@@ -344,6 +344,7 @@ def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished:
         ("--split tst", "--split 'tst' is unknown; did you mean 'test'?"),
         ("--examples 500", "--examples must be at most 12, the validation examples that the sweep keeps, got 500"),
         ("--metrics rouge,meteor", "--metrics 'meteor' is unknown"),
+        ("--engine packd --decoding beam4", "--engine 'packd' is unknown; did you mean 'packed'?"),
         ("--metric rougel", "--metric 'rougel' is unknown; did you mean 'rougeL'?"),
     ],
 )
@@ -371,6 +372,14 @@ def test_a_refused_run_leaves_what_was_there_before(finished: Path) -> None:
     kept = {path for path in before if path.exists()}
     assert kept == set(before)
     assert all(path.read_bytes() == before[path] for path in kept if path.name != "sweep.json")
+
+
+def test_an_evaluation_joins_the_cluster_that_it_is_given(finished: Path) -> None:
+    done = cli(finished, "eval", "own", "--decoding", "beam4", "--engine", "packed", "--address", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert "3 trials on CPU" in done.stderr
+    assert "engine packed" in done.stderr
+    assert "--address '127.0.0.1:1': nothing answers there" in done.stderr
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------------

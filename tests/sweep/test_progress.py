@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from small_sweep import EVALUATION, HERE, ROOT, write_sweep
 
-from sweep.progress import Board
+from sweep.progress import Board, Display
 from sweep.reading import Tail
 from trainables.files import append_line, write_lines
 from trainables.jobs import TrialJob
-from trainables.record import TrialRecord
+from trainables.record import SweepFolder, TrialRecord
 
 
 @pytest.fixture
@@ -167,3 +167,15 @@ def test_a_notebook_gets_plain_lines_though_it_has_a_terminal(tmp_path: Path) ->
         "interrupted by SIGTERM: 1 of 2 trials are finished; continue with",
         "  python -m sweep.run again",
     ]
+
+
+def test_a_command_of_its_own_is_the_only_one_that_continues(
+    tmp_path: Path, jobs: list[TrialJob], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = SweepFolder(tmp_path)
+    folder.write_sweep({"command": "python -m sweep.run own.py"})
+    Display(folder, jobs, "").say_how_to_continue("interrupted", "python -m sweep.eval own")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "interrupted: 0 of 3 trials are finished; continue with"
+    assert len(lines) == 2
+    assert lines[1].endswith(" -m sweep.eval own")
