@@ -39,14 +39,18 @@ def plan(
     decoding: command.DecodingOption = None,
     max_new_tokens: command.MaxNewTokensOption = None,
     metric: command.MetricOption = None,
+    keep: command.KeepOption = None,
+    keep_leaked: command.KeepLeakedOption = False,
     device: command.DeviceOption = "auto",
+    smoke: command.SmokeOption = False,
+    trust_remote_code: command.TrustOption = False,
     as_json: command.JsonOption = False,
 ) -> None:
     """Show the trials of an experiment: parameters, tokens, disk, memory, and time where a rate was measured."""
-    options = (model, data, fields, eval_examples, decoding, max_new_tokens, metric)
+    options = (model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke)
     wanted = request(experiment, Changes(tuple(overrides or ()), *options))
     place = (out or command.RUNS / wanted.folder_name).absolute()
-    how = Options(out=place, source=source, seeds=seeds, device=device)
+    how = Options(out=place, source=source, seeds=seeds, device=device, trust_remote_code=trust_remote_code)
     found = make_plan(wanted, how)
     if as_json:
         command.print_json(found)
@@ -107,11 +111,12 @@ def _bases(
 ) -> tuple[on.Bases, Corpus | None]:
     experiment = wanted.experiment
     if stored:
-        bases = on.find_models_again(stored.sweep["resolved"], stored.sweep["model_hint"])
+        hints = stored.sweep["model_hint"]
+        bases = on.find_models_again(stored.sweep["resolved"], hints, options.trust_remote_code)
         place = on.find_data_again(stored.sweep["resolved"], stored.sweep["data_hint"])
         return bases, load(place, stored.experiment)
     try:
-        bases = on.resolve(wanted, options.source)
+        bases = on.resolve(wanted, options.source, options.trust_remote_code)
     except UserError as error:
         if {"model", "data"} & wanted.changed or options.source != "auto":
             raise  # the user named it

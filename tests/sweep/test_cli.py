@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import json
 import os
 import resource
@@ -16,7 +17,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tiny_inputs import write_data, write_model
 
-from sweep import lease
+from sweep import lease, plan
+from sweep import run as run_verb
 from sweep.cli import VERBS, main
 from sweep.overrides import Changes, request
 from sweep.prepare import Options, commit, prepare
@@ -193,6 +195,24 @@ def test_plan_of_a_thousand_configurations_takes_less_than_a_second(place: Path)
     assert "1000 configurations and 1 baselines" in done.stdout
     assert float(took) < 1.0
     assert heavy == "[]"
+
+
+def test_plan_takes_what_changes_the_trials_of_a_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = spoken(capsys, "plan", "own.py", "--json")
+    little = spoken(capsys, "plan", "own.py", "--smoke", "--keep", "best", "--keep-leaked", "--json")
+    assert little["folder"].endswith("runs/own-smoke")
+    assert little["tokens"] < whole["tokens"]
+    trained = [{row["train_id"] for row in found["trials"] if row["trainable_parameters"]} for found in (whole, little)]
+    assert trained[0].isdisjoint(trained[1])
+    trusting = spoken(capsys, "plan", "own.py", "--trust-remote-code", "--json")
+    assert trusting["trials"] == whole["trials"]
+
+
+def test_plan_has_every_option_of_run_that_is_not_about_running() -> None:
+    of_running = {"scheduler", "max_concurrent", "time_budget", "engine", "engines_per_gpu", "address"}
+    of_running |= {"retry_failed", "fresh"}
+    planned, run = (set(inspect.signature(verb).parameters) for verb in (plan.plan, run_verb.run))
+    assert run - planned == of_running
 
 
 def test_plan_predicts_time_from_what_was_measured(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
