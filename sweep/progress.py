@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.provenance import typed
 from sweep.reading import Tail, is_finished
 from trainables.files import DamagedFile
 from trainables.jobs import TrialJob
@@ -172,7 +173,7 @@ class Display:
         self.console.print(
             f"{reason}: {self.board.finished} of {total} trials are finished; continue with", markup=False
         )
-        self.console.print(f"  {command}", markup=False)
+        self.console.print(f"  {typed(command)}", markup=False)
 
     def _table(self, running: int) -> Table:
         table = Table(caption=self._caption(running), box=None, padding=(0, 2, 0, 0), caption_justify="left")

@@ -6,6 +6,8 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -88,9 +90,24 @@ def memory_bytes() -> int:
 
 
 def command_line(verb: str, arguments: Sequence[str]) -> str:
-    """Return the command that continues this sweep, without secrets."""
-    quoted = [argument if re.fullmatch(r"[\w./=,:+@-]+", argument) else f"'{argument}'" for argument in arguments]
-    return without_secrets(" ".join((f"python -m sweep.{verb}", *quoted)))
+    """Return the command that continues this sweep, without secrets and for any machine (`typed` for this one)."""
+    return without_secrets(shlex.join(("python", "-m", f"sweep.{verb}", *arguments)))
+
+
+def typed(command: str) -> str:
+    """Return a command of `command_line` with the interpreter as it can be typed here."""
+    name, space, rest = command.partition(" ")
+    return f"{shlex.quote(_this_python())}{space}{rest}" if name == "python" else command
+
+
+def _this_python() -> str:
+    running, found = Path(sys.executable), shutil.which("python")
+    # Several environments may share the file that their interpreter links to, but not its folder.
+    if found and Path(found).absolute().parent == running.parent and os.path.samefile(found, running):
+        return "python"
+    if not running.is_relative_to(Path.cwd()):
+        return str(running)
+    return f"./{running.name}" if running.parent == Path.cwd() else str(running.relative_to(Path.cwd()))
 
 
 def without_secrets(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweep import command, lease
 from sweep.command import RunArgument, existing_sweep
+from sweep.provenance import typed
 from trainables import files
 from trainables.record import SweepFolder, TrialRecord
 
@@ -94,7 +95,7 @@ def _print(found: dict[str, Any]) -> None:
     if holder:
         console.print(f"being written by process {holder['pid']} on {holder['host']}")
     elif set(found["states"]) - {"done", "stopped"} or not all(trial["evaluated"] for trial in found["trials"]):
-        console.print(f"continue with: {found['continue_with']}", markup=False)
+        console.print(f"continue with: {typed(found['continue_with'] or 'the same command')}", markup=False)
 
 
 app = command.app(status)

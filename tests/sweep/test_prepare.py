@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sweep import folders, lease, sizes
 from sweep.overrides import Changes, request
 from sweep.planning import PlannedTrial
 from sweep.prepare import Options, Prepared, commit, prepare, stored_sweep
-from sweep.provenance import command_line
+from sweep.provenance import command_line, typed
 from trainables import files, pocket
 from trainables.errors import UserError
 from trainables.jobs import TrialJob
@@ -241,6 +242,27 @@ def test_secrets_of_the_environment_reach_no_file(monkeypatch: pytest.MonkeyPatc
     for value in (*secrets.values(), "hunter22"):
         assert value not in texts
     assert "ray://host:10001" in texts
+
+
+def test_a_command_is_printed_as_it_can_be_typed_and_stored_for_any_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "my house" / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(python))
+    stored = command_line("run", ["own.py", "--data", "it's mine.csv", "prompt=v1,v2"])
+    assert stored == """python -m sweep.run own.py --data 'it'"'"'s mine.csv' prompt=v1,v2"""
+    rest = stored.removeprefix("python")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir("data")
+    assert typed(stored) == f"'{python}'{rest}"
+    monkeypatch.chdir(python.parent)
+    assert typed(stored) == f"./python{rest}"
+    monkeypatch.chdir(python.parents[2])
+    assert typed(stored) == f".venv/bin/python{rest}"
+    monkeypatch.setenv("PATH", str(python.parent))
+    assert typed(stored) == stored
 
 
 def test_fresh_sets_the_old_sweep_aside_and_deletes_nothing() -> None:

@@ -15,6 +15,7 @@ import pytest
 from small_sweep import EVALUATION, HERE, ROOT, write_sweep
 
 from sweep.progress import Board, Display
+from sweep.provenance import typed
 from sweep.reading import Tail
 from trainables.files import append_line, write_lines
 from trainables.jobs import TrialJob
@@ -165,7 +166,7 @@ def test_a_notebook_gets_plain_lines_though_it_has_a_terminal(tmp_path: Path) ->
         "zero-shot-v1: failed: no luck",
         "B-lr0.0002: step 4/8, eval loss 2.2500",
         "interrupted by SIGTERM: 1 of 2 trials are finished; continue with",
-        "  python -m sweep.run again",
+        f"  {typed('python -m sweep.run again')}",
     ]
 
 
