@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from analysis import command
 from analysis.cells import cell
 from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates, compare, rank
 from analysis.export import plain
@@ -331,9 +331,8 @@ def show(
 
     try:
         found = across(runs, metric, evaluation)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+    except OSError as error:
+        raise UserError(str(error)) from None
     if as_json:
         print(json.dumps(plain(asdict(found)), indent=1, ensure_ascii=False))
         return
@@ -343,4 +342,4 @@ def show(
 
 
 def main() -> None:
-    typer.run(show)
+    command.run(show)

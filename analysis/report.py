@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis import export, latex, page, render
+from analysis import command, export, latex, page, render
 from analysis.compare import Comparison, compare
 from analysis.inference import CORRECTIONS, MARGIN
 from trainables import files
@@ -104,9 +103,8 @@ def report(
             return
         written = write_page(run, by=by, found=found) if with_page else None
         paths = write_comparison(found)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+    except OSError as error:
+        raise UserError(str(error)) from None
     if as_json:
         print(json.dumps(export.to_document(found), indent=1, ensure_ascii=False))
         return
@@ -137,7 +135,7 @@ def _rate(found: Comparison, count: int, systems: str, ratings: list[Path]) -> N
 
 
 def main() -> None:
-    typer.run(report)
+    command.run(report)
 
 
 if __name__ == "__main__":
