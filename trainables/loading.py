@@ -41,7 +41,7 @@ def read_records(location: str, kind: str) -> dict[str, Records]:
             raise UserError(f"{path} does not exist")
         return _through_datasets(location)
     if path.is_file():
-        return {UNSPLIT: read_file(path)}
+        return {UNSPLIT: _not_empty(read_file(path), path)}
     try:
         files = split_files(path)
     except UserError:
@@ -49,7 +49,15 @@ def read_records(location: str, kind: str) -> dict[str, Records]:
         if kind == "local":
             raise
         return _through_datasets(location)
-    return {split: [record for file in shards for record in read_file(file)] for split, shards in files.items()}
+    splits = {split: [record for file in shards for record in read_file(file)] for split, shards in files.items()}
+    _not_empty([record for records in splits.values() for record in records[:1]], path)
+    return splits
+
+
+def _not_empty(records: Records, path: Path) -> Records:
+    if not records:
+        raise UserError(f"{path} holds no records")
+    return records
 
 
 def data_files(folder: Path) -> list[Path]:
