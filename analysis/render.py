@@ -16,6 +16,7 @@ from analysis.sentences import headline, title_of
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 PLAIN_WIDTH = 120
 MOST_ROWS = 24  # configurations against baselines in a terminal; Markdown has all
@@ -68,7 +69,7 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
 
     def say(text: str, style: str = "") -> None:
         # Text, not markup: an interval's brackets are no tags.
-        console.print(Text(text, style))
+        _print_lines(console, Text(text, style))
 
     if alarm:
         say(f"{alarm}\n", "bold red")
@@ -91,7 +92,7 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
         bullets = RichTable.grid(padding=(0, 1))
         for sentence in others:
             bullets.add_row("-", Text(sentence))
-        console.print(bullets)
+        _print_lines(console, bullets)
         console.print()
     for signature in found.table.signatures:
         say(signature, "dim")
@@ -105,7 +106,7 @@ def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str
         if grid.rows:
             _print_grid(console, grid)
     for sentence in sentences:
-        console.print(Text(sentence))
+        _print_lines(console, Text(sentence))
 
 
 def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
@@ -129,9 +130,22 @@ def _print_grid(console: Console, grid: Grid) -> list[str]:
         table.add_column(Text(head.title), justify=side, no_wrap=True, vertical="bottom")  # type: ignore[arg-type]
     for index, (row, kind) in enumerate(zip(shown.rows, shown.kinds, strict=True)):
         table.add_row(*map(Text, row), style=STYLES.get(kind, ""), end_section=index in grid.section_ends)
-    console.print(table)
+    _print_lines(console, table)
     console.print()
     return dropped
+
+
+def _print_lines(console: Console, what: RichTable | Text) -> None:
+    """Print a table or a text; where that is no terminal without the blanks at the ends of its lines."""
+    if console.is_terminal:
+        console.print(what)
+        return
+    from rich.text import Text
+
+    with console.capture() as captured:
+        console.print(what)
+    for line in captured.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------

@@ -157,3 +157,11 @@ def test_json_is_strict_and_says_the_same(make_sweep: Make) -> None:
 def test_a_sweep_without_rows_prints(make_sweep: Make) -> None:
     assert "No configuration has finished" in printed(compare(make_sweep([])), 80)
     assert "No configuration has finished" in to_markdown(compare(make_sweep([])))
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_no_line_of_a_pipe_ends_in_blanks(mixed: Comparison, width: int) -> None:
+    lines = printed(mixed, width).splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    on_a_terminal = printed(mixed, width, force_terminal=True, color_system=None).splitlines()
+    assert [line.rstrip() for line in on_a_terminal] == lines
