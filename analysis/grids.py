@@ -18,6 +18,7 @@ class Head:
     title: str
     rank: int = 0
     is_number: bool = True
+    about: str = ""  # what it means, for the line under the table
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     kinds: tuple[str, ...]
     section_ends: tuple[int, ...] = ()
+
+    @property
+    def legend(self) -> str:
+        """What the heads mean that do not say it themselves, in one line; empty where all do."""
+        said = "; ".join(head.about for head in self.heads if head.about)
+        return f"{said}." if said and self.rows else ""
 
     def width(self, gap: int) -> int:
         """Return the columns of a terminal that the grid takes with `gap` between its own."""
@@ -83,7 +90,7 @@ def difference_grid(found: Comparison) -> Grid:
         Head("it", 3),
         Head(f"{best} minus it"),
         Head("95% interval"),
-        Head("detects from", 4),
+        Head("detects from", 4, about="detects from: the smallest true difference found with 80% power"),
         Head("verdict", is_number=False),
     )
     rows = []

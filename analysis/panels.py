@@ -29,6 +29,7 @@ def baseline_grid(found: Comparison) -> Grid:
     """Return each configuration minus its prompt-matched baseline by the deciding metric, with its notes."""
     tests, notes = found.findings.tests, found.findings.notes
     has_runs = any(one.runs > 1 for one in tests)
+    correction = CORRECTIONS[found.correction]
     heads = (
         Head("name", is_number=False),
         Head("against", 2, is_number=False),
@@ -36,11 +37,11 @@ def baseline_grid(found: Comparison) -> Grid:
         Head("it", 3),
         Head("difference"),
         Head("95% interval", 1),
-        Head(f"{CORRECTIONS[found.correction]} p", 1),
-        Head("", is_number=False),
+        Head(f"{correction} p", 1, about=f"{correction} p: of random signs, corrected for {len(tests)} comparisons"),
+        Head("", is_number=False, about=f"{STAR}: that p is below 0.05"),
         *((Head("runs", 4), Head("over runs", 2)) if has_runs else ()),
-        Head("d_z", 5),
-        Head("better/tied/worse", 4),
+        Head("d_z", 5, about="d_z: mean over SD of the differences per example"),
+        Head("better/tied/worse", 4, about="better/tied/worse: % of examples"),
         Head("notes", 6, is_number=False),
     )
     rows = [(*_cells(one, has_runs), "; ".join(notes.get(one.name, []))) for one in tests]
@@ -78,10 +79,10 @@ def effect_grid(found: Comparison) -> Grid:
         Head("from → to", 3, is_number=False),
         Head("by"),
         Head("95% interval", 1),
-        Head(f"{CORRECTIONS[found.correction]} p", 1),
-        Head("", is_number=False),
+        Head("Holm p", 1, about=f"Holm p: of t over examples, corrected for {len(effects)} effects"),
+        Head("", is_number=False, about=f"{STAR}: that p is below 0.05"),
         *((Head("over runs", 2),) if has_runs else ()),
-        Head("share", 2),
+        Head("share", 2, about="share: of the sum of squares between configurations"),
     )
     rows = []
     for one in effects:

@@ -131,6 +131,8 @@ def _print_grid(console: Console, grid: Grid) -> list[str]:
     for index, (row, kind) in enumerate(zip(shown.rows, shown.kinds, strict=True)):
         table.add_row(*map(Text, row), style=STYLES.get(kind, ""), end_section=index in grid.section_ends)
     _print_lines(console, table)
+    if shown.legend:
+        _print_lines(console, Text(shown.legend, "dim"))
     console.print()
     return dropped
 
@@ -162,7 +164,7 @@ def to_markdown(found: Comparison, alarm: str = "") -> str:
     parts += [". ".join(title(found)), pipes(main_grid(found))]
     parts.append("\n".join(f"- {_escaped(line)}" for line in legend(found)))
     parts.append(f"**{headline(found)}**")
-    parts += [pipes(grid) for grid in _grids(found)]
+    parts += [text for grid in _grids(found) for text in (pipes(grid), _escaped(grid.legend)) if text]
     parts += [f"**{_escaped(title)}**\n\n{pipes(grid)}" for title, grid in more_grids(found)]
     if others := [*found.sentences[1:], *found.findings.sentences]:
         parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in others))

@@ -17,6 +17,7 @@ from sweeps_on_disk import baseline, configuration, grid
 from analysis.compare import Comparison, compare
 from analysis.export import to_csv, to_document
 from analysis.grids import fit, main_grid
+from analysis.panels import baseline_grid
 from analysis.render import to_markdown, to_terminal
 
 Make = Callable[..., Path]
@@ -165,3 +166,17 @@ def test_no_line_of_a_pipe_ends_in_blanks(mixed: Comparison, width: int) -> None
     assert [line for line in lines if line != line.rstrip()] == []
     on_a_terminal = printed(mixed, width, force_terminal=True, color_system=None).splitlines()
     assert [line.rstrip() for line in on_a_terminal] == lines
+
+
+def test_every_word_of_a_table_that_does_not_say_itself_is_explained_below_it(make_sweep: Make) -> None:
+    found = compare(make_sweep())
+    for text in (" ".join(printed(found, 200).split()), to_markdown(found)):
+        for said in (
+            "detects from: the smallest true difference found with 80% power.",
+            "Holm p: of random signs, corrected for 8 comparisons; †: that p is below 0.05; d_z: mean over SD",
+            "Holm p: of t over examples, corrected for 7 effects; †: that p is below 0.05; share: of the sum",
+        ):
+            assert said in text
+    narrow = fit(baseline_grid(found), 60)[0]
+    assert "d_z" in baseline_grid(found).legend
+    assert "d_z" not in narrow.legend
