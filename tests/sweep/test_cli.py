@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from tiny_inputs import write_data, write_model
 
 from sweep import lease, plan
@@ -339,9 +339,7 @@ def test_damaged_examples_are_named_until_a_run_has_written_them_anew(
     path.write_bytes(whole.replace(b"Ann", b"Bob", 1))
     for arguments in (["eval", "own", "--metrics", "rouge,chrf"], ["report", "runs/own"], ["best", "own"]):
         assert main(arguments) == 2
-        assert (
-            "runs/own/data/test.jsonl is damaged: its checksum is not the one in sweep.json" in capsys.readouterr().err
-        )
+        assert "data/test.jsonl is damaged: its checksum is not the one in sweep.json" in capsys.readouterr().err
     assert main(["run", "own.py"]) == 0
     assert path.read_bytes() == whole
     assert main(["best", "own"]) == 0
@@ -375,23 +373,12 @@ def test_a_wrong_evaluation_is_refused(
     assert message in capsys.readouterr().err
 
 
-def test_a_cluster_that_cannot_be_joined_is_one_sentence_and_leaves_nothing_of_a_new_sweep(place: Path) -> None:
-    for _ in range(2):
-        done = cli(place, "run", "own.py", "--address", "127.0.0.1:1")
-        assert done.returncode == 2
-        assert "no Ray cluster can be joined at --address '127.0.0.1:1': nothing answers there" in done.stderr
-        assert "Failed to connect" not in done.stderr  # as Ray says it, in lines of its log
-        assert not (place / "runs").exists()
-
-
 def test_a_refused_run_leaves_what_was_there_before(finished: Path) -> None:
     out = finished / "runs" / "own"
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and "lease" not in path.name}
     done = cli(finished, "run", "own.py", "lora_rank=2,4,8", "--address", "127.0.0.1:1")
     assert "nothing answers there" in done.stderr
-    kept = {path for path in before if path.exists()}
-    assert kept == set(before)
-    assert all(path.read_bytes() == before[path] for path in kept if path.name != "sweep.json")
+    assert all(path.read_bytes() == content for path, content in before.items() if path.name != "sweep.json")
 
 
 def test_an_evaluation_joins_the_cluster_that_it_is_given(finished: Path) -> None:
@@ -403,21 +390,6 @@ def test_an_evaluation_joins_the_cluster_that_it_is_given(finished: Path) -> Non
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_model_that_is_mended_after_a_refusal_runs_by_the_same_command(place: Path) -> None:
-    weights = place / "model" / "model.safetensors"
-    whole = weights.read_bytes()
-    tensors = load_file(weights)
-    save_file({name: np.full_like(tensor, np.nan) for name, tensor in tensors.items()}, weights, {"format": "pt"})
-    command = ["run", "own.py", "max_steps=1", "lora_rank=2", "--eval-examples", "2,3", "--max-new-tokens", "8"]
-    refused = cli(place, *command)
-    assert refused.returncode == 2, refused.stderr
-    assert not (place / "runs").exists()
-    weights.write_bytes(whole)
-    done = cli(place, *command)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

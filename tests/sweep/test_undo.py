@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from test_cli import cli
 from tiny_inputs import write_data, write_model
 
 from sweep import lease, undo
@@ -20,11 +24,16 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(vali
 """
 
 
-def refuse(place: Path, out: Path, begun: bool = False) -> None:
-    """Write a new sweep into `out` under a lease and take it back."""
+def write_place(place: Path) -> None:
+    """Write a model, data and an experiment of a user's into a folder."""
     write_model(place / "model")
     write_data(place / "data")
     (place / "own.py").write_text(OWN.format(place=place), encoding="utf-8")
+
+
+def refuse(place: Path, out: Path, begun: bool = False) -> None:
+    """Write a new sweep into `out` under a lease and take it back."""
+    write_place(place)
     prepared = prepare(request(str(place / "own.py"), Changes()), Options(out=out))
     before = undo.there(out)
     held = lease.acquire(out)
@@ -69,3 +78,29 @@ def test_a_sweep_that_another_run_has_taken_over_stays(tmp_path: Path) -> None:
     assert (out / "sweep.json").exists()
     other.fence()
     other.release()
+
+
+def test_a_cluster_that_cannot_be_joined_is_one_sentence_and_leaves_nothing_of_a_new_sweep(tmp_path: Path) -> None:
+    write_place(tmp_path)
+    for _ in range(2):
+        done = cli(tmp_path, "run", "own.py", "--address", "127.0.0.1:1")
+        assert done.returncode == 2
+        assert "no Ray cluster can be joined at --address '127.0.0.1:1': nothing answers there" in done.stderr
+        assert "Failed to connect" not in done.stderr  # as Ray says it, in lines of its log
+        assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_model_that_is_mended_after_a_refusal_runs_by_the_same_command(tmp_path: Path) -> None:
+    write_place(tmp_path)
+    weights = tmp_path / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    tensors = load_file(weights)
+    save_file({name: np.full_like(tensor, np.nan) for name, tensor in tensors.items()}, weights, {"format": "pt"})
+    command = ["run", "own.py", "max_steps=1", "lora_rank=2", "--eval-examples", "2,3", "--max-new-tokens", "8"]
+    refused = cli(tmp_path, *command)
+    assert refused.returncode == 2, refused.stderr
+    assert not (tmp_path / "runs").exists()
+    weights.write_bytes(whole)
+    done = cli(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
