@@ -95,6 +95,11 @@ class Comparison:
         return self.ranking[0] if self.ranking else None
 
     @property
+    def tied(self) -> tuple[Candidate, ...]:
+        """The other configurations that score as the best does where the choice is made."""
+        return tuple(one for one in self.ranking[1:] if one.selection == self.ranking[0].selection)
+
+    @property
     def runner_up(self) -> Candidate | None:
         return self.ranking[1] if len(self.ranking) > 1 else None
 
@@ -170,7 +175,7 @@ def candidates(rows: Iterable[Row], split: str, metric: str) -> list[Candidate]:
 
 
 def rank(found: Iterable[Candidate], metric: str) -> list[Candidate]:
-    """Return candidates from best to worst; equal ones in their order in the table."""
+    """Return candidates from best to worst; equal ones in their order in the table (see `Comparison.tied`)."""
     return sorted(found, key=lambda candidate: _order(candidate.selection, metric))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
 TITLES |= {"bleu": "BLEU"}
 PARTS = (PRECISION, RECALL)
+FEW_TO_CHOOSE = 10  # examples below which a choice is said to mean little
 
 
 def title_of(metric: str) -> str:
@@ -70,6 +71,7 @@ def conclusions(found: Comparison) -> list[str]:
     table = found.table
     said = [headline(found)]
     if found.best:
+        said += _about_choice(found)
         said += [text for difference in found.differences if (text := verdict(found, difference))]
         said += _missing_differences(found)
         said += _cautions(found)
@@ -112,6 +114,32 @@ def _runner_up(best: str, difference: Difference) -> str:
         f"examples show a difference in {title_of(metric)} from {detectable} upward (80% power); "
         f"one of {value_of(metric, abs(difference.paired.mean))} would need {needed}."
     )
+
+
+def tie(found: Comparison) -> str:
+    """Say that the choice was a tie and how it was broken; empty where it was none."""
+    if found.best is None or not found.tied:
+        return ""
+    names = _listed([one.name for one in found.tied])
+    verb = "scores" if len(found.tied) == 1 else "score"
+    return (
+        f"The choice was a tie: {names} {verb} the same on {found.table.selection_split}; {found.best.name} is taken "
+        "as the first in the order of the sweep."
+    )
+
+
+def _about_choice(found: Comparison) -> list[str]:
+    """Say where the choice was a tie, and where so few examples made it that it means little."""
+    table = found.table
+    size = table.evaluation.examples[table.selection_split]
+    said = [text] if (text := tie(found)) else []
+    if size < FEW_TO_CHOOSE and len(found.ranking) > 1:
+        examples = "example" if size == 1 else "examples"
+        said.append(
+            f"The choice was made on {size} {table.selection_split} {examples}: on fewer than {FEW_TO_CHOOSE} it means "
+            "little."
+        )
+    return said
 
 
 def unfinished(table: Table) -> list[str]:

@@ -78,7 +78,8 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
     assert train is not None
     sizes = table.evaluation.examples
     model, data = sweep["resolved"]["model"], sweep["resolved"]["data"]
-    rank = f"best of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
+    place = f"first of {len(found.tied) + 1} that tie as best" if found.tied else "best"
+    rank = f"{place} of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
     return CARD.format(
         base_model=base_name(sweep),
         own_import=OWN_IMPORT if model["kind"] == "bundled" else "",
