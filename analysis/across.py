@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from analysis import command
-from analysis.cells import cell
+from analysis.cells import NOTHING, cell
 from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates, compare, rank
 from analysis.export import plain
 from analysis.grids import Grid, Head
@@ -24,7 +24,7 @@ from analysis.inference import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.panels import interval_text, p_text
 from analysis.scores import LOSS
 from analysis.sentences import describe, title_of, value_of
-from analysis.stats import paired
+from analysis.stats import FEWEST, paired
 from trainables import files
 from trainables.config import digest
 from trainables.errors import UserError
@@ -311,7 +311,7 @@ def run_grid(found: Across) -> Grid:
         (
             f"{one.name} of {one.run}",
             value_of(found.metric, one.difference, True),
-            interval_text(found.metric, one.low, one.high),
+            interval_text(found.metric, one.low, one.high) if one.n >= FEWEST and one.high > one.low else NOTHING,
             p_text(one.p_holm),
             str(one.n),
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from analysis.compare import Comparison, Difference
-from analysis.panels import interval_text
-from analysis.sentences import describe, headline, title_of, value_of, verdict
+from analysis.sentences import describe, headline, interval_of, title_of, value_of, verdict
 
 
 def answer(found: Comparison) -> list[str]:
@@ -26,23 +25,27 @@ def _keep(found: Comparison, baseline: Difference | None) -> str:
     if won is None:
         return headline(found)
     worth = f"{metric} {value_of(found.metric, won.estimate)}"
-    if won.n > 1:
+    if won.has_interval:
         worth += f" [{value_of(found.metric, won.low)}, {value_of(found.metric, won.high)}]"
     where = f"{worth} on {size} {table.split} examples"
-    if won.is_same_set and won.n > 1:
+    if won.is_same_set and won.has_interval:
         where = f"{worth} on new examples (corrected for choosing on the same {size})"
     if baseline is None:
         return f"Keep {name}: {where}, with no finished baseline to compare it with."
     gain = value_of(found.metric, abs(baseline.paired.mean))
     unit = "" if found.metric == "eval_loss" else " points"
-    interval = interval_text(found.metric, baseline.paired.low, baseline.paired.high)
+    interval = _interval(baseline)
     if baseline.verdict == "better":
-        return f"Keep {name}: {where}, {gain}{unit} better than the untrained model with the same prompt {interval}."
+        return f"Keep {name}: {where}, {gain}{unit} better than the untrained model with the same prompt{interval}."
     if baseline.verdict == "worse":
-        return f"Keep none: the best, {name}, is {gain}{unit} worse than the untrained model {interval}, with {where}."
+        return f"Keep none: the best, {name}, is {gain}{unit} worse than the untrained model{interval}, with {where}."
+    if baseline.verdict == "too few":
+        return f"Too few examples to say whether anything helps: the best, {name}, has {where}."
+    if baseline.verdict == "same":
+        return f"Nothing here is shown to help: the best, {name}, has {where}, as the untrained model on each of them."
     return (
         f"Nothing here is shown to help: the best, {name}, has {where} and cannot be told apart from the untrained "
-        f"model with the same prompt {interval}."
+        f"model with the same prompt{interval}."
     )
 
 
@@ -53,6 +56,9 @@ def _how_sure(found: Comparison, runner_up: Difference | None) -> str:
         return f"There is no second finished configuration to tell {best.name} from."
     if said := verdict(found, runner_up):
         return said
-    interval = interval_text(found.metric, runner_up.paired.low, runner_up.paired.high)
     where = f"on {runner_up.paired.n} {runner_up.split} examples"
-    return f"It is better than the runner-up {runner_up.against} {where} {interval}."
+    return f"It is better than the runner-up {runner_up.against} {where}{_interval(runner_up)}."
+
+
+def _interval(difference: Difference) -> str:
+    return f" {interval_of(difference)}" if difference.paired.has_interval else ""

@@ -23,6 +23,7 @@ from analysis.inference import (
     Array,
     benjamini_hochberg,
     describe_pair,
+    fewest_for,
     flips_for,
     holm,
     is_attainable,
@@ -30,7 +31,7 @@ from analysis.inference import (
 )
 from analysis.scores import LOSS, Scores
 from analysis.sentences import rounded, value_of
-from analysis.stats import examples_needed, paired, smallest_detectable
+from analysis.stats import FEWEST, SAME, examples_needed, paired, smallest_detectable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,8 @@ class BaselineTest:
     Scores and differences are in the metric's own unit (fractions for scores of text), whatever is better. `p` is the
     sign-flip test's, the other p are corrected over the configurations compared by the same metric. `attainable` is the
     smallest p that these examples allow, `star_attainable` whether one of these configurations could have earned a
-    star at all. `relative` is the gain as a share of the baseline: print it beside both absolutes or not at all.
+    star at all; with fewer than `fewest` examples none can, whatever they are. `relative` is the gain as a share of the
+    baseline: print it beside both absolutes or not at all.
     """
 
     metric: str
@@ -66,6 +68,7 @@ class BaselineTest:
     p_bh: float
     attainable: float
     star_attainable: bool
+    fewest: int
     wins: float  # share of examples on which the configuration is better, whichever direction that is
     ties: float
     losses: float
@@ -93,11 +96,27 @@ class BaselineTest:
 
     @property
     def is_equivalent(self) -> bool:
-        return self.p_equivalent < ALPHA
+        return self.n >= self.fewest and self.p_equivalent < ALPHA
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it scores as its baseline on every example."""
+        return not self.sd > SAME and abs(self.difference) <= SAME
+
+    @property
+    def has_interval(self) -> bool:
+        return self.n >= FEWEST and self.sd > SAME
 
     @property
     def verdict(self) -> str:
-        """Return 'better', 'worse', 'equivalent' or 'cannot tell'; a difference that holds goes before equivalence."""
+        """Return 'same', 'too few', 'better', 'worse', 'equivalent' or 'cannot tell', the first that is so.
+
+        'same' is for equal scores on every example, which are no evidence that others would score the same.
+        """
+        if self.is_same:
+            return "same"
+        if self.n < self.fewest:
+            return "too few"
         if self.has_star:
             return "better" if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
         return "equivalent" if self.is_equivalent else "cannot tell"
@@ -132,6 +151,14 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
     n, count = min(one.n for one in own), len(own)
     name = CORRECTIONS[found.correction] + ("'s" if found.correction == "holm" else "")
     family = f"after {name} correction for {count} comparisons ({STAR})" if count > 1 else f"at 5% ({STAR})"
+    same = [one.name for one in own if one.verdict == "same"]
+    if same:
+        verb = "scores" if len(same) == 1 else "score"
+        said.append(
+            f"{', '.join(same)} {verb} the same as the untrained model with the same prompt on all {n} examples."
+        )
+    if len(same) == count:
+        return said
     if not own[0].star_attainable:
         least = min(one.attainable for one in own)
         times = f", times {count}" if found.correction == "holm" else ""
@@ -148,8 +175,9 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
             said.append(f"{_share(worse, count)} worse than the untrained model with the same prompt {family}.")
     if text := _runs_sentence(own):
         said.append(text)
-    if not all(one.has_star for one in own):
-        said.append(_power(found.metric, own))
+    varied = [one for one in own if one.has_interval]
+    if varied and not all(one.has_star for one in own):
+        said.append(_power(found.metric, own, varied))
     equal = [one.name for one in own if one.verdict == "equivalent"]
     if equal:
         points = 100 * found.margin
@@ -158,12 +186,13 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
     return said
 
 
-def examples_for(tests: Sequence[BaselineTest], difference: float) -> int | None:
+def examples_for(tests: Sequence[BaselineTest], difference: float, comparisons: int | None = None) -> int | None:
     """Return how many examples would show a true `difference` of any of these configurations with 80% power.
 
     At the level that the first step of Holm asks, by the largest SD, each at its upper limit; None beyond ten million.
+    `comparisons` is the size of the family where these are but a part of it.
     """
-    level = 1 - ALPHA / len(tests)
+    level = 1 - ALPHA / (comparisons or len(tests))
     needed = [examples_needed(one.sd, difference, confidence=level, seen=one.n) for one in tests if one.n > 1]
     return max((one for one in needed if one is not None), default=None) if None not in needed else None
 
@@ -181,16 +210,18 @@ def _runs_sentence(own: Sequence[BaselineTest]) -> str:
     )
 
 
-def _power(metric: str, own: Sequence[BaselineTest]) -> str:
-    """Say which differences so many examples show, and how many show one of two points."""
+def _power(metric: str, own: Sequence[BaselineTest], varied: Sequence[BaselineTest]) -> str:
+    """Say which differences so many examples show, where they can show any, and how many show one of two points."""
     unit, asked = "" if metric == LOSS else " points", TWO_POINTS
-    detectable = max(one.detectable for one in own)
-    needed = examples_for(own, asked)
+    detectable = max(one.detectable for one in varied)
+    needed = examples_for(varied, asked, len(own))
     count = "more than ten million" if needed is None else f"about {rounded(needed)}"
-    size = f"differences from {value_of(metric, detectable)}{unit} upward" if math.isfinite(detectable) else "none"
+    power, size = f"(80% power, corrected for {len(own)})", f"{value_of(metric, asked)}{unit}"
+    if not own[0].star_attainable:
+        return f"A difference of {size} from a baseline would need {count} examples {power}."
     return (
-        f"{min(one.n for one in own)} examples show {size} from a baseline (80% power, corrected for {len(own)}); "
-        f"one of {value_of(metric, asked)}{unit} needs {count}."
+        f"{min(one.n for one in own)} examples show differences from {value_of(metric, detectable)}{unit} upward "
+        f"from a baseline {power}; one of {size} needs {count}."
     )
 
 
@@ -226,6 +257,7 @@ def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, se
     # Max-T and Benjamini-Hochberg let all differences through together at the level of one.
     is_holm = found.correction == "holm"
     attainable = is_attainable(flipped.attainable) if is_holm else bool((flipped.attainable < ALPHA).any())
+    fewest = fewest_for(len(pairs) if is_holm else 1)
     tests = []
     for index, pair in enumerate(pairs):
         values = pair.differences[~np.isnan(pair.differences)]
@@ -253,6 +285,7 @@ def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, se
                 p_bh=float(by_rate[index]),
                 attainable=one.attainable,
                 star_attainable=attainable,
+                fewest=fewest,
                 wins=wins,
                 ties=one.ties,
                 losses=losses,

@@ -9,6 +9,7 @@ from analysis.baselines import STAR, BaselineTest
 from analysis.cells import cell
 from analysis.compare import LOWER_IS_BETTER, Comparison
 from analysis.sentences import title_of, value_of
+from analysis.stats import FEWEST
 from analysis.winner import AgainstBest, Agreement, Cost, Winner, metric_winners
 
 OFTEN_CUT = 0.1  # share of texts that end at the limit, or are empty, from which a note says so
@@ -33,6 +34,10 @@ def _worth(won: Winner) -> str:
         return f"{won.name} has {metric} {score} on one {won.split} example: nothing can be said of others."
     score, raw = f"{value_of(won.metric, won.estimate)} {interval}", value_of(won.metric, won.raw)
     optimism = f"{value_of(won.metric, won.optimism)}{unit}"
+    if not won.has_interval:
+        score = value_of(won.metric, won.raw if won.is_same_set else won.estimate)
+        why = "too few to say what it is worth" if won.n < FEWEST else "the same on each"
+        return f"{won.name} has {metric} {score} on {won.n} {won.split} examples, {why}."
     if len(won.frequencies) == 1:
         return f"{won.name}, the only candidate, has {metric} {score} on {won.n} {won.split} examples."
     if won.is_same_set:
@@ -51,10 +56,11 @@ def _worth(won: Winner) -> str:
 
 def _stability(won: Winner) -> str:
     shares = {row.name: row.share for row in won.frequencies}
-    others = [f"{row.name} in {_percent(row.share)}" for row in won.frequencies if row.name != won.name][:2]
+    known = [row for row in won.frequencies if row.name != won.name and row.share > 0][:2]
+    listed = [_percent(shares[won.name]), " and ".join(f"{row.name} in {_percent(row.share)}" for row in known)]
     return (
         f"Over resamples of the {won.n_selection} {won.selection_split} examples {won.name} is best in "
-        f"{_percent(shares[won.name])}, {' and '.join(others)}."
+        f"{', '.join(filter(None, listed))}."
     )
 
 
@@ -83,8 +89,12 @@ def _disagreement(found: Comparison, agreement: Sequence[Agreement]) -> list[str
     own = [one for one in agreement if one.first == found.metric and one.first_winner != one.second_winner]
     if not own:
         return []
-    listed = [f"{title_of(one.second)} {one.second_winner} (rank correlation {one.spearman:+.2f})" for one in own]
+    listed = [f"{title_of(one.second)} {one.second_winner} ({_alike(one.spearman)})" for one in own]
     return [f"The winner changes with the metric: {title_of(found.metric)} {own[0].first_winner}, {', '.join(listed)}."]
+
+
+def _alike(spearman: float) -> str:
+    return f"rank correlation {'not defined' if math.isnan(spearman) else f'{spearman:+.2f}'}"
 
 
 def _percent(share: float) -> str:
@@ -131,10 +141,14 @@ def _baseline_notes(one: BaselineTest) -> list[str]:
         return []
     meaning = {
         "worse": "worse than zero-shot",
+        "same": "scores the same as zero-shot",
+        "too few": "too few examples for a verdict",
         "equivalent": "equivalent to zero-shot",
         "cannot tell": "not told apart from zero-shot",
     }
-    return [meaning[one.verdict] if one.star_attainable else f"no {STAR} attainable with {one.n} examples"]
+    if one.star_attainable or one.verdict == "same":
+        return [meaning[one.verdict]]
+    return [f"no {STAR} attainable with {one.n} examples"]
 
 
 def _row_notes(found: Comparison, values: dict, state: str) -> list[str]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import sentences
-from analysis.inference import MARGIN
+from analysis.inference import MARGIN, fewest_for
 from analysis.references import Reference, reference_row, references
 from analysis.scores import Scores, read_scores
-from analysis.stats import Paired, examples_needed, paired, smallest_detectable
+from analysis.stats import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
 from analysis.table import Row, Table, load
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
 from trainables.errors import UserError, nearest
@@ -60,10 +60,16 @@ class Difference:
     paired: Paired
     detectable: float  # smallest true difference that so many examples show with 80% power
     needed: int | None  # examples that would show a difference of this size; None: more than ten million
+    differing: int  # examples on which the two are unlike
+    fewest: int  # examples from which one of as many differences as there are configurations can be significant
 
     @property
     def verdict(self) -> str:
-        """Return 'better', 'worse' or 'cannot tell', as the interval says."""
+        """Return 'better', 'worse' or 'cannot tell', as the interval says; 'same' or 'too few' before it."""
+        if self.paired.is_same:
+            return "same"
+        if self.paired.n < self.fewest or (self.paired.is_clear and self.differing < self.fewest):
+            return "too few"
         if not self.paired.is_clear:
             return "cannot tell"
         return "better" if (self.paired.mean > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
@@ -225,7 +231,8 @@ def _differences(table: Table, metric: str, ranking: list[Candidate], extra: Ite
             rows = zip(reference.ids[table.split], reference.scores[table.split], strict=True)
             theirs = {identity: (scores[metric], 1.0) for identity, scores in rows}
             found.append(_difference(table, best, reference.name, role, metric, theirs))
-    return [difference for difference in found if difference]
+    fewest = fewest_for(len(ranking))
+    return [replace(difference, fewest=fewest) for difference in found if difference]
 
 
 def _difference(
@@ -239,7 +246,8 @@ def _difference(
         return None
     # Scaled so that the mean over examples is the score of the corpus, for the loss too.
     first, second = ([scores[one][0] * len(shared) / weight for one in shared] for scores in (ours, theirs))
-    result = paired([a - b for a, b in zip(first, second, strict=True)])
+    values = [a - b for a, b in zip(first, second, strict=True)]
+    result = paired(values)
     assert result is not None
     return Difference(
         against=name,
@@ -251,6 +259,8 @@ def _difference(
         paired=result,
         detectable=smallest_detectable(result.sd, result.n),
         needed=examples_needed(result.sd, result.mean, seen=result.n),
+        differing=sum(abs(value) > SAME for value in values),
+        fewest=FEWEST,
     )
 
 

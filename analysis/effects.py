@@ -18,9 +18,9 @@ import numpy as np
 
 from analysis.compare import Candidate, Comparison, candidates
 from analysis.factorial import Factor, factor_of, half_normal_quantiles, lenth, shares, terms
-from analysis.inference import ALPHA, Array, holm
+from analysis.inference import ALPHA, TOLERANCE, Array, attainable_p, flips_for, holm, is_attainable
 from analysis.sentences import title_of, value_of
-from analysis.stats import paired
+from analysis.stats import FEWEST, SAME, paired
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Effect:
     run_low: float | None
     run_high: float | None
     p_runs: float | None
+    is_attainable: bool  # whether one of the effects could have been significant with so many examples
 
     @property
     def term(self) -> str:
@@ -49,7 +50,11 @@ class Effect:
 
     @property
     def is_clear(self) -> bool:
-        return self.p_holm < ALPHA
+        return self.is_attainable and self.p_holm < ALPHA
+
+    @property
+    def has_interval(self) -> bool:
+        return self.n >= FEWEST and self.high - self.low > SAME
 
 
 @dataclass(frozen=True)
@@ -166,12 +171,18 @@ def effects(found: Comparison, metric: str | None = None) -> tuple[Effect, ...]:
     per_example = np.array([term.weights for term in wanted]) @ scores  # (T, N)
     tests = [paired(row.tolist()) for row in per_example]
     corrected = holm([one.p if one else math.nan for one in tests])
+    differing = (np.abs(per_example) > TOLERANCE).sum(axis=1)
+    attainable = is_attainable([attainable_p(int(count), flips_for(len(tests))) for count in differing])
     found_effects = []
     for term, one, p_holm in zip(wanted, tests, corrected, strict=True):
         assert one is not None
         over_runs = _over_runs(found, design, term.weights, metric)
         found_effects.append(
-            Effect(term.factors, term.change, one.mean, one.low, one.high, one.n, one.p, float(p_holm), *over_runs)
+            Effect(
+                *(term.factors, term.change, one.mean, one.low, one.high, one.n, one.p, float(p_holm)),
+                *over_runs,
+                is_attainable=attainable,
+            )
         )
     return tuple(found_effects)
 
@@ -236,6 +247,10 @@ def sentences(found: Comparison, known: Sequence[Effect]) -> list[str]:
     metric = title_of(found.metric)
     clear = sorted((one for one in known if one.is_clear), key=lambda one: -abs(one.effect))
     family = f"after Holm's correction for {len(known)} effects" if len(known) > 1 else "(one effect)"
+    if all(abs(one.effect) <= SAME and one.high - one.low <= SAME for one in known):
+        return [f"All configurations have the same {metric} on each of the {known[0].n} examples: there is no effect."]
+    if not known[0].is_attainable:
+        return [f"With {known[0].n} examples no effect on {metric} could have held {family}: none is stated."]
     lines = [text for one in found.findings.trends if (text := _trend_sentence(found, one))]
     if not clear:
         return [f"No effect on {metric} holds {family}.", *lines]

@@ -99,7 +99,8 @@ def difference_grid(found: Comparison) -> Grid:
         difference = value_of(one.metric, one.paired.mean, sign=True)
         scores = (value_of(one.metric, one.best), value_of(one.metric, one.other), difference, interval_of(one))
         by = SHORT_TITLES.get(one.metric, title_of(one.metric))
-        rows.append((name, by, *scores, value_of(one.metric, one.detectable), one.verdict))
+        detectable = value_of(one.metric, one.detectable) if one.paired.has_interval else NOTHING
+        rows.append((name, by, *scores, detectable, one.verdict))
     return Grid(heads, tuple(rows), tuple(one.verdict for one in found.differences))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.stats import Paired, paired
+from analysis.stats import FEWEST, Paired, paired
 
 Array = NDArray[np.float64]
 ALPHA = 0.05
@@ -96,6 +96,14 @@ def attainable_p(n: int, flips: int = FLIPS) -> float:
     return 2.0 ** (1 - n) if n <= EXACT_EXAMPLES else max(2.0 ** (1 - n), 1 / (flips + 1))
 
 
+def fewest_for(comparisons: int) -> int:
+    """Return from how many examples on one of so many comparisons can be significant after Holm: 6 for one, 9 for 8."""
+    n = FEWEST
+    while comparisons * 2.0 ** (1 - n) >= ALPHA:
+        n += 1
+    return n
+
+
 def sign_flips(differences: ArrayLike, flips: int = FLIPS, seed: int = 0) -> SignFlips:
     """Test M means of differences (N, M) against zero by flipping the signs of whole examples.
 
@@ -149,14 +157,15 @@ def _drawn_signs(n: int, flips: int, seed: int) -> NDArray[np.int8]:
 
 
 def p_equivalence(found: Paired, margin: float = MARGIN) -> float:
-    """Return the p of two one-sided t tests (Schuirmann 1987) that the true mean difference is within +-`margin`."""
+    """Return the p of two one-sided t tests (Schuirmann 1987) that the true mean difference is within +-`margin`.
+
+    It is 1 for fewer than six examples and for differences that are all equal: those say nothing of other examples.
+    """
     from scipy.special import stdtr  # scipy.stats costs more than a second
 
-    if found.n < 2:
+    if not found.has_interval:
         return 1.0
     error = found.sd / math.sqrt(found.n)
-    if not error:
-        return 0.0 if abs(found.mean) < margin else 1.0
     above = stdtr(found.n - 1, -(found.mean + margin) / error)
     below = stdtr(found.n - 1, (found.mean - margin) / error)
     return float(max(above, below))

@@ -37,7 +37,7 @@ def baseline_grid(found: Comparison) -> Grid:
         Head("it", 3),
         Head("difference"),
         Head("95% interval", 1),
-        Head(f"{correction} p", 1, about=f"{correction} p: of random signs, corrected for {len(tests)} comparisons"),
+        Head(f"{correction} p", 1, about=f"{correction} p: of random signs{_family(len(tests), 'comparisons')}"),
         Head("", is_number=False, about=f"{STAR}: that p is below 0.05"),
         *((Head("runs", 4), Head("over runs", 2)) if has_runs else ()),
         Head("d_z", 5, about="d_z: mean over SD of the differences per example"),
@@ -56,8 +56,8 @@ def _cells(one: BaselineTest, has_runs: bool) -> tuple[str, ...]:
         value_of(one.metric, one.score),
         value_of(one.metric, one.baseline_score),
         value_of(one.metric, one.difference, True),
-        interval_text(one.metric, one.low, one.high),
-        p_text(one.p_corrected) if one.star_attainable else "none attainable",
+        interval_text(one.metric, one.low, one.high) if one.has_interval else NOTHING,
+        NOTHING if one.is_same else p_text(one.p_corrected) if one.star_attainable else "none attainable",
         STAR if one.has_star else "",
         *((str(one.runs), _over_runs(one.metric, one.run_low, one.run_high)) if has_runs else ()),
         NOTHING if one.d_z is None else f"{one.d_z:+.2f}",
@@ -67,6 +67,10 @@ def _cells(one: BaselineTest, has_runs: bool) -> tuple[str, ...]:
 
 def _over_runs(metric: str, low: float | None, high: float | None) -> str:
     return NOTHING if low is None or high is None else interval_text(metric, low, high)
+
+
+def _family(count: int, of: str) -> str:
+    return f", corrected for {count} {of}" if count > 1 else ""
 
 
 def effect_grid(found: Comparison) -> Grid:
@@ -79,7 +83,7 @@ def effect_grid(found: Comparison) -> Grid:
         Head("from → to", 3, is_number=False),
         Head("by"),
         Head("95% interval", 1),
-        Head("Holm p", 1, about=f"Holm p: of t over examples, corrected for {len(effects)} effects"),
+        Head("Holm p", 1, about=f"Holm p: of t over examples{_family(len(effects), 'effects')}"),
         Head("", is_number=False, about=f"{STAR}: that p is below 0.05"),
         *((Head("over runs", 2),) if has_runs else ()),
         Head("share", 2, about="share: of the sum of squares between configurations"),
@@ -93,8 +97,8 @@ def effect_grid(found: Comparison) -> Grid:
                 one.term.replace("_", " "),
                 one.change,
                 value_of(found.metric, one.effect, True),
-                interval_text(found.metric, one.low, one.high),
-                p_text(one.p_holm),
+                interval_text(found.metric, one.low, one.high) if one.has_interval else NOTHING,
+                p_text(one.p_holm) if one.is_attainable else "none attainable",
                 STAR if one.is_clear else "",
                 *((over_runs,) if has_runs else ()),
                 NOTHING if share != share else f"{100 * share:.1f}%",
@@ -176,7 +180,11 @@ def metric_grid(found: Comparison) -> Grid:
     """Return whom each metric would choose, and how it ranks the configurations beside the deciding one."""
     heads = (Head("metric", is_number=False), Head("chooses", is_number=False), Head("rank correlation"))
     rows = tuple(
-        (title_of(one.second), one.second_winner, NOTHING if one.spearman != one.spearman else f"{one.spearman:+.2f}")
+        (
+            title_of(one.second),
+            one.second_winner,
+            f"{one.spearman:+.2f}" if one.spearman == one.spearman else "not defined",
+        )
         for one in found.findings.agreement
         if one.first == found.metric
     )
@@ -194,12 +202,14 @@ def trend_grid(found: Comparison) -> Grid:
         Head("means", is_number=False),
     )
     rows = []
+    is_stated = all(one.is_attainable for one in found.findings.effects)  # the examples are the same
     for one in found.findings.trends:
         if len(one.levels) > 2:
             means = ", ".join(f"{level_text(at.level)}: {value_of(found.metric, at.mean)}" for at in one.levels)
             slope, interval = value_of(found.metric, one.slope, True), interval_text(found.metric, one.low, one.high)
             unit = "doubling" if one.is_log else "unit"
-            rows.append((one.axis.replace("_", " "), slope, unit, interval, p_text(one.p), means))
+            known = (interval, p_text(one.p)) if is_stated else (NOTHING, NOTHING)
+            rows.append((one.axis.replace("_", " "), slope, unit, *known, means))
     return Grid(heads, tuple(rows), ("",) * len(rows))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analysis.cells import cell, points
+from analysis.cells import NOTHING, cell, points
 from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def value_of(metric: str, value: float, sign: bool = False) -> str:
 
 
 def interval_of(difference: Difference) -> str:
-    """Write an interval: '[-0.80, +1.42]'."""
+    """Write an interval: '[-0.80, +1.42]'; a dash where there are too few examples, or none differ."""
+    if not difference.paired.has_interval:
+        return NOTHING
     low, high = difference.paired.low, difference.paired.high
     return f"[{value_of(difference.metric, low, True)}, {value_of(difference.metric, high, True)}]"
 
@@ -73,6 +75,7 @@ def conclusions(found: Comparison) -> list[str]:
     if found.best:
         said += _about_choice(found)
         said += [text for difference in found.differences if (text := verdict(found, difference))]
+        said += _too_few(found)
         said += _missing_differences(found)
         said += _cautions(found)
     if len(table.signatures) > 1:
@@ -88,8 +91,8 @@ def verdict(found: Comparison, difference: Difference) -> str:
     best = found.best
     assert best is not None
     metric = title_of(difference.metric)
-    if difference.verdict == "better":
-        return ""  # the table of differences shows it
+    if difference.verdict == "better" or (difference.verdict == "too few" and difference.role != "runner-up"):
+        return ""  # the table of differences shows it; `_too_few` says it of all
     if difference.role == "runner-up":
         return _runner_up(best.name, difference)
     other = {
@@ -97,6 +100,8 @@ def verdict(found: Comparison, difference: Difference) -> str:
         "constant": "one constant summary for every input",
         "shuffled": "its own texts given to other examples",
     }[difference.role]
+    if difference.verdict == "same":
+        return f"{best.name} scores the same as {other} by {metric} on {_every(difference)}."
     meaning = {"constant": ": it may ignore its input", "shuffled": ": its texts do not depend on the input enough"}
     state = "is worse than" if difference.verdict == "worse" else "cannot be told apart from"
     return f"{best.name} {state} {other} by {metric}{meaning.get(difference.role, '')}."
@@ -104,6 +109,13 @@ def verdict(found: Comparison, difference: Difference) -> str:
 
 def _runner_up(best: str, difference: Difference) -> str:
     metric, other, split = difference.metric, difference.against, difference.split
+    if difference.verdict == "same":
+        return f"{best} and {other}, the runner-up, score the same by {title_of(metric)} on {_every(difference)}."
+    if difference.verdict == "too few":
+        n, examples = difference.paired.n, "example is" if difference.paired.n == 1 else "examples are"
+        if n >= difference.fewest:
+            return f"Too few {split} examples differ to tell {best} and {other}, the runner-up, apart."
+        return f"{n} {split} {examples} too few to tell {best} and {other}, the runner-up, apart."
     if difference.verdict == "worse":
         return f"On {split} the runner-up {other} is better than {best}: the choice did not hold."
     unit = "" if metric == "eval_loss" else " points"
@@ -114,6 +126,11 @@ def _runner_up(best: str, difference: Difference) -> str:
         f"examples show a difference in {title_of(metric)} from {detectable} upward (80% power); "
         f"one of {value_of(metric, abs(difference.paired.mean))} would need {needed}."
     )
+
+
+def _every(difference: Difference) -> str:
+    n = difference.paired.n
+    return f"all {n} {difference.split} examples" if n > 1 else f"the one {difference.split} example"
 
 
 def tie(found: Comparison) -> str:
@@ -140,6 +157,22 @@ def _about_choice(found: Comparison) -> list[str]:
             "little."
         )
     return said
+
+
+def _too_few(found: Comparison) -> list[str]:
+    """Say once that the examples are too few for verdicts, and how many it takes."""
+    few = [one for one in found.differences if one.verdict == "too few"]
+    if not few:
+        return []
+    one = min(few, key=lambda one: one.differing)
+    family = f"after correction for {len(found.ranking)} configurations" if len(found.ranking) > 1 else "at 5%"
+    n, examples = one.paired.n, "example is" if one.paired.n == 1 else "examples are"
+    short = f"{n} {one.split} {examples} too few for a verdict"
+    if n >= one.fewest:
+        short = (
+            f"Only {one.differing} of {n} {one.split} examples differ between {found.ranking[0].name} and {one.against}"
+        )
+    return [f"{short}: it takes {one.fewest} that differ for a difference to be significant {family}."]
 
 
 def unfinished(table: Table) -> list[str]:

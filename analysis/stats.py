@@ -13,6 +13,10 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 POWER = 0.8
 MOST_EXAMPLES = 10_000_000
+FEWEST = (
+    6  # examples from which intervals and verdicts are given: five have no two-sided sign-flip p below 2/2^5 = 0.06
+)
+SAME = 1e-12  # an SD of differences below this is none
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,21 @@ class Paired:
     def is_clear(self) -> bool:
         """Whether the interval leaves zero out."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def varies(self) -> bool:
+        """Whether the differences are not all equal: without that nothing can be said of other examples."""
+        return self.n > 1 and self.sd > SAME
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both are equal on every example."""
+        return not self.sd > SAME and abs(self.mean) <= SAME
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough examples, and enough unlike, for an interval that means something."""
+        return self.n >= FEWEST and self.varies
 
 
 def paired(differences: Sequence[float], confidence: float = CONFIDENCE) -> Paired | None:

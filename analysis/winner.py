@@ -20,7 +20,7 @@ from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates,
 from analysis.inference import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.scores import LOSS
 from analysis.selection import RESAMPLES, Selection, resample_selection, spearman
-from analysis.stats import paired
+from analysis.stats import FEWEST, SAME, paired
 from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class Winner:
     detectable: float | None
     needed: int | None
     affordable: tuple[Cost, ...]  # within one standard error of the best, the cheapest first
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough examples, and enough unlike, for the interval to mean something."""
+        return self.n >= FEWEST and self.high - self.low > SAME
 
     @property
     def is_same_set(self) -> bool:

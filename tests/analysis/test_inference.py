@@ -121,7 +121,7 @@ def test_nothing_differs_and_nothing_is_found() -> None:
     assert (found.attainable == 1).all()
     same = pair_test([0.0] * 20)
     assert same is not None
-    assert (same.d_z, same.ties, same.is_equivalent) == (None, 1.0, True)
+    assert (same.d_z, same.ties, same.is_equivalent) == (None, 1.0, False)
 
 
 def test_one_example_and_none_have_an_answer() -> None:

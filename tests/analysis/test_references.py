@@ -105,7 +105,7 @@ def test_shuffled_texts_that_are_all_alike_score_as_they_did(make_sweep: Make) -
     record.write_evaluation(SMALL, rows, {"signature": "s", "splits": splits})
     found = compare(folder)
     shuffled = next(one for one in found.differences if one.role == "shuffled")
-    assert (shuffled.paired.mean, shuffled.verdict) == (pytest.approx(0, abs=1e-12), "cannot tell")
+    assert (shuffled.paired.mean, shuffled.verdict) == (pytest.approx(0, abs=1e-12), "same")
 
 
 def test_a_second_comparison_computes_no_text_score(make_sweep: Make) -> None:
