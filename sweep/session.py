@@ -62,6 +62,7 @@ class Session:
         self._engines: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
+        self.paused: str | None = None  # why the engines can go on with no trial
         self._closing = False
         self._ended = threading.Event()
         self._wake = wake
@@ -77,10 +78,10 @@ class Session:
     def has_engines(self) -> bool:
         return bool(self._engines)
 
-    @property
-    def paused(self) -> str | None:
-        """Why the engines can go on with no trial; None where they can."""
-        return next((status["paused"] for status in self._statuses.values() if status["paused"]), None)
+    def _keep(self, name: str, status: dict[str, Any]) -> None:
+        # An engine that has paused stays so: an answer that was asked for earlier may come later.
+        self.paused = self.paused or status["paused"]
+        self._statuses[name] = status
 
     def unfinished(self) -> dict[str, TrialJob]:
         """Return the trials that lack a result or their evaluation."""
@@ -236,7 +237,8 @@ class Session:
                 statuses = ray.get([engine.status.remote() for engine in self._engines.values()])
             except ray.exceptions.RayActorError:
                 return  # died, and with it what it ran: the next round continues that
-            self._statuses = dict(zip(self._engines, statuses, strict=True))
+            for name, status in zip(self._engines, statuses, strict=True):
+                self._keep(name, status)
             if not any(status["runs"] for status in statuses):
                 return
             time.sleep(0.1)
@@ -253,7 +255,7 @@ class Session:
                 if ref is None:
                     self._asked[name] = engine.status.remote()
                 elif ray.wait([ref], timeout=0)[0]:
-                    self._statuses[name] = ray.get(ref)
+                    self._keep(name, ray.get(ref))
                     self._asked[name] = engine.status.remote()
             except Exception:  # dying or restarting: it runs nothing
                 self._asked.pop(name, None)
