@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.compare import Comparison
-from analysis.fragments import tokens_of
 from analysis.references import lead, longest
 from analysis.table import Row, Table
 from trainables import files
@@ -119,10 +118,6 @@ def read_examples(table: Table) -> list[Example]:
         Example(str(row["id"]), str(row["source"]), tuple(map(str, row["references"])), row)
         for row in files.read_lines(path)[:count]
     ]
-
-
-def token_count(text: str, any_script: bool) -> int:
-    return len(tokens_of(text, any_script))
 
 
 def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list[System]:
