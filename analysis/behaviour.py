@@ -240,11 +240,12 @@ def by_group(outputs: Outputs, by: str = "source_words") -> Groups:
         values = [COUNTED[by](example, outputs.any_script) for example in outputs.examples]
     else:
         columns = dict.fromkeys(name for example in outputs.examples for name in example.fields)
-        known = [*COUNTED, *(name for name in columns if name not in ("source", "references"))]
+        known = [*COUNTED, *columns]
         if by not in known:
             raise UserError(f"no example has the column {by!r}; {nearest(by, known)}")
         values = [example.fields.get(by) for example in outputs.examples]
-    groups = _quartiles(values) if all(isinstance(value, (int, float)) for value in values) else _by_value(values)
+    numbers = [number for value in values if (number := _number(value)) is not None]
+    groups = _quartiles(numbers) if len(numbers) == len(values) else _by_value(values)
     ids = [example.id for example in outputs.examples]
     members = {name: [ids[place] for place in places] for name, places in groups.items()}
     means = {
@@ -254,6 +255,15 @@ def by_group(outputs: Outputs, by: str = "source_words") -> Groups:
         if one.scores
     }  # fmt: skip
     return Groups(by, outputs.metric, tuple(members), tuple(map(len, members.values())), means)
+
+
+def _number(value: Any) -> float | None:
+    """Return a value of a column as a number; a table of text (CSV) writes its numbers as text."""
+    try:
+        number = math.nan if isinstance(value, bool) or value is None else float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _quartiles(values: Sequence[float]) -> dict[str, list[int]]:
@@ -272,12 +282,12 @@ def _quartiles(values: Sequence[float]) -> dict[str, list[int]]:
 
 
 def _by_value(values: Sequence[Any], most: int = 12) -> dict[str, list[int]]:
-    """Return places by value, the most frequent first; rare ones together."""
-    counts = Counter(map(str, values))
-    kept = [name for name, _ in counts.most_common(most)]
+    """Return places by value, the most frequent first; rare ones together, and those that have none."""
+    names = ["without" if value is None else str(value) for value in values]
+    kept = [name for name, _ in Counter(names).most_common(most)]
     groups: dict[str, list[int]] = {name: [] for name in kept}
-    for place, value in enumerate(values):
-        groups.setdefault(str(value) if str(value) in kept else "all others", []).append(place)
+    for place, name in enumerate(names):
+        groups.setdefault(name if name in kept else "all others", []).append(place)
     return groups
 
 

@@ -23,7 +23,7 @@ REFERENCES = "references"
 
 @dataclass(frozen=True)
 class Example:
-    """An example of the reported split; `fields` are all columns of its data."""
+    """An example of the reported split; `fields` are the columns of its data that the sweep keeps."""
 
     id: str
     source: str
@@ -115,9 +115,14 @@ def read_examples(table: Table) -> list[Example]:
     path = SweepFolder(table.folder).evaluation_examples_path(table.split)
     count = table.evaluation.examples[table.split]
     return [
-        Example(str(row["id"]), str(row["source"]), tuple(map(str, row["references"])), row)
+        Example(str(row["id"]), str(row["source"]), tuple(map(str, row["references"])), _columns(row))
         for row in files.read_lines(path)[:count]
     ]
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    own = ("id", "source", "references", "columns")
+    return {**{name: value for name, value in row.items() if name not in own}, **row.get("columns", {})}
 
 
 def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list[System]:

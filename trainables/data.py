@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables import loading
@@ -20,24 +21,37 @@ from trainables.sources import DataSource
 SPLITS = ("train", "validation", "test")
 ID_FIELDS = ("id", "fname")
 EVALUATION_SEED = "evaluation"
+LONGEST_COLUMN = 200  # characters of a value that examples can be grouped by; longer ones are texts
+
+Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class Example:
-    """One text with its reference summaries; training uses the first reference."""
+    """One text with its reference summaries; training uses the first reference.
+
+    `columns` are the other short values of its record, kept for evaluation splits so that scores can be shown by them.
+    They change no result, so they are part of no fingerprint.
+    """
 
     id: str
     source: str
     references: tuple[str, ...]
+    columns: tuple[tuple[str, Scalar], ...] = ()
 
     def row(self) -> dict[str, Any]:
         """Return the example as it is kept in a sweep."""
+        columns = {"columns": dict(self.columns)} if self.columns else {}
+        return {**self.content(), **columns}
+
+    def content(self) -> dict[str, Any]:
+        """Return what of the example can change a result."""
         return {"id": self.id, "source": self.source, "references": list(self.references)}
 
 
 def example_of(row: Mapping[str, Any]) -> Example:
     """Return the example of a row."""
-    return Example(row["id"], row["source"], tuple(row["references"]))
+    return Example(row["id"], row["source"], tuple(row["references"]), tuple(row.get("columns", {}).items()))
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ def load_corpus(
     for split in splits:
         report[split].update(_find_repeats(splits, split))
     kept = {split: _exclude(split, examples, report[split], keep_leaked) for split, examples in splits.items()}
+    kept |= {"train": [replace(example, columns=()) for example in kept["train"]]} if "train" in kept else {}
     _check_splits(kept, report, needed, source.label)
     summary = {"source_field": source_field, "target_field": target_field, "keep_leaked": keep_leaked, "splits": report}
     return Corpus(source.label, kept, summary, fingerprint(kept))
@@ -92,7 +107,7 @@ def fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
     total = hashlib.sha256()
     for split in sorted(splits):
         for example in splits[split]:
-            total.update(json.dumps([split, example.row()], sort_keys=True, ensure_ascii=True).encode())
+            total.update(json.dumps([split, example.content()], sort_keys=True, ensure_ascii=True).encode())
     return total.hexdigest()
 
 
@@ -147,13 +162,26 @@ def normalised(text: str) -> str:
 
 def _clean(records: Sequence[Mapping[str, Any]], source_field: str, target_fields: Sequence[str]) -> list[Example]:
     examples = []
+    taken = {source_field, *target_fields, *ID_FIELDS}
     for record in records:
         texts = _texts(record.get(source_field), source_field)
         references = tuple(text for field in target_fields for text in _texts(record.get(field), field))
         if texts and references:
             source = "\n".join(texts)
-            examples.append(Example(_given_id(record) or _rank(source).hex()[:12], source, references))
+            identity = _given_id(record) or _rank(source).hex()[:12]
+            examples.append(Example(identity, source, references, _columns(record, taken)))
     return examples
+
+
+def _columns(record: Mapping[str, Any], taken: set[str]) -> tuple[tuple[str, Scalar], ...]:
+    """Return the short values of a record beside its texts and its identity."""
+    return tuple(
+        (name, value)
+        for name, value in record.items()
+        if name not in taken
+        and ((isinstance(value, str) and 0 < len(value) <= LONGEST_COLUMN) or isinstance(value, int)
+             or (isinstance(value, float) and math.isfinite(value)))
+    )  # fmt: skip
 
 
 def _texts(value: Any, field: str) -> list[str]:
@@ -183,7 +211,7 @@ def _with_unique_ids(examples: Sequence[Example]) -> list[Example]:
             repeats[example.id] += 1
             identity = f"{example.id}#{repeats[example.id] + 1}"
         taken.add(identity)
-        unique.append(Example(identity, example.source, example.references))
+        unique.append(replace(example, id=identity))
     return unique
 
 

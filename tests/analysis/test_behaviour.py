@@ -125,6 +125,20 @@ def test_scores_by_a_column_of_the_data(make_sweep: Make) -> None:
         by_group(outputs, "topics")
 
 
+def test_columns_that_a_sweep_keeps_group_by_number_or_by_value(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A")])
+    path = folder / "data" / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for place, row in enumerate(rows):
+        row["columns"] = {"year": str(2000 + place), **({"source": "ab"[place % 2]} if place else {})}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    outputs = collect(compare(folder))
+    assert by_group(outputs, "year").names == ("2000 to 2004", "2005 to 2009", "2010 to 2014", "2015 to 2019")
+    with pytest.raises(UserError, match=r"'topic'; known: source_words, reference_words, turns, year, source$"):
+        by_group(outputs, "topic")
+    assert by_group(outputs, "source").sizes == (10, 9, 1)
+
+
 def test_text_that_rouge_cannot_read_is_counted_on_words_of_any_script(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "run", [baseline(), configuration("A")], SMALL)
     path = folder / "data" / "test.jsonl"

@@ -250,6 +250,19 @@ def test_an_example_survives_its_row() -> None:
     assert example_of(json.loads(json.dumps(example.row()))) == example
 
 
+def test_the_short_values_of_evaluation_examples_are_kept_and_change_no_fingerprint(tmp_path: Path) -> None:
+    extra = {"topic": "food", "turns": 7, "is_formal": False, "notes": "n" * 201, "none": None, "list": ["x"]}
+    plain = load(three_splits(tmp_path / "plain", test=[record(200)]))
+    rich = load(three_splits(tmp_path / "rich", train=[record(0, **extra)], test=[record(200, **extra)]))
+    kept = rich.splits["test"][0]
+    assert dict(kept.columns) == {"topic": "food", "turns": 7, "is_formal": False}
+    assert example_of(json.loads(json.dumps(kept.row()))) == kept
+    assert not rich.splits["train"][0].columns
+    assert "columns" not in plain.splits["test"][0].row()
+    again = load(three_splits(tmp_path / "again", train=[record(0)], test=[record(200)]))
+    assert rich.fingerprint == again.fingerprint
+
+
 # --- subsets, orders, fingerprint ------------------------------------------------------------------------------------
 
 EXAMPLES = [Example(f"e{number}", f"text {number}", ("s",)) for number in range(2000)]
