@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables import files
+from trainables.lineage import is_pinned
 from trainables.record import TrialRecord
 
 KEPT = 2
@@ -58,7 +59,7 @@ def save_checkpoint(record: TrialRecord, checkpoint: Checkpoint) -> None:
         }
         files.write_json(temporary / "state.json", state)
         record.fence()
-        target = parent / f"step-{checkpoint.step:05d}"
+        target = record.checkpoint_path(checkpoint.step)
         if target.exists():
             shutil.rmtree(target)
         os.replace(temporary, target)
@@ -66,8 +67,7 @@ def save_checkpoint(record: TrialRecord, checkpoint: Checkpoint) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for old in _folders(record)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    _remove(_folders(record)[:-KEPT])
 
 
 def latest_checkpoint(record: TrialRecord) -> Checkpoint | None:
@@ -85,9 +85,22 @@ def latest_checkpoint(record: TrialRecord) -> Checkpoint | None:
 
 
 def drop_checkpoints(record: TrialRecord) -> None:
-    """Remove the checkpoints of a finished trial: its adapter is kept and its training never runs again."""
+    """Remove the checkpoints of a finished trial: its adapter is kept and its training never runs again.
+
+    Those that another trial may come for are left to the scheduler of the sweep.
+    """
     record.fence()
-    shutil.rmtree(record.checkpoint_folder, ignore_errors=True)
+    if not _remove(_folders(record)):
+        shutil.rmtree(record.checkpoint_folder, ignore_errors=True)
+
+
+def _remove(folders: list[Path]) -> list[Path]:
+    """Remove these checkpoints but for those that are pinned, which are returned."""
+    pinned = [folder for folder in folders if is_pinned(folder)]
+    for folder in folders:
+        if folder not in pinned:
+            shutil.rmtree(folder, ignore_errors=True)
+    return pinned
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -26,6 +26,7 @@ from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.evaluate import Reads, mean_loss, predictions
 from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
+from trainables.lineage import settle, trained_with
 from trainables.lora import WEIGHTS
 from trainables.memory import peak_memory_bytes
 from trainables.metrics import means
@@ -202,6 +203,8 @@ class _Course:
         self.progress = progress_of(checkpoint)
         self.progress.restarts += had_begun
         self.progress.started_at = self.progress.started_at or started_at
+        if lineage := settle(self.record, self.progress.changes):
+            self.config = trained_with(self.trial.train, lineage)
         if had_begun:
             self.record.cut_metrics_after(self.progress.step)
             self._cut_what_is_owed()

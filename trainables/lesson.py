@@ -59,6 +59,7 @@ class Progress:
     best_step: int | None = None
     best_loss: float | None = None
     stopped: bool = False
+    changes: int = 0  # of the configuration, as in the trial's lineage
     owes: list[str] = field(default_factory=list)  # "eval", "generate" due at this step and not yet done
     best: Tensors = field(default_factory=dict)
 

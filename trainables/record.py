@@ -56,6 +56,14 @@ class TrialRecord:
         """Holds `step-00016/` folders, written whole under a temporary name and then renamed."""
         return self.folder / "checkpoint"
 
+    def checkpoint_path(self, step: int) -> Path:
+        return self.checkpoint_folder / f"step-{step:05d}"
+
+    @property
+    def lineage_path(self) -> Path:
+        """Holds a line per change of the configuration in mid-training, see `trainables.lineage`."""
+        return self.folder / "lineage.jsonl"
+
     @property
     def result_path(self) -> Path:
         return self.folder / "result.json"
@@ -96,6 +104,10 @@ class TrialRecord:
 
     def train_config(self) -> TrainConfig:
         return TrainConfig.model_validate(self.config()["train"])
+
+    def lineage(self) -> list[dict[str, Any]]:
+        """Return number, step, donor, donor_step, old, new and time per change, none for most trials."""
+        return files.read_lines(self.lineage_path)
 
     # --- curves --------------------------------------------------------------------------------------------------
 
