@@ -63,6 +63,17 @@ def test_ray_is_imported_in_sweep_alone_and_torch_in_trainables_alone() -> None:
     assert wrong == []
 
 
+def test_nothing_that_is_installed_imports_the_benchmarks() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for room in ROOMS
+        for path in modules_of(room)
+        for module, _ in imports_of(path)
+        if module.split(".")[0] == "benchmarks"
+    ]
+    assert wrong == []
+
+
 def test_search_spaces_use_the_configuration_types_alone() -> None:
     allowed = {"trainables.config", "trainables.errors", "trainables.prompts"}
     wrong = [
