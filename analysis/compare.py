@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import sentences
+from analysis import script, sentences
 from analysis.inference import MARGIN, fewest_for
 from analysis.references import Reference, reference_row, references
 from analysis.scores import Scores, read_scores
@@ -141,12 +141,15 @@ class Comparison:
 
 
 def compare(folder: Path, metric: str | None = None, eval_id: str | None = None) -> Comparison:
-    """Compare the configurations of a sweep by `metric` (default: the sweep's) under one evaluation.
+    """Compare the configurations of a sweep by `metric` under one evaluation.
+
+    By default the sweep's own metric decides, or chrF where that is a ROUGE which sees no words (`analysis.script`).
 
     Raises:
         UserError: no sweep there, no such evaluation, or an unknown metric.
     """
     table = load(folder, eval_id)
+    table = replace(table, metric=script.deciding(table))
     return compare_table(table, metric or table.metric)
 
 

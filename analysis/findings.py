@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from analysis import baselines, choice, effects, mixed, outputs, searches, winner
+from analysis import baselines, choice, effects, mixed, searches, winner
 from analysis.baselines import BaselineTest
 from analysis.compare import Comparison
 from analysis.effects import Effect, Share, Trend
@@ -85,7 +84,6 @@ class Findings:
             *choice.sentences(self.comparison, self.winner, self.agreement),
             *effects.sentences(self.comparison, self.effects),
             *self._left_out(),
-            *self._unseen(),
         ]
 
     def _left_out(self) -> list[str]:
@@ -98,16 +96,3 @@ class Findings:
         if found.missing:
             said.append(f"Predictions that cannot be read, so without tests: {', '.join(found.missing)}.")
         return said
-
-    def _unseen(self) -> list[str]:
-        """Say where ROUGE sees no words in most references, and what to compare by instead."""
-        table = self.comparison.table
-        examples = outputs.read_examples(table)
-        unseen = sum(not any(re.search("[a-z0-9]", text.lower()) for text in one.references) for one in examples)
-        if unseen * 2 <= len(examples) or not self.comparison.metric.startswith("rouge"):
-            return []
-        way = "by --metric chrf" if "chrf" in table.evaluation.metrics else "after sweep eval --metrics rouge,chrf"
-        return [
-            f"ROUGE sees no words in the references of {unseen} of {len(examples)} {table.split} examples (its tokens "
-            f"are a to z and digits), so its scores say nothing here: compare by chrF, {way}."
-        ]

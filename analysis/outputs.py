@@ -102,7 +102,7 @@ def collect(found: Comparison, most: int = MOST_SYSTEMS) -> Outputs:
     if unseen:
         notes.append(
             f"ROUGE sees no words in the references of {unseen} of {len(examples)} examples (its tokens are a to z and "
-            "digits): compare by chrF (evaluate with metrics rouge and chrf, then --metric chrf)."
+            "digits)."
         )
     any_script = unseen * 2 > len(examples)
     if any_script:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from analysis import script
 from analysis.cells import NOTHING, cell, points
 from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
@@ -146,10 +147,10 @@ def tie(found: Comparison) -> str:
 
 
 def _about_choice(found: Comparison) -> list[str]:
-    """Say where the choice was a tie, and where so few examples made it that it means little."""
+    """Say where ROUGE could not choose, where the choice was a tie, and where few examples made it mean little."""
     table = found.table
     size = table.evaluation.examples[table.selection_split]
-    said = [text] if (text := tie(found)) else []
+    said = [text for text in (script.sentence(found), tie(found)) if text]
     if size < FEW_TO_CHOOSE and len(found.ranking) > 1:
         examples = "example" if size == 1 else "examples"
         said.append(

@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.grid import Grid, expand
-from trainables.config import Decoding, EvalConfig, TrainConfig, explain
+from trainables.config import Decoding, EvalConfig, TrainConfig, explain, external_of
 from trainables.errors import UserError, nearest
 from trainables.prompts import template_of
 
 NOT_EXPERIMENTS = {"__init__", "experiment", "grid"}
-SELECTION_METRICS = ("rougeL", "rouge1", "rouge2", "rougeLsum", "chrf", "eval_loss")
+SELECTION_METRICS = ("rougeL", "rouge1", "rouge2", "rougeLsum", "chrf", "bleu", "eval_loss")
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,14 @@ class Experiment:
 
 def check_metric(metric: str, evaluation: EvalConfig) -> None:
     """Raise UserError unless the choice can be made by `metric`."""
-    if metric not in SELECTION_METRICS:
-        raise UserError(f"metric {metric!r} is unknown; {nearest(metric, SELECTION_METRICS)}")
-    if metric == "chrf" and "chrf" not in evaluation.metrics:
-        raise UserError("metric 'chrf' needs it among the evaluation's metrics: EvalConfig(metrics=('rouge', 'chrf'))")
+    stored = [one.score_name for name in evaluation.metrics if (one := external_of(name))]
+    known = (*SELECTION_METRICS, *stored)
+    if metric not in known:
+        raise UserError(f"metric {metric!r} is unknown; {nearest(metric, known)}")
+    if metric in ("chrf", "bleu") and metric not in evaluation.metrics:
+        raise UserError(
+            f"metric {metric!r} needs it among the evaluation's metrics: EvalConfig(metrics=('rouge', {metric!r}))"
+        )
 
 
 def built_in() -> list[str]:

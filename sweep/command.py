@@ -39,7 +39,7 @@ FieldsOption = Annotated[
 SourceOption = Annotated[str, typer.Option("--source", help="Where model and data come from: auto, hub or bundled.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Replicates of every configuration: seeds 42, 43, ...")]
 MetricOption = Annotated[
-    str | None, typer.Option("--metric", help="Chooses the best: rougeL, rouge1, rouge2, rougeLsum, chrf, eval_loss.")
+    str | None, typer.Option("--metric", help="Chooses: rougeL, rouge1, rouge2, rougeLsum, chrf, bleu or eval_loss.")
 ]
 EvalExamplesOption = Annotated[
     str | None, typer.Option("--eval-examples", help="Examples that choose and that report: 64,128.")

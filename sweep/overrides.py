@@ -137,8 +137,8 @@ def changed_evaluation(evaluation: EvalConfig, changes: Changes) -> EvalConfig:
         if not match:
             raise UserError(f"--eval-examples must be VALIDATION,TEST, such as 64,128, got {changes.eval_examples!r}")
         values["validation_examples"], values["test_examples"] = map(int, match.groups())
-    if changes.metric == "chrf" and "chrf" not in values["metrics"]:
-        values["metrics"] = (*values["metrics"], "chrf")
+    if changes.metric in ("chrf", "bleu") and changes.metric not in values["metrics"]:
+        values["metrics"] = (*values["metrics"], changes.metric)
     return configured(EvalConfig, values)
 
 

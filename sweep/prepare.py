@@ -24,6 +24,7 @@ from trainables.config import EvalConfig, TrainConfig, configured, eval_id
 from trainables.data import Corpus, Example, evaluation_order, example_of, load_corpus, report_lines, training_order
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
+from trainables.metrics import mostly_unseen
 from trainables.record import SweepFolder, TrialRecord
 from trainables.sources import SOURCES
 
@@ -93,6 +94,7 @@ def stored_sweep(request: Request, options: Options) -> Stored | None:
     resolved = sweep["resolved"]
     experiment = on.on_bases(request, on.stored_bases(resolved), resolved["precision"])
     experiment = replace(experiment, evaluation=fit(experiment.evaluation, resolved["data"]["sizes"], request, []))
+    experiment = seen(experiment, resolved["data"].get("rouge_sees_words", True), [])
     folder = SweepFolder(options.out)
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     left = jobs_left(folder, planned, options.retry_failed)
@@ -123,13 +125,16 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
         notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
     counts = {split: len(examples) for split, examples in corpus.splits.items()}
     experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, request, notes))
+    sees_words = not mostly_unseen([one.references for one in corpus.splits["train"]])
+    experiment = seen(experiment, sees_words, notes)
     planned = plan_trials(experiment, options.seeds)
     examples = _examples(_wanted(SweepFolder(options.out), planned), corpus)
     _check(options, planned, planned, bases, examples)
     resolved = {
         "model": bases.models[0].entry(),
         "models": [model.entry() for model in bases.models],
-        "data": {**bases.data.entry(), "report": corpus.report, "sizes": counts, "stamp": on.stamp(bases.data)},
+        "data": {**bases.data.entry(), "report": corpus.report, "sizes": counts, "stamp": on.stamp(bases.data)}
+        | ({} if sees_words else {"rouge_sees_words": False}),
         "precision": precision,
         "target_modules": bases.target_modules,
         "device": device.kind,
@@ -205,6 +210,16 @@ def fit(evaluation: EvalConfig, counts: Mapping[str, int], request: Request, not
             changed[f"{split}_examples"] = there
             notes.append(f"the {split} split has {there} examples: all are evaluated instead of {wanted}")
     return configured(EvalConfig, {**evaluation.model_dump(), **changed})
+
+
+def seen(experiment: Experiment, sees_words: bool, notes: list[str]) -> Experiment:
+    """Return an experiment that chrF decides where a ROUGE would which sees no words in the data."""
+    if sees_words or not experiment.metric.startswith("rouge"):
+        return experiment
+    notes.append("ROUGE sees no words in most references (its tokens are a to z and digits): chrF decides in its place")
+    metrics = tuple(dict.fromkeys((*experiment.evaluation.metrics, "chrf")))
+    evaluation = configured(EvalConfig, {**experiment.evaluation.model_dump(), "metrics": metrics})
+    return replace(experiment, evaluation=evaluation, metric="chrf")
 
 
 # --- examples --------------------------------------------------------------------------------------------------------

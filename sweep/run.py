@@ -97,7 +97,7 @@ def run_request(wanted: Request, options: Options, launching: LaunchOptions, fre
         stored = stored_sweep(wanted, options)
     if stored is not None and not stored.left and not stored.damaged:
         ask_again(stored, options)
-        return _conclude(options.out, stored.planned, wanted.experiment.metric, as_json)
+        return _conclude(options.out, stored.planned, stored.experiment.metric, as_json)
     prepared = prepare(wanted, options, stored)
     _introduce(prepared)
     if fresh and options.out.exists() and any(options.out.iterdir()):

@@ -8,6 +8,7 @@ and BLEU are sacrebleu's. The score of a corpus is the plain mean over its examp
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -103,6 +104,16 @@ def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> s
     if evaluation is not None:
         parts.append(f"{_decoding(evaluation)}, at most {evaluation.max_new_tokens} new tokens")
     return "; ".join(parts)
+
+
+def is_unseen(references: Sequence[str]) -> bool:
+    """Tell whether ROUGE sees no word in any reference of an example: its tokens are a to z and digits."""
+    return not any(re.search("[a-z0-9]", text.lower()) for text in references)
+
+
+def mostly_unseen(every: Sequence[Sequence[str]]) -> bool:
+    """Tell whether ROUGE sees no words in most examples, by the references of each: it can then choose nothing."""
+    return 2 * sum(map(is_unseen, every)) > len(every)
 
 
 def words(text: str, stem: bool = True) -> list[str]:

@@ -110,6 +110,8 @@ def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path: Path, body: str, m
         ("grid=grid(base), prompts={'v1': 'no field'}", "a prompt must hold {source} exactly once, got 0 times"),
         ("grid=grid(base), metric='rougel'", "metric 'rougel' is unknown; did you mean 'rougeL'?"),
         ("grid=grid(base), metric='chrf'", "metric 'chrf' needs it among the evaluation's metrics"),
+        ("grid=grid(base), metric='bleu'", "metric 'bleu' needs it among the evaluation's metrics"),
+        ("grid=grid(base), metric='evaluate_exact_match'", "metric 'evaluate_exact_match' is unknown"),
     ],
 )
 def test_a_wrong_experiment_is_refused(tmp_path: Path, settings: str, message: str) -> None:
@@ -117,6 +119,15 @@ def test_a_wrong_experiment_is_refused(tmp_path: Path, settings: str, message: s
     with pytest.raises(UserError) as caught:
         load_experiment(own_file(tmp_path, body))
     assert message in str(caught.value)
+
+
+def test_a_metric_of_evaluate_decides_where_the_evaluation_has_it(tmp_path: Path) -> None:
+    body = (
+        "from trainables.config import EvalConfig\nbase = TrainConfig(model='a', data='b')\n"
+        "experiment = Experiment('e', '', grid(base), EvalConfig(metrics=('rouge', 'evaluate:exact_match')), "
+        "metric='evaluate_exact_match')"
+    )
+    assert load_experiment(own_file(tmp_path, body)).metric == "evaluate_exact_match"
 
 
 def test_an_unknown_name_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
