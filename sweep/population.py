@@ -61,10 +61,11 @@ def mutated(trains: Sequence[TrainConfig]) -> dict[str, list[float]]:
     return {name: found for name, found in values.items() if name == MUTABLE[0] or len(found) > 1}
 
 
-def check(
-    trains: Iterable[TrainConfig], seeds: int, engine: str, max_concurrent: int | None, width: int | None
-) -> None:
-    """Raise UserError where population-based training of these configurations cannot be."""
+def check(trains: Iterable[TrainConfig], seeds: int, engine: str, limits: Mapping[str, int | None]) -> None:
+    """Raise UserError where population-based training of these configurations cannot be.
+
+    `limits`: how many trials can be live, by the option that says so.
+    """
     trained = {str(number): train for number, train in enumerate(trains) if not train.is_baseline}
     if engine == "solo":
         raise UserError(
@@ -82,11 +83,11 @@ def check(
     found = [group for group in groups if len(group) >= FEWEST]
     if not found:
         raise UserError(
-            f"--scheduler pbt needs at least {FEWEST} configurations that can take over each other's weights; here at "
-            f"most {max(map(len, groups), default=0)} are equal in {', '.join(_apart(evaluated))}"
+            f"--scheduler pbt needs at least {FEWEST} configurations that can take over each other's weights; the "
+            f"largest group here that is equal in {', '.join(_apart(evaluated))} has {max(map(len, groups), default=0)}"
         )
     members = seeds * sum(map(len, found))
-    for option, value in (("--max-concurrent", max_concurrent), ("--pack-width", width)):
+    for option, value in limits.items():
         if value is not None and value < members:
             raise UserError(
                 f"{option} must be at least {members} with --scheduler pbt, whose trials train side by side, "

@@ -13,6 +13,7 @@ from sweep import command, folders, undo
 from sweep.command import DONE, SOME_FAILED, note
 from sweep.overrides import Changes, Request, request, seconds
 from sweep.planning import PlannedTrial
+from sweep.population import check
 from sweep.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.provenance import command_line
 from trainables.errors import UserError
@@ -21,7 +22,7 @@ from trainables.record import SweepFolder, TrialRecord
 if TYPE_CHECKING:
     from sweep.launch import LaunchOptions
 
-SCHEDULERS = ("none", "asha", "median")
+SCHEDULERS = ("none", "asha", "median", "pbt")
 
 
 def run(
@@ -39,7 +40,9 @@ def run(
     metric: command.MetricOption = None,
     keep: command.KeepOption = None,
     keep_leaked: command.KeepLeakedOption = False,
-    scheduler: Annotated[str, typer.Option("--scheduler", help="Ends trials early: none, asha or median.")] = "none",
+    scheduler: Annotated[
+        str, typer.Option("--scheduler", help="Ends trials early (asha, median) or changes them in training (pbt).")
+    ] = "none",
     max_concurrent: Annotated[int | None, typer.Option("--max-concurrent", min=1, help="Live trials at most.")] = None,
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="End by then, to be continued: 2h, 90m.")
@@ -67,6 +70,8 @@ def run(
     wanted = request(experiment, changes)
     command.one_of("--scheduler", scheduler, SCHEDULERS)
     command.one_of("--engine", engine, command.ENGINES)
+    if scheduler == "pbt":
+        check(wanted.experiment.configurations(), seeds, engine, {"--max-concurrent": max_concurrent})
     how: Any = scheduler
     launching = LaunchOptions(
         max_concurrent=max_concurrent,
