@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,8 @@ class Comparison:
     differences: tuple[Difference, ...]
     margin: float = MARGIN  # within which a difference from a baseline is equivalent
     correction: str = "holm"  # of the differences from baselines, a key of `analysis.inference.CORRECTIONS`
+    # Of every finished trial per example, by split; none is here that no true evaluation gives.
+    scores: Mapping[str, Scores] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ending(self) -> str:
@@ -118,11 +120,6 @@ class Comparison:
         return min(self.best.rows, key=lambda row: _order(row.mean(split, metric), metric))
 
     @cached_property
-    def scores(self) -> dict[str, Scores]:
-        """Scores per example of every finished trial, by split; read when first asked for."""
-        return {split: read_scores(self.table, split) for split in self.table.evaluation.examples}
-
-    @cached_property
     def findings(self) -> Findings:
         """What tests, winner and effects say, each computed when first asked for."""
         from analysis.findings import Findings
@@ -146,7 +143,7 @@ def compare(folder: Path, metric: str | None = None, eval_id: str | None = None)
     By default the sweep's own metric decides, or chrF where that is a ROUGE which sees no words (`analysis.script`).
 
     Raises:
-        UserError: no sweep there, no such evaluation, or an unknown metric.
+        UserError: no sweep there, no such evaluation, an unknown metric, or scores that no evaluation gives.
     """
     table = load(folder, eval_id)
     table = replace(table, metric=script.deciding(table))
@@ -158,11 +155,14 @@ def compare_table(table: Table, metric: str) -> Comparison:
     known = [*score_names(table.evaluation.metrics), *LOWER_IS_BETTER]
     if metric not in known:
         raise UserError(f"metric {metric!r} is not in this evaluation; {nearest(metric, known)}")
+    # Before anything is computed from them: whoever compares is guarded, not the report alone.
+    scores = {split: read_scores(table, split) for split in table.evaluation.examples}
     ranking = rank(candidates(table.of_kind("configuration"), table.selection_split, metric), metric)
     best = ranking[0] if ranking else None
     extra = references(table, best.rows if best else (), best.name if best else "")
     differences = _differences(table, metric, ranking, extra) if best else []
-    return Comparison(_marked(table, ranking, extra), metric, tuple(extra), tuple(ranking), tuple(differences))
+    marked = _marked(table, ranking, extra)
+    return Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences), scores=scores)
 
 
 def candidates(rows: Iterable[Row], split: str, metric: str) -> list[Candidate]:

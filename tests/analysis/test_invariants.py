@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sweeps_on_disk import SMALL, baseline, configuration
 
 from analysis.compare import compare
 from analysis.invariants import check
-from analysis.report import report, write
+from analysis.report import print_table, report, write
 from trainables.config import METRICS, EvalConfig
 from trainables.errors import UserError
 from trainables.metrics import means, score
@@ -102,6 +105,23 @@ def test_the_command_ends_with_the_sentence(make_sweep: Make) -> None:
     folder = tampered(make_sweep([baseline(), configuration("A")]), twice)
     with pytest.raises(UserError, match=r"^A-v1-"):
         report(folder, with_page=False, **DEFAULTS)
+
+
+def test_whoever_compares_is_stopped_before_anything_is_printed(
+    make_sweep: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tampered(make_sweep([baseline(), configuration("A")]), scores(0, rouge2=41.0))
+    with pytest.raises(UserError, match="'test-0' has rouge2 41, outside 0 to 1"):
+        compare(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.best", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "outside 0 to 1" in done.stderr
+    console = Console()
+    with pytest.raises(UserError):
+        print_table(console, folder)
+    assert capsys.readouterr().out == ""
 
 
 def test_true_scores_of_any_text_pass() -> None:
