@@ -42,7 +42,7 @@ class Breakdown:
 
 @contextmanager
 def profiled(device: str, ranks: set[int], vocabulary: int) -> Iterator[Breakdown]:
-    """Profile the block in every thread; a product with a rank as a side is an adapter's, with the vocabulary the head's."""
+    """Profile the block in every thread; a side of rank tells an adapter's products, the vocabulary the head's."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device != "cpu" else [])
     found = Breakdown()
     options = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)

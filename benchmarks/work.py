@@ -1,4 +1,4 @@
-"""The work that every benchmark does: the eight configurations of grid_2x2x2 over model and data of one size (no torch).
+"""The work that every benchmark does: the eight configurations of grid_2x2x2, over a model and data of one size.
 
 `pocket` is what the project bundles. `gpt2` is GPT-2's shape of 124 M parameters with its real tokenizer, on SAMSum;
 where the trained weights are neither cached nor reachable they are drawn at random from a seed, which costs the same.

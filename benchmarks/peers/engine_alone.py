@@ -1,0 +1,42 @@
+"""(d) without Ray: the packed engine under a driver in the same process."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.job import Job, job_of_command, mark
+
+
+def main(job: Job) -> int:
+    """Train and evaluate all trials at once, each in a thread."""
+    from benchmarks.in_process import engine_for, jobs_of
+    from trainables.jobs import go_on
+    from trainables.record import SweepFolder
+
+    work, sweep = job.read_work(), SweepFolder(Path(job.folder))
+    engine = engine_for(work, sweep, job.device, threads=job.threads)
+    engine.warm(work.trials[0])
+    mark(job, "started")
+
+    def run(index: int, one: Any) -> dict[str, Any]:
+        def report(row: dict[str, Any]) -> None:
+            if row["phase"] == "train":
+                mark(job, "evaluated", index, step=row["step"], eval_loss=row["eval_loss"])
+
+        result = engine.run(one, report, go_on)
+        mark(job, "ended", index)
+        return result
+
+    with ThreadPoolExecutor(len(work.trials)) as threads:
+        results = list(threads.map(run, range(len(work.trials)), jobs_of(work, sweep)))
+    for result in results:
+        if result["state"] != "done":
+            print(result["cause"], file=sys.stderr)
+    return int(any(result["state"] != "done" for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main(job_of_command()))

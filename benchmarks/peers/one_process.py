@@ -1,0 +1,37 @@
+"""(b) The same trials one after another in one process, the base loaded once; (e) and (f) are made of it."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.peers.job import Job, job_of_command, mark, shelf_of
+
+
+def main(job: Job) -> int:
+    """Train and evaluate the chosen trials in turn."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    from benchmarks.peers.trainer import load_model, train_one, with_adapter
+    from trainables.lora import detach
+
+    work, shelf = job.read_work(), shelf_of(job)
+    base = load_model(str(work.base.model_folder), work.first.precision, job.device)
+    mark(job, "started")
+    for index in job.chosen:
+        train = work.trials[index].train
+        mark(job, "entered", index)
+        model = with_adapter(base, train)
+        mark(job, "ready", index)
+
+        def evaluated(step: int, loss: float, index: int = index) -> None:
+            mark(job, "evaluated", index, step=step, eval_loss=loss)
+
+        train_one(model, shelf, train, job, evaluated)
+        base = detach(model)
+        mark(job, "ended", index)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(job_of_command()))

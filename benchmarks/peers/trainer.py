@@ -1,0 +1,161 @@
+"""One trial as its user would write it with Hugging Face Trainer, PEFT and the model's own `generate`.
+
+What makes the losses comparable: our token rows in our order, labels on completion tokens alone, our first adapter
+weights, and no dropout in the base. Favours to the peer: the rows come ready made, all ten examples are one batch of
+an evaluation, texts are not scored, the optimizer is the fused one, and in bf16 the base's weights are bf16 too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from benchmarks.peers.job import Job
+from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS
+from trainables.config import TrainConfig
+from trainables.lesson import MicroBatches
+from trainables.lora import Clock, attach
+from trainables.model import DTYPES, quiet, switch_off_dropout
+from trainables.rows import RowShelf
+from trainables.tokens import Row
+
+IGNORED = -100  # a label that the loss leaves out
+
+Evaluated = Callable[[int, float], None]
+"""Called with (step, evaluation loss) once the texts of that step are written too."""
+
+
+def load_model(folder: str, precision: str, device: str) -> Any:
+    """Load the base as it is, its dropout off."""
+    with quiet():
+        config = AutoConfig.from_pretrained(folder)
+        switch_off_dropout(config)
+        return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=DTYPES[precision]).to(device)
+
+
+def with_adapter(base: Any, train: TrainConfig) -> Any:
+    """Return PEFT's model with the adapter's first weights as this project draws them."""
+    return attach(base, train, Clock(train.seed))
+
+
+def labelled(row: Row) -> dict[str, list[int]]:
+    """Return a row as Trainer's datasets hold them: labels on the completion alone."""
+    ids = [*row.prompt_ids, *row.target_ids]
+    return {"input_ids": ids, "labels": [IGNORED] * len(row.prompt_ids) + list(row.target_ids)}
+
+
+def collator(pad_id: int) -> Callable[[Sequence[dict[str, list[int]]]], dict[str, torch.Tensor]]:
+    """Return what pads the rows of a batch on the right, to the longest of them."""
+
+    def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        width = max(len(row["input_ids"]) for row in rows)
+
+        def padded(name: str, filler: int) -> torch.Tensor:
+            return torch.tensor([row[name] + [filler] * (width - len(row[name])) for row in rows])
+
+        mask = [[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
+        return {
+            "input_ids": padded("input_ids", pad_id),
+            "labels": padded("labels", IGNORED),
+            "attention_mask": torch.tensor(mask),
+        }
+
+    return collate
+
+
+def training_rows(shelf: RowShelf, train: TrainConfig) -> list[Row]:
+    """Return the rows of all steps, in this project's order."""
+    rows = [row for row in shelf.train_rows(train) if row.fits]
+    return [rows[index] for index in MicroBatches(train, rows, shelf.encoder(train).pad_id, 0).order]
+
+
+def evaluation_rows(shelf: RowShelf, train: TrainConfig, new_tokens: int) -> list[Row]:
+    rows = shelf.evaluation_rows(train, "validation", EVALUATION_EXAMPLES, new_tokens)
+    return [row for row in rows if row.fits]
+
+
+def write_texts(model: Any, rows: Sequence[Row], pad_id: int, eos_id: int, device: str) -> Any:
+    """Generate for all prompts in one batch, padded on the left."""
+    width = max(len(row.prompt_ids) for row in rows)
+    ids = torch.tensor([[pad_id] * (width - len(row.prompt_ids)) + list(row.prompt_ids) for row in rows])
+    mask = torch.tensor([[0] * (width - len(row.prompt_ids)) + [1] * len(row.prompt_ids) for row in rows])
+    with quiet(), torch.no_grad():
+        return model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=pad_id,
+            eos_token_id=eos_id,
+        )
+
+
+class _Texts(TrainerCallback):
+    """Write the texts after each evaluation of the loss, tell of both, and end where enough was measured."""
+
+    def __init__(self, write: Callable[[Any], Any], steps: int, evaluated: Evaluated) -> None:
+        self.write, self.steps, self.evaluated = write, steps, evaluated
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any
+    ) -> None:
+        self.write(model)
+        self.evaluated(state.global_step, float(metrics["eval_loss"]))
+        control.should_training_stop = control.should_training_stop or state.global_step >= self.steps
+
+
+def train_one(model: Any, shelf: RowShelf, train: TrainConfig, job: Job, evaluated: Evaluated) -> None:
+    """Train a trial up to the job's steps, with an evaluation and ten texts at every fourth."""
+    encoder = shelf.encoder(train)
+    prompts = evaluation_rows(shelf, train, NEW_TOKENS)
+
+    def write(current: Any) -> Any:
+        return write_texts(current, prompts, encoder.pad_id, encoder.eos_id, job.device)
+
+    with quiet():
+        trainer = Trainer(
+            model=model,
+            args=_arguments(train, job),
+            train_dataset=[labelled(row) for row in training_rows(shelf, train)],
+            eval_dataset=[labelled(row) for row in evaluation_rows(shelf, train, 0)],
+            data_collator=collator(encoder.pad_id),
+            callbacks=[_Texts(write, job.steps, evaluated)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+
+def _arguments(train: TrainConfig, job: Job) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=f"{job.folder}/trainer",
+        max_steps=train.max_steps,
+        per_device_train_batch_size=train.batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        per_device_eval_batch_size=EVALUATION_EXAMPLES,
+        learning_rate=train.learning_rate,
+        lr_scheduler_type=train.schedule,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        optim="adamw_torch_fused",
+        seed=train.seed,
+        train_sampling_strategy="sequential",
+        bf16=train.precision == "bf16",
+        fp16=train.precision == "fp16",
+        use_cpu=job.device == "cpu",
+        torch_compile=job.compiled,
+        eval_strategy="steps",
+        eval_steps=train.eval_every_steps,
+        prediction_loss_only=True,
+        logging_steps=train.eval_every_steps,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=job.device != "cpu",
+        log_level="error",
+    )

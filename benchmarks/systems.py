@@ -1,0 +1,187 @@
+"""The systems of the makespan, and one measurement of one of them in processes of its own, kept as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import timeline
+from benchmarks.memory import PeakOfTree
+from benchmarks.peers.job import Job, write_job
+from benchmarks.project import command_of, marks_of_records, write_experiment
+from benchmarks.timeline import Times
+from benchmarks.work import CADENCE_STEPS, HOUSE, Work, to_json
+from trainables import files
+from trainables.config import digest
+
+SYSTEMS = {
+    "a": "plain Ray Tune: a process per trial, Trainer + PEFT",
+    "b": "the same in one process, one trial after another, base loaded once",
+    "c": "naive packing: one base, a loop over PEFT's adapters",
+    "d": "this project: sweep run --engine packed",
+    "d0": "this project's engine alone: a driver in its process, no Ray",
+    "e": "a process per trial, all sharing the GPU",
+    "f": "(b) compiled (torch_compile of Trainer)",
+}
+MODULES = {"a": "ray_tune", "b": "one_process", "c": "per_adapter", "d0": "engine_alone", "e": "one_process"}
+MODULES["f"] = "one_process"
+OURS = ("d", "d0")
+NEED_GPU = ("e", "f")
+NAIVE_PACK = 2  # adapters of (c) where it is extended
+WATCH_S = 0.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure of one system: `steps` and `chosen` trials of the work, which may be a part of it."""
+
+    system: str
+    work: Work
+    device: str
+    at_a_time: int
+    steps: int
+    chosen: tuple[int, ...]
+
+    @property
+    def precision(self) -> str:
+        return self.work.first.precision
+
+    @property
+    def is_whole(self) -> bool:
+        return self.steps == self.work.first.max_steps and len(self.chosen) == len(self.work.trials)
+
+    @property
+    def key(self) -> str:
+        lanes = str(self.at_a_time) if self.system == "a" else ""
+        return f"{self.system}{lanes}-{self.precision}"
+
+    @property
+    def identity(self) -> str:
+        """Tell measurements of the same work on the same device apart from others."""
+        return digest([json.loads(to_json(self.work)), self.device, self.at_a_time, self.steps, self.chosen])
+
+
+def plan_for(system: str, work: Work, device: str, at_a_time: int = 1, peer_steps: int = 0) -> Plan:
+    """Return what to measure: all of the work, or of a peer `peer_steps` steps of its first trials.
+
+    Those have the shorter prompt, which favours the peer.
+    """
+    every, steps = tuple(range(len(work.trials))), work.first.max_steps
+    if system in OURS or not 0 < peer_steps < steps or system == "e":
+        return Plan(system, work, device, at_a_time, steps, every)
+    count = {"a": at_a_time, "c": NAIVE_PACK}.get(system, 1)
+    return Plan(system, work, device, at_a_time, peer_steps, every[:count])
+
+
+def measure(plan: Plan, path: Path) -> dict[str, Any]:
+    """Run a plan and keep what was seen of it in a file, also where it failed."""
+    with tempfile.TemporaryDirectory(prefix="makespan-") as name:
+        folder = Path(name)
+        if plan.system != "d":
+            plan.work.write_examples(folder)
+        began = time.time()
+        with path.with_suffix(".log").open("w", encoding="utf-8") as log:
+            code, peak, marks = _run(plan, folder, log)
+        ended = time.time()
+        found = {
+            "system": plan.system,
+            "precision": plan.precision,
+            "at_a_time": plan.at_a_time,
+            "identity": plan.identity,
+            "steps": plan.steps,
+            "chosen": list(plan.chosen),
+            "began": began,
+            "ended": ended,
+            "code": code,
+            "peak_bytes": peak.bytes,
+            "memory": peak.kind,
+            "marks": marks,
+        }
+    files.write_json(path, found)
+    return found
+
+
+def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:
+    """Start a plan's processes and wait for them; returns exit code, memory and events."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    job = Job(
+        to_json(plan.work),
+        str(folder),
+        plan.device,
+        plan.chosen,
+        plan.steps,
+        plan.at_a_time,
+        max(1, cores // plan.at_a_time),
+        plan.system == "f",
+    )
+    if plan.system == "e":
+        return _run_together(job, log)
+    if plan.system == "d":
+        command = command_of(write_experiment(plan.work, folder / "makespan.py"), folder / "sweep", plan.device)
+    else:
+        command = _python(MODULES[plan.system], write_job(job))
+    with _started(command, log) as process, PeakOfTree(process.pid) as peak:
+        marks: timeline.Marks = []
+        while process.poll() is None:
+            time.sleep(WATCH_S)
+            if plan.system in OURS:
+                marks = marks_of_records(plan.work, folder / ("sweep" if plan.system == "d" else ""), marks)
+    if plan.system not in OURS:
+        marks = files.read_lines(job.marks) if job.marks.exists() else []
+    return process.returncode, peak, marks
+
+
+def _run_together(job: Job, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:
+    """Run a process per trial, all at once, their events in files of their own."""
+    jobs = [replace(job, chosen=(index,), folder=f"{job.folder}/{index}") for index in job.chosen]
+    commands = []
+    for one in jobs:
+        shutil.copytree(Path(job.folder) / "data", Path(one.folder) / "data")
+        commands.append(_python("one_process", write_job(one)))
+    with contextlib.ExitStack() as stack, PeakOfTree(os.getpid()) as peak:
+        processes = [stack.enter_context(_started(command, log)) for command in commands]
+        codes = [process.wait() for process in processes]
+    marks = [row for one in jobs if one.marks.exists() for row in files.read_lines(one.marks)]
+    return max(codes), peak, marks
+
+
+def _python(module: str, job: Path) -> list[str]:
+    return [sys.executable, "-m", f"benchmarks.peers.{module}", str(job)]
+
+
+@contextlib.contextmanager
+def _started(command: list[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process from the checkout, without the network; end it where the block is left early."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with subprocess.Popen(command, stdout=log, stderr=log, cwd=HOUSE, env=environment) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def times_of(plan: Plan, found: dict[str, Any]) -> Times:
+    """Return the times of a measurement, extended to the whole work where a part was measured."""
+    marks, began, ended = found["marks"], found["began"], found["ended"]
+    trials, steps = len(plan.work.trials), plan.work.first.max_steps
+    if plan.is_whole:
+        return timeline.measured_whole(marks, began, ended, trials)
+    if plan.system == "c":
+        return timeline.extended_in_step(marks, began, ended, trials, steps)
+    return timeline.extended_in_turn(marks, began, ended, trials, steps, plan.at_a_time)
+
+
+def least_peer_steps() -> int:
+    """Return the fewest steps of a peer that tell a slope: two evaluations."""
+    return 2 * CADENCE_STEPS
