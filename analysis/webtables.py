@@ -43,13 +43,17 @@ class WebHead:
 
 @dataclass(frozen=True)
 class WebTable:
-    """A table with its caption; `kinds` says what each row is. The first column names the row."""
+    """A table with its caption; `kinds` says what each row is. The first column names the row.
+
+    `legend` stands below it: what heads mean must not need a pointer that hovers.
+    """
 
     name: str
     caption: str
     heads: tuple[WebHead, ...]
     rows: tuple[tuple[WebCell, ...], ...]
     kinds: tuple[str, ...]
+    legend: str = ""
 
 
 def from_grid(name: str, caption: str, grid: Grid, titles: dict[str, str] | None = None) -> WebTable:
@@ -57,7 +61,7 @@ def from_grid(name: str, caption: str, grid: Grid, titles: dict[str, str] | None
     known = titles or {}
     heads = tuple(WebHead(known.get(head.title, one_line(head.title)), is_number=head.is_number) for head in grid.heads)
     rows = tuple(tuple(WebCell(text, order_of(text)) for text in row) for row in grid.rows)
-    return WebTable(name, caption, heads, rows, grid.kinds)
+    return WebTable(name, caption, heads, rows, grid.kinds, grid.legend)
 
 
 def order_of(text: str) -> str:
@@ -139,7 +143,8 @@ def verdict_table(verdicts: Sequence[Verdict]) -> WebTable:
              WebCell(slope, _raw(one.slope)), WebCell(one.cause))
         )  # fmt: skip
     kinds = tuple({"diverged": "failed", "failed": "failed", "oom": "failed"}.get(one.verdict, "") for one in verdicts)
-    return WebTable("verdicts", "What each trial's own curves say", heads, tuple(rows), kinds)
+    legend = "; ".join(f"{head.title}: {head.about}" for head in heads if head.about)
+    return WebTable("verdicts", "What each trial's own curves say", heads, tuple(rows), kinds, f"{legend}.")
 
 
 def metric_table(found: Comparison) -> WebTable:

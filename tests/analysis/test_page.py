@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid, write_curve, wr
 
 from analysis.compare import compare
 from analysis.page import Page, write
+from analysis.panels import baseline_grid, effect_grid
 from analysis.report import write_comparison, write_page
 from analysis.webtables import order_of
 from trainables.config import EvalConfig
@@ -129,6 +131,19 @@ def test_tables_and_figures_speak_to_a_screen_reader(made: tuple[Path, Page, str
         if "scroll" in (attributes.get("class") or ""):
             assert (attributes.get("tabindex"), attributes.get("role")) == ("0", "region"), tag
             assert attributes.get("aria-label")
+
+
+def test_tables_have_the_legends_of_a_terminal(made: tuple[Path, Page, str]) -> None:
+    folder, _, text = made
+    found = compare(folder)
+    for grid_of in (baseline_grid, effect_grid):
+        if legend := grid_of(found).legend:
+            assert html.escape(legend, quote=False).replace("'", "&#39;") in text
+    assert "d_z: mean over SD of the differences per example" in text
+    named = {attributes["aria-describedby"] for tag, attributes in Reader(text).tags if tag == "table"
+             and "aria-describedby" in attributes}  # fmt: skip
+    assert {"legend-baselines", "legend-verdicts"} <= named
+    assert named <= {attributes.get("id") for _, attributes in Reader(text).tags}
 
 
 def test_it_is_made_again_only_when_what_it_shows_has_changed(made: tuple[Path, Page, str]) -> None:
