@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from sweep.devices import Device
+from trainables.machine import processor
 
 PACKAGES = (
     *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "datasets", "ray"),
@@ -70,16 +71,6 @@ def commit() -> str | None:
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=5, check=True)
     return done.stdout.strip()
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match.group(1) if match else platform.machine()
 
 
 def memory_bytes() -> int:

@@ -28,7 +28,7 @@ from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
 from trainables.lineage import settle, trained_with
 from trainables.lora import WEIGHTS
-from trainables.memory import peak_memory_bytes
+from trainables.memory import is_out_of_memory, peak_memory_bytes
 from trainables.metrics import means
 from trainables.record import Fence, TrialRecord
 from trainables.rows import RowShelf
@@ -63,7 +63,7 @@ class Seat(Protocol):
         """Return a count of the seconds that are this trial's own."""
 
     def facts(self) -> dict[str, Any]:
-        """Return `device_share` and `packmates` for the result."""
+        """Return `device_share`, `packmates`, `pack_width` and `narrowed_to` for the result."""
 
     def leave(self) -> None: ...
 
@@ -114,7 +114,7 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
     except Exception as error:
         # A lost lease is no fault of the trial: then this raises instead of writing.
         engine.fence()
-        return course.fail("oom" if "out of memory" in str(error) else "failed", error)
+        return course.fail("oom" if is_out_of_memory(error) else "failed", error)
     finally:
         course.seat = None
         gc.collect() if engine.setup.device == "cpu" else torch.cuda.empty_cache()
@@ -361,6 +361,8 @@ class _Course:
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "device_share": None,
             "packmates": [],
+            "pack_width": None,
+            "narrowed_to": None,
             "restarts": progress.restarts,
             "first_eval_id": None,
             "started_at": progress.started_at,

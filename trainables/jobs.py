@@ -26,6 +26,14 @@ class Interrupted(RuntimeError):
     """The engine was told to leave: what was reached is in a checkpoint, and the trial has no result."""
 
 
+class Crowded(Interrupted):
+    """A trial has to leave its pack until there is memory for it; `is_spoiled` where its weights are lost by that."""
+
+    def __init__(self, is_spoiled: bool = False) -> None:
+        super().__init__("the pack is narrowed: memory has run out")
+        self.is_spoiled = is_spoiled
+
+
 @dataclass(frozen=True)
 class EngineSetup:
     """What all trials of one engine share."""
@@ -36,6 +44,8 @@ class EngineSetup:
     trust_remote_code: bool = False
     threads: int | None = None  # of the CPU; None leaves the library's choice
     pack_width: int | None = None  # trials that share a packed engine; None leaves its choice
+    memory_bytes: int | None = None  # that an engine may use; None: all that the device has
+    measures: bool = True  # how wide to train and decode; else what suits most machines
 
 
 @dataclass(frozen=True)

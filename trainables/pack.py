@@ -4,6 +4,9 @@ A trial's own thread walks its course and asks; the device's thread answers. Ask
 adapter), optimizer steps, losses and texts. Steps are taken in turn, before anything else: an evaluation waits until no
 trial can train, so that what is due at about the same time, of any trial, shares its batches. Nobody waits for a trial
 that is busy elsewhere, and what shares a batch changes no result.
+
+Where memory runs out, what shares a batch is halved. Where it does not even suffice for one trial's part, the youngest
+trial leaves the pack with its checkpoint and waits for a place; a trial that is alone then fails.
 """
 
 from __future__ import annotations
@@ -16,17 +19,24 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainables.evaluate import LOSS_TOKENS
 from trainables.generate import Writing
-from trainables.jobs import Control, Interrupted
+from trainables.jobs import Control, Crowded, Interrupted
+from trainables.memory import give_back, is_out_of_memory
 from trainables.model import quiet
 from trainables.packed_lora import PackedBase
 from trainables.packed_read import Desk, Question, read_losses, write_texts
 from trainables.packed_train import Outcome, Turn, take_steps
+from trainables.widths import UNMEASURED, Room
 
 GRACE_S = 0.1  # an evaluation waits so long for the next ask of a trial that is busy elsewhere
 PATIENCE_S = 60.0  # and no longer than this for those that train
 POLL_S = 0.1
 IDLE_S = 1.0
+
+
+class TooLarge(MemoryError):
+    """A trial needs more memory than it may have, however few share the pack."""
 
 
 @dataclass(eq=False)
@@ -35,6 +45,8 @@ class Member:
 
     name: str
     key: tuple[str, ...]  # of its base
+    is_adapted: bool = True  # has weights of its own
+    must_leave: bool = False
     packmates: set[str] = field(default_factory=set)
     joined: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  # of the device, spent on this trial
@@ -58,18 +70,20 @@ class Ask:
     question: Question | None = None
     writing: Writing | None = None  # of texts, seeds left to the prompts; losses are asked without
     asked: float = field(default_factory=time.monotonic)
+    after: tuple[Member, ...] = ()  # members who have to leave first
     future: Future[Any] = field(default_factory=Future)
 
 
 class Pack:
     """Trials over one base at a time; the methods are safe from any thread.
 
-    `together`: how many adapters train in one batch, where the device gains from that.
+    `room`: how many may share; the engine sets it anew with a base.
     """
 
-    def __init__(self, device: str, together: int = 1) -> None:
+    def __init__(self, device: str, room: Room | None = None) -> None:
+        kind = device.split(":")[0]
         self.device = device
-        self.together = together
+        self.room = room or Room(UNMEASURED[kind], LOSS_TOKENS[kind])
         self.base: PackedBase | None = None
         self.base_key: tuple[str, ...] = ()
         self._members: list[Member] = []
@@ -81,14 +95,17 @@ class Pack:
     # --- for the threads of trials -------------------------------------------------------------------------------
 
     def join(self, member: Member, control: Control) -> None:
-        """Enter the pack, in the order of coming; trials of another base must have left. Raises Interrupted."""
+        """Enter the pack, in the order of coming: trials of another base must have left, and there must be a place.
+
+        Raises Interrupted.
+        """
         with self._changed:
             self._waiting.append(member)
             try:
                 while not self._may_enter(member):
                     self._changed.wait(POLL_S)
                     if control() == "interrupt":
-                        raise Interrupted("interrupted while waiting for the base of another trial")
+                        raise Interrupted("interrupted while waiting for a place in the pack")
             finally:
                 self._waiting.remove(member)
                 self._changed.notify_all()
@@ -99,8 +116,10 @@ class Pack:
             member.joined = time.monotonic()
 
     def _may_enter(self, member: Member) -> bool:
-        ahead = self._waiting[: self._waiting.index(member)]
-        return all(other.key == member.key for other in (*self._members, *ahead))
+        others = [*self._members, *self._waiting[: self._waiting.index(member)]]
+        if any(other.key != member.key for other in others):
+            return False
+        return not member.is_adapted or sum(other.is_adapted for other in others) < self.room.now.slots
 
     def leave(self, member: Member) -> None:
         with self._changed:
@@ -109,8 +128,10 @@ class Pack:
             self._changed.notify_all()
 
     def ask(self, ask: Ask) -> Any:
-        """Return the answer; raises what failed, and Interrupted where `control` says so before it is begun."""
+        """Return the answer; raises what failed, Crowded, and Interrupted where told so before it is begun."""
         with self._changed:
+            if ask.member.must_leave:
+                raise Crowded
             self._asks.append(ask)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="pack", daemon=True)
@@ -151,11 +172,12 @@ class Pack:
 
     def _choose(self) -> list[Ask]:
         """Return the asks to answer next, together; none while it is better to wait."""
-        calls = [ask for ask in self._asks if ask.call is not None]
+        asks = [ask for ask in self._asks if not any(member in self._members for member in ask.after)]
+        calls = [ask for ask in asks if ask.call is not None]
         if calls:
             return calls[:1]
-        questions = [ask for ask in self._asks if ask.question is not None]
-        steps = [ask for ask in self._asks if ask.turn is not None]
+        questions = [ask for ask in asks if ask.question is not None]
+        steps = [ask for ask in asks if ask.turn is not None]
         now = time.monotonic()
         if steps and not (questions and now - questions[0].asked > PATIENCE_S):
             return self._alike(steps)
@@ -175,10 +197,11 @@ class Pack:
             return ask.turn.learner.adapter.train.gradient_checkpointing
 
         alike = [ask for ask in steps if manner(ask) == manner(steps[0])]
-        return alike[: self.together]
+        return alike[: self.room.now.together]
 
     def _answer(self, asks: Sequence[Ask]) -> None:
         began = time.monotonic()
+        answers: list[Any] = []
         try:
             with quiet():
                 if asks[0].call is not None:
@@ -186,33 +209,62 @@ class Pack:
                 elif asks[0].turn is not None:
                     answers = self._take([ask.turn for ask in asks if ask.turn is not None])
                 else:
-                    self._read(asks)
-                    answers = [ask.question for ask in asks]
+                    answers = self._read(asks)
         except BaseException as error:
-            for ask in asks:
-                ask.future.set_exception(error)
-            return
+            answers = [error] * len(asks)
         seconds = time.monotonic() - began
         for ask, answer in zip(asks, answers, strict=True):
             ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
-            if isinstance(answer, Exception):
-                ask.future.set_exception(answer)
-            else:
+            if not isinstance(answer, BaseException):
                 ask.future.set_result(answer)
+            elif not self._make_room(ask, answer):
+                ask.future.set_exception(answer)
+
+    def _make_room(self, ask: Ask, error: BaseException) -> bool:
+        """Have the youngest trial leave where memory does not suffice for this ask; False where that would not help."""
+        if not is_out_of_memory(error) or isinstance(error, TooLarge):
+            return False
+        with self._changed:
+            leaving = [member for member in self._members if member.must_leave]
+            staying = [member for member in self._members if member.is_adapted and not member.must_leave]
+            if not leaving:
+                if not staying or staying == [ask.member]:
+                    return False
+                leaving = [max(staying, key=lambda member: member.joined)]
+                self.room.narrow(slots=len(staying) - 1)
+            if ask.turn is not None and ask.turn.is_spoiled:
+                leaving.append(ask.member)
+            give_back(self.device, error)
+            for member in leaving:
+                member.must_leave = True
+            ask.after = tuple(leaving)
+            self._asks.insert(0, ask)
+            for one in [one for one in self._asks if one.member in leaving]:
+                self._asks.remove(one)
+                one.future.set_exception(Crowded(one.turn is not None and one.turn.is_spoiled))
+            self._changed.notify_all()
+        return True
 
     def _take(self, turns: Sequence[Turn]) -> list[Outcome | Exception]:
         assert self.base is not None
-        return take_steps(self.base, turns, self.device)
+        return take_steps(self.base, turns, self.device, lambda width: self.room.narrow(together=width))
 
-    def _read(self, asks: Sequence[Ask]) -> None:
+    def _read(self, asks: Sequence[Ask]) -> list[Any]:
+        """Return the questions answered, and the errors of those that memory did not suffice for."""
         assert self.base is not None
 
         def control() -> Any:
             return "interrupt" if all(ask.control() == "interrupt" for ask in asks) else "go"
 
         questions = [ask.question for ask in asks if ask.question is not None]
-        desk = Desk(self.base, asks[0].member.key[-1], self.device, control)
+        for question in questions:
+            question.begin()
+        desk = Desk(self.base, asks[0].member.key[-1], self.device, control, self.room)
         if asks[0].writing is None:
             read_losses(desk, questions)
         else:
             write_texts(desk, questions, asks[0].writing)
+        return [
+            question.error if question.error is not None and is_out_of_memory(question.error) else question
+            for question in questions
+        ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,20 @@ from trainables.checkpoint import Checkpoint, Tensors
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.course import run_trial
 from trainables.generate import Completion, Prompt, Writing
-from trainables.jobs import PACK_WIDTH, Control, EngineSetup, Interrupted, Report, TrialJob, go_on
+from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
 from trainables.lora import WEIGHTS, write_adapter
 from trainables.loss import collate
-from trainables.memory import reset_peak_memory
+from trainables.memory import limit_memory, reset_peak_memory
 from trainables.model import load_base, parameter_counts
 from trainables.pack import Ask, Member, Pack
 from trainables.packed_lora import Adapter, PackedBase
 from trainables.packed_read import Question
 from trainables.packed_train import Learner, Outcome, Turn, rehearse
+from trainables.packed_width import Widener
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
 from trainables.tokens import Encoder, Row
-
-TOGETHER = {"cpu": 1, "cuda": 8}  # adapters that train in one batch
 
 
 class PackedEngine:
@@ -47,10 +46,22 @@ class PackedEngine:
         self.fence = fence
         self.slots = setup.pack_width or PACK_WIDTH
         self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
-        self.pack = Pack(setup.device, together or TOGETHER[setup.device.split(":")[0]])
+        self.pack = Pack(setup.device)
+        self.widener = Widener(setup, self.shelf, self.slots, together)
+        self.pack.room = self.widener.room(None)
         if setup.threads:
             torch.set_num_threads(setup.threads)
+        limit_memory(setup.device, setup.memory_bytes)
         reset_peak_memory(setup.device)
+
+    def expect(self, trials: list[TrialConfig]) -> None:
+        """Say which trials are to come, so that the widths are measured for them when their base is loaded."""
+        self.widener.trials = list(trials)
+
+    @property
+    def widths(self) -> list[dict[str, Any]]:
+        """What was chosen for each base that was loaded."""
+        return list(self.widener.chosen.values())
 
     def warm(self, trial: TrialConfig) -> None:
         """Load the base of a trial, so that its run need not wait."""
@@ -70,12 +81,14 @@ class PackedEngine:
 
     def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedSeat:
         """Let a trial into the pack, with a fresh adapter or without any; raises Interrupted."""
-        member = Member(name, (config.model, config.quantization, config.precision))
+        member = Member(name, (config.model, config.quantization, config.precision), is_adapted=adapted)
         self.pack.join(member, control)
         try:
 
             def enter() -> tuple[PackedBase, Adapter | None]:
                 base = self._base(config, member.key)
+                if adapted:
+                    self.widener.check_fits(config)
                 return base, base.adapter(config, self.setup.device) if adapted else None
 
             base, adapter = self.pack.ask(Ask(member, control, call=enter))
@@ -86,7 +99,12 @@ class PackedEngine:
 
     def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
         """Take a trial to its result: see `run_trial`. Called from as many threads as there are slots."""
-        return run_trial(self, job, report, control)
+        once = Once(report)
+        while True:
+            try:
+                return run_trial(self, job, once, control)
+            except Crowded:
+                continue  # from its checkpoint, when there is a place in the pack again
 
     def _base(self, config: TrainConfig, key: tuple[str, ...]) -> PackedBase:
         """Load a base on the device's thread; the one before is let go, since two might not fit the device."""
@@ -100,7 +118,23 @@ class PackedEngine:
             pack.base = PackedBase(model, parameter_counts(model)[1], self.shelf.encoder(config).pad_id)
             pack.base_key = key
             gc.freeze()
+            pack.room = self.widener.room(pack.base, key)
         return pack.base
+
+
+class Once:
+    """Reports what has not been reported: a trial that has left its pack and comes back tells its curve again."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.step = -1
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        if row["phase"] == "train":
+            if row["step"] <= self.step:
+                return
+            self.step = row["step"]
+        self.report(row)
 
 
 @dataclass
@@ -147,8 +181,8 @@ class PackedSeat:
         diary.tick()
         try:
             outcome: Outcome = self.pack.ask(Ask(self.member, diary.lesson.control, turn=Turn(learner, micro)))
-        except Interrupted:
-            if diary.progress.step:
+        except Interrupted as left:
+            if diary.progress.step and not (isinstance(left, Crowded) and left.is_spoiled):
                 diary.checkpoint()
             raise
         return outcome
@@ -183,6 +217,8 @@ class PackedSeat:
         return {
             "device_share": self.member.device_share,
             "packmates": sorted(name for name in self.member.packmates if name),
+            "pack_width": asdict(self.pack.room.chosen),
+            "narrowed_to": self.pack.room.narrowed_to,
         }
 
     def leave(self) -> None:

@@ -17,12 +17,12 @@ import torch
 from trainables.evaluate import LOSS_TOKENS
 from trainables.generate import PROMPT_BUCKET_TOKENS, Prompt, Writing, batches, generate_batch
 from trainables.jobs import Control, Interrupted
-from trainables.loss import BUCKET_TOKENS, collate, completion_nll, row_sums
+from trainables.loss import BUCKET_TOKENS, bucket, collate, completion_nll, row_sums
+from trainables.memory import give_back, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.tokens import Row
-
-ROWS = {"cpu": 64, "cuda": 256}  # prompts that decode together, beams counted
+from trainables.widths import UNMEASURED, Room
 
 
 @dataclass(eq=False)
@@ -38,7 +38,13 @@ class Question:
     seconds: float = 0.0  # of the device, its share of what was shared
 
     def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was found, so that it can be asked again."""
         self.found = [None] * len(self.items)
+        self.error = self.fault = None
+        self.failures = 0
 
 
 Place = tuple[Question, int]  # an item of a question
@@ -52,15 +58,11 @@ class Desk:
     precision: str
     device: str
     control: Control
-
-    @property
-    def kind(self) -> str:
-        return self.device.split(":")[0]
+    room: Room = field(default_factory=lambda: Room(UNMEASURED["cpu"], LOSS_TOKENS["cpu"]))
 
 
 def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
     """Find (summed negative log-likelihood, tokens) of each row; raises Interrupted."""
-    budget = LOSS_TOKENS[desk.kind]
 
     def read(places: Sequence[Place]) -> None:
         batch = collate([question.items[index] for question, index in places], desk.base.pad_id).to(desk.device)
@@ -73,14 +75,28 @@ def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
     def length(row: Row) -> int:
         return len(row.prompt_ids) + len(row.target_ids)
 
+    def most(places: Sequence[Place]) -> int:
+        question, index = places[0]
+        return max(1, desk.room.loss_tokens // bucket(length(question.items[index]), BUCKET_TOKENS))
+
+    def narrow(places: Sequence[Place], rows: int) -> None:
+        question, index = places[0]
+        desk.room.narrow_losses(rows * bucket(length(question.items[index]), BUCKET_TOKENS))
+
+    budget = desk.room.loss_tokens
     for places in _shared(desk, questions, length, lambda width: max(1, budget // width), BUCKET_TOKENS):
-        _attempt(desk, places, read, _fails)
+        _attempt(desk, places, Attempt(read, _fails, most, narrow))
 
 
 def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> None:
     """Find the completion of each prompt, or in one line why there is none; raises Interrupted."""
     beams = writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1
-    limit = max(1, ROWS[desk.kind] // beams)
+
+    def most(places: Sequence[Place]) -> int:
+        return max(1, desk.room.now.rows // beams)
+
+    def narrow(places: Sequence[Place], rows: int) -> None:
+        desk.room.narrow(rows=rows * beams)
 
     def write(places: Sequence[Place]) -> None:
         def send(rows: Sequence[int]) -> None:
@@ -92,8 +108,9 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
         for (question, index), result in zip(places, results, strict=True):
             question.found[index] = result
 
+    limit = most(())
     for places in _shared(desk, questions, lambda prompt: len(prompt.ids), lambda width: limit, PROMPT_BUCKET_TOKENS):
-        _attempt(desk, places, write, _fails_in_part)
+        _attempt(desk, places, Attempt(write, _fails_in_part, most, narrow))
     for question in questions:
         if question.items and question.failures == len(question.items):
             question.error = question.fault
@@ -126,15 +143,28 @@ def _groups(desk: Desk, places: Sequence[Place]) -> list[Group]:
     return groups
 
 
-def _attempt(
-    desk: Desk,
-    places: Sequence[Place],
-    work: Callable[[Sequence[Place]], None],
-    fails: Callable[[Sequence[Place], Exception], None],
-) -> None:
-    """Do a batch, and where that fails each question's part of it; raises Interrupted."""
+@dataclass(frozen=True)
+class Attempt:
+    """How a batch is done, what becomes of one that fails, and how many may share: `most` now, fewer by `narrow`."""
+
+    work: Callable[[Sequence[Place]], None]
+    fails: Callable[[Sequence[Place], Exception], None]
+    most: Callable[[Sequence[Place]], int]
+    narrow: Callable[[Sequence[Place], int], None]
+
+
+def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:
+    """Do a batch, in halves where memory does not suffice, and question by question where it fails otherwise.
+
+    Raises Interrupted.
+    """
     places = [place for place in places if place[0].error is None]
     if not places:
+        return
+    size = how.most(places)
+    if len(places) > size:  # narrowed since the batches were made
+        for start in range(0, len(places), size):
+            _attempt(desk, places[start : start + size], how)
         return
     if desk.control() == "interrupt":
         raise Interrupted("interrupted while evaluating")
@@ -143,21 +173,28 @@ def _attempt(
     began = time.monotonic()
     owners = list(dict.fromkeys(question for question, _ in places))
     try:
-        work(places)
+        how.work(places)
     except Interrupted:
         raise
     except Exception as error:
-        if len(owners) == 1:
-            fails(places, error)
-            return
-        for owner in owners:
-            _attempt(desk, [place for place in places if place[0] is owner], work, fails)
-        return
+        failed: Exception | None = error
+    else:
+        failed = None
     finally:
         desk.base.route.clear()
-    share = (time.monotonic() - began) / len(places)
-    for question, _ in places:
-        question.seconds += share
+    if failed is None:
+        share = (time.monotonic() - began) / len(places)
+        for question, _ in places:
+            question.seconds += share
+    elif is_out_of_memory(failed) and len(places) > 1:
+        give_back(desk.device, failed)
+        how.narrow(places, len(places) // 2)
+        _attempt(desk, places, how)
+    elif len(owners) > 1:
+        for owner in owners:
+            _attempt(desk, [place for place in places if place[0] is owner], how)
+    else:
+        how.fails(places, failed)
 
 
 def _fails(places: Sequence[Place], error: Exception) -> None:
@@ -167,9 +204,7 @@ def _fails(places: Sequence[Place], error: Exception) -> None:
 def _fails_in_part(places: Sequence[Place], error: Exception) -> None:
     """A text that cannot be written is a failed row; without memory, or for an unknown fault, all fails."""
     question = places[0][0]
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or not isinstance(
-        error, RuntimeError | IndexError | ValueError
-    ):
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError | IndexError | ValueError):
         question.error = error
         return
     question.fault = error

@@ -10,7 +10,7 @@ Shapes: B rows, T padded tokens, N completion tokens, as in `loss`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.lesson import MicroBatch
 from trainables.loss import Batch, completion_nll
+from trainables.memory import give_back, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
 from trainables.packed_lora import Adapter, Group, PackedBase
@@ -119,25 +120,42 @@ class Turn:
     learner: Learner
     micro: Sequence[MicroBatch]
     loss: Tensor | None = field(default=None)
+    is_spoiled: bool = False  # the update failed halfway: only a checkpoint knows the weights before it
+
+    def clear(self) -> None:
+        """Forget what was accumulated, so that the step can be taken again."""
+        self.loss = None
+        self.learner.adapter.flat_gradient.zero_()
 
 
-def take_steps(base: PackedBase, turns: Sequence[Turn], device: str) -> list[Outcome | Exception]:
+def take_steps(
+    base: PackedBase, turns: Sequence[Turn], device: str, narrowed: Callable[[int], None] | None = None
+) -> list[Outcome | Exception]:
     """Take the next optimizer step of each adapter; all are of one precision and one manner of checkpointing.
 
-    Where a shared batch fails, for want of memory say, each adapter trains alone, and a fault is its owner's.
+    Where memory does not suffice for a shared batch, `narrowed` is told that half as many train together from now on.
+    Where one fails otherwise, each adapter trains alone, and a fault is its owner's.
     """
     try:
-        return _together(base, turns, device)
+        return train_together(base, turns, device)
     except Exception as error:
+        for turn in turns:
+            turn.clear()
         if len(turns) == 1:
             return [error]
-    for turn in turns:
-        turn.loss = None
-        turn.learner.adapter.flat_gradient.zero_()
-    return [outcome for turn in turns for outcome in take_steps(base, [turn], device)]
+        failed = error
+    size = 1
+    if is_out_of_memory(failed):
+        size = len(turns) // 2
+        give_back(device, failed)
+        if narrowed is not None:
+            narrowed(size)
+    groups = [turns[start : start + size] for start in range(0, len(turns), size)]
+    return [outcome for group in groups for outcome in take_steps(base, group, device, narrowed)]
 
 
-def _together(base: PackedBase, turns: Sequence[Turn], device: str) -> list[Outcome | Exception]:
+def train_together(base: PackedBase, turns: Sequence[Turn], device: str) -> list[Outcome | Exception]:
+    """Take one optimizer step of each adapter in shared batches; raises what fails before the updates."""
     prepare_training(base, turns[0].learner.adapter)
     try:
         for number in range(max(len(turn.micro) for turn in turns)):
@@ -153,6 +171,7 @@ def _update(turn: Turn) -> Outcome | Exception:
         rate, norm = turn.learner.step()
         return Outcome(turn.loss.item(), rate, norm)
     except Exception as error:
+        turn.is_spoiled = True
         return error
 
 

@@ -140,7 +140,7 @@ class SoloSeat:
         return time.monotonic()
 
     def facts(self) -> dict[str, Any]:
-        return {"device_share": 1.0, "packmates": []}
+        return {"device_share": 1.0, "packmates": [], "pack_width": None, "narrowed_to": None}
 
     def leave(self) -> None:
         """Give the base back as it was."""

@@ -1,0 +1,68 @@
+"""What this machine is and has: processor, memory, the user's cache folder (no torch)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+from trainables.errors import UserError
+
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+UNITS = {
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1) if match else platform.machine()
+
+
+def memory_bytes() -> int:
+    """Return the memory that this process may have: the machine's, or its container's where that is less."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for path in CGROUP_LIMITS:
+        try:
+            total = min(total, int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue  # absent, or "max"
+    return total
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is worth keeping on this machine between sweeps."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "packsweep"
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """Return the bytes in 5.6GiB, 800MiB or 12GB; raises UserError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", text, re.IGNORECASE)
+    value = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
+    if value <= 0:
+        raise UserError(f"{option} must be a size above zero like 5.6GiB, 800MiB or 12GB, got {text!r}")
+    return value
+
+
+def show_bytes(value: float) -> str:
+    """Write bytes in a unit that is read easily."""
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

@@ -1,0 +1,209 @@
+"""How wide to train and to decode, measured on the base that is loaded: a few micro-batches and tokens per width.
+
+Nothing that a trial sees is touched: throw-away adapters train, the process's random state is put back. Wider is tried
+as long as it is clearly faster for each, fits the memory and stays within the time.
+
+Shapes: B rows of a micro-batch, R rows that decode together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from trainables.cache import roomy_cache
+from trainables.config import TrainConfig
+from trainables.lesson import MicroBatch
+from trainables.loss import collate
+from trainables.machine import processor
+from trainables.memory import (
+    give_back,
+    is_out_of_memory,
+    memory_in_use_bytes,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
+from trainables.model import arithmetic
+from trainables.packed_lora import Adapter, Group, PackedBase
+from trainables.packed_train import Learner, Turn, train_together
+from trainables.tokens import Row
+from trainables.widths import GAIN, Measured, Place, Point, today
+
+TOGETHER = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16, 32)}
+ROWS = {"cpu": (16, 32, 64, 128), "cuda": (32, 64, 128, 256, 512)}
+BUDGET_S = {"cpu": 4.0, "cuda": 6.0}  # of training, and again of decoding
+STEADY_S = 0.2  # a shorter run is repeated
+REPEATS = 3
+TOKENS = 4  # decoded in a run
+
+
+@dataclass
+class Bench:
+    """The base, throw-away adapters on it, and the micro-batch that stands for all."""
+
+    base: PackedBase
+    train: TrainConfig
+    rows: Sequence[Row]
+    place: Place
+    device: str
+    adapters: list[Adapter] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        return self.device.split(":")[0]
+
+    def turn(self, number: int) -> Turn:
+        while len(self.adapters) <= number:
+            self.adapters.append(self.base.adapter(self.train, self.device))
+        rows = [self.rows[index % len(self.rows)] for index in range(self.train.batch_size)]
+        micro = MicroBatch(collate(rows, self.base.pad_id), 0, 0, sum(len(row.target_ids) for row in rows))
+        return Turn(Learner(self.adapters[number], self.device), [micro])
+
+    def adapters_bytes(self) -> int:
+        return sum(2 * adapter.flat.nbytes for adapter in self.adapters)
+
+
+def place_of(train: TrainConfig, shape: str, tokens: int, device: str) -> Place:
+    """Return what a measurement for such trials is of, here and now."""
+    on_cpu = device == "cpu"
+    return Place(
+        device=processor() if on_cpu else torch.cuda.get_device_name(device),
+        threads=torch.get_num_threads() if on_cpu else 0,
+        torch=torch.__version__,
+        model=shape,
+        precision=train.precision,
+        quantization=train.quantization,
+        recomputes=train.gradient_checkpointing,
+        rows=train.batch_size,
+        tokens=tokens,
+    )
+
+
+def measure(
+    base: PackedBase, train: TrainConfig, rows: Sequence[Row], place: Place, device: str, most: int
+) -> Measured:
+    """Measure training with up to `most` adapters and decoding; `rows` are training rows, those that fit.
+
+    Raises what memory raises where not even one micro-batch of one adapter fits.
+    """
+    began = time.monotonic()
+    nearest = sorted(rows, key=lambda row: abs(len(row.prompt_ids) + len(row.target_ids) - place.tokens))
+    bench = Bench(base, train, nearest[: train.batch_size], place, device)
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
+        try:
+            _train_run(bench, 1)()  # what is loaded, compiled or found out at the first run
+            give_back(device)
+            in_use = memory_in_use_bytes(device) - bench.adapters_bytes()
+            training = _points(bench, [w for w in TOGETHER[bench.kind] if w <= most], _train_run, in_use)
+            decoding = _decoding(bench, in_use)
+        finally:
+            base.route.clear()
+            base.model.eval()
+            bench.adapters.clear()
+            give_back(device)
+            reset_peak_memory(device)
+    return Measured(training, decoding, in_use, today(), round(time.monotonic() - began, 2))
+
+
+def _points(
+    bench: Bench, widths: Sequence[int], prepare: Callable[[Bench, int], Callable[[], None]], in_use: int
+) -> tuple[Point, ...]:
+    """Return the widths tried, from the narrowest on, until one is not clearly faster for each that shares it."""
+    found: list[Point] = []
+    until = time.monotonic() + BUDGET_S[bench.kind]
+    for width in widths:
+        # The run that may take long is foreseen from the one before, which was no wider than half.
+        if found and time.monotonic() + 2 * found[-1].seconds * width > until:
+            break
+        try:
+            reset_peak_memory(bench.device)
+            run = prepare(bench, width)
+            seconds = _seconds(run, bench.device)
+        except Exception as error:
+            if not is_out_of_memory(error) or not found:
+                raise
+            give_back(bench.device, error)
+            break
+        extra = peak_memory_bytes(bench.device) - in_use - bench.adapters_bytes()
+        del run
+        give_back(bench.device)
+        found.append(Point(width, seconds / width, max(0, extra)))
+        if len(found) > 1 and found[-1].seconds > GAIN * found[-2].seconds:
+            break
+    return tuple(found)
+
+
+def _seconds(run: Callable[[], None], device: str) -> float:
+    """Return the seconds of a run, the least of a few where it is short."""
+    found: list[float] = []
+    while len(found) < REPEATS and sum(found) < STEADY_S:
+        _wait(device)
+        began = time.monotonic()
+        run()
+        _wait(device)
+        found.append(time.monotonic() - began)
+    return min(found)
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def _train_run(bench: Bench, width: int) -> Callable[[], None]:
+    """Return a run of `width` adapters through one micro-batch each, and their updates."""
+    turns = [bench.turn(number) for number in range(width)]
+
+    def run() -> None:
+        for turn in turns:
+            turn.clear()
+        for answer in train_together(bench.base, turns, bench.device):
+            if isinstance(answer, Exception):
+                raise answer
+
+    return run
+
+
+def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:
+    """Return the widths of decoding, none for a model whose cache is not one of keys and values."""
+    bench.base.model.eval()
+    try:
+        points = _points(bench, ROWS[bench.kind], _decode_run, in_use)
+    except Exception as error:
+        give_back(bench.device, error)
+        return ()
+    return tuple(Point(one.width, one.seconds / TOKENS, one.extra_bytes) for one in points)
+
+
+@torch.no_grad()
+def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
+    """Return a run of a few tokens of `width` rows, from a cache that one prompt has filled for all."""
+    model, device, adapters = bench.base.model, bench.device, bench.adapters
+    length = bench.place.tokens - TOKENS * (REPEATS + 1)
+    ids = torch.arange(max(1, length), device=device)[None] % model.config.get_text_config(decoder=True).vocab_size
+    # As many adapters as there are share the rows evenly.
+    cuts = [width * number // len(adapters) for number in range(len(adapters) + 1)]
+    groups = [Group(one, *cut) for one, cut in zip(adapters, itertools.pairwise(cuts), strict=True)]
+    bench.base.route.send([Group(None, 0, 1)])
+    with arithmetic(bench.train.precision, device):
+        cache: Any = roomy_cache(model, bench.place.tokens)
+        cache = model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
+    cache.batch_repeat_interleave(width)
+    token_R1 = torch.zeros(width, 1, dtype=torch.long, device=device)
+    # The first token makes the cache's buffers for so many rows.
+    _decode(bench, cache, token_R1, groups, 1)
+    return lambda: _decode(bench, cache, token_R1, groups, TOKENS)
+
+
+@torch.no_grad()
+def _decode(bench: Bench, cache: Any, token_R1: torch.Tensor, groups: Sequence[Group], tokens: int) -> None:
+    bench.base.route.send(groups)
+    with arithmetic(bench.train.precision, bench.device):
+        for _ in range(tokens):
+            mask = torch.ones(len(token_R1), cache.get_seq_length() + 1, dtype=torch.long, device=bench.device)
+            bench.base.model(input_ids=token_R1, attention_mask=mask, past_key_values=cache, use_cache=True)

@@ -1,0 +1,273 @@
+"""How many trials share a device, and how: what was measured, the choice made from it, and its cache (no torch).
+
+Three numbers: trials in the pack, adapters that train in one batch, prompts that decode together. None of them changes
+a result, so none is part of an identity. What is kept per machine are the measurements, in one JSON file; the choice is
+made anew from them, since it depends on the sweep and on the memory that it may use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from trainables import files, machine
+from trainables.config import TrainConfig, TrialConfig
+from trainables.errors import UserError
+
+TOKENS_STEP = 64
+SAMPLE = 64  # rows of the training set that stand for its length
+MOST_SLOTS = 32
+GAIN = 0.95  # a wider one must take at most this share of the time of a narrower one
+KEPT = 200  # measurements in the cache
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How many share."""
+
+    slots: int  # trials in the pack
+    together: int  # adapters that train in one batch
+    rows: int  # prompts that decode together, beams counted
+
+    @property
+    def sentence(self) -> str:
+        trials = f"{self.slots} trial{'s' if self.slots > 1 else ''}"
+        return f"{trials}; trains {self.together} at a time, decodes {self.rows} rows"
+
+
+UNMEASURED = {"cpu": Widths(8, 1, 64), "cuda": Widths(8, 8, 256)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a measurement is of; `rows` and `tokens` are those of a micro-batch."""
+
+    device: str
+    threads: int  # of the CPU, 0 on a GPU
+    torch: str
+    model: str
+    precision: str
+    quantization: str
+    recomputes: bool
+    rows: int
+    tokens: int
+
+    @property
+    def key(self) -> str:
+        return "|".join(str(value) for value in vars(self).values())
+
+
+@dataclass(frozen=True)
+class Point:
+    """One width: seconds of one adapter's micro-batch or one row's token, and bytes beside the base and adapters."""
+
+    width: int
+    seconds: float
+    extra_bytes: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured at one place."""
+
+    train: tuple[Point, ...]
+    decode: tuple[Point, ...]
+    base_bytes: int  # of the process, or allocated on the GPU, with the base loaded
+    date: str
+    took_s: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a pack is to do, as far as its width depends on it."""
+
+    trials: int
+    adapter_bytes: int  # of the largest adapter, with gradient and moments
+    question: int  # rows of the smallest generation of a trial, beams counted
+    scale: float = 1.0  # of the longest rows against those measured
+    least_adapter_bytes: int = 0  # of the smallest adapter
+
+
+# --- the choice ------------------------------------------------------------------------------------------------------
+
+
+def fastest(points: Sequence[Point]) -> int:
+    """Return the width of the least time; a wider one has to be clearly faster than a narrower one."""
+    best = points[0]
+    for point in points[1:]:
+        if point.seconds <= best.seconds * GAIN:
+            best = point
+    return best.width
+
+
+def extra_bytes(points: Sequence[Point], width: int) -> int:
+    """Return what a width needs beside base and adapters, in proportion to the nearest width that was measured."""
+    if not points:
+        return 0
+    nearest = min(points, key=lambda point: abs(point.width - width))
+    return int(nearest.extra_bytes * width / nearest.width)
+
+
+def need_bytes(measured: Measured, load: Workload, widths: Widths) -> int:
+    """Return the memory that a pack of these widths needs at its peak."""
+    shared = max(extra_bytes(measured.train, widths.together), extra_bytes(measured.decode, widths.rows))
+    return int(measured.base_bytes + widths.slots * load.adapter_bytes + shared * load.scale)
+
+
+def choose(
+    measured: Measured | None, load: Workload, kind: str, cap_bytes: int | None = None, asked: int | None = None
+) -> Widths:
+    """Return the fastest widths that fit `cap_bytes`; `asked` trials in the pack, where the user has said so.
+
+    Raises UserError where not even one trial alone fits.
+    """
+    default = UNMEASURED[kind]
+    rows = fastest(measured.decode) if measured and measured.decode else default.rows
+    together = fastest(measured.train) if measured and measured.train else default.together
+    filling = -(-rows // max(1, load.question))  # trials whose smallest generations fill a batch
+    slots = asked or min(MOST_SLOTS, max(default.slots, together, filling), max(1, load.trials))
+    widths = Widths(slots, min(together, slots), rows)
+    if measured is None or cap_bytes is None:
+        return widths
+    while need_bytes(measured, load, widths) > cap_bytes:
+        narrower = _narrower(measured, widths)
+        if narrower is None:
+            least = need_bytes(measured, replace(load, adapter_bytes=load.least_adapter_bytes), widths)
+            if least > cap_bytes:
+                raise UserError(does_not_fit(least, cap_bytes))
+            return widths  # some trials fit: the others are told so when their turn comes
+        widths = narrower
+    return widths
+
+
+def does_not_fit(need: int, cap: int) -> str:
+    """Say that not even one trial fits."""
+    return (
+        f"not even one trial fits: it needs about {machine.show_bytes(need)} with the model loaded, and "
+        f"{machine.show_bytes(cap)} may be used; raise --memory, or take a smaller model, batch_size, "
+        "max_length_tokens or lora_rank, or quantization=nf4"
+    )
+
+
+def _narrower(measured: Measured, widths: Widths) -> Widths | None:
+    """Return the next narrower widths: first what shares batches, then who shares the pack; None at the narrowest."""
+    train, decode = extra_bytes(measured.train, widths.together), extra_bytes(measured.decode, widths.rows)
+    if widths.together > 1 and train >= decode:
+        return replace(widths, together=widths.together // 2)
+    if widths.rows > 1 and decode > train:
+        return replace(widths, rows=widths.rows // 2)
+    if widths.slots > 1:
+        return replace(widths, slots=widths.slots - 1, together=min(widths.together, widths.slots - 1))
+    return None
+
+
+# --- what is measured ------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=32)
+def shape_of(folder: str) -> str:
+    """Return a fingerprint of a model's configuration file: how fast it is depends on its shape alone."""
+    try:
+        return hashlib.sha256((Path(folder) / "config.json").read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "unknown"
+
+
+def typical(trains: Sequence[TrainConfig]) -> TrainConfig:
+    """Return the trial whose micro-batch stands for all: the commonest batch size, among those that train."""
+    training = [train for train in trains if not train.is_baseline] or list(trains)
+    sizes = [train.batch_size for train in training]
+    common = max(sorted(set(sizes)), key=sizes.count)
+    return next(train for train in training if train.batch_size == common)
+
+
+def typical_tokens(lengths: Sequence[int]) -> int:
+    """Return the length, in tokens, that stands for rows of these lengths: their mean, rounded up."""
+    mean = sum(lengths) / max(1, len(lengths))
+    return max(1, -(-int(mean) // TOKENS_STEP)) * TOKENS_STEP
+
+
+def smallest_question(trials: Sequence[TrialConfig]) -> int:
+    """Return the rows of the smallest generation that some trial has made, beams counted."""
+    found = []
+    for trial in trials:
+        beams = trial.evaluation.decoding.num_beams if trial.evaluation.decoding.strategy == "beam" else 1
+        sizes = list(trial.evaluation.examples.values())
+        if trial.train.generate_every_steps and not trial.train.is_baseline:
+            sizes.append(trial.train.generate_examples)
+        found.append(min(sizes) * beams)
+    return min(found, default=1)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def cache_path() -> Path:
+    """Return the file of this machine's measurements."""
+    return machine.cache_folder() / "widths.json"
+
+
+def read_all() -> dict[str, tuple[Place, Measured]]:
+    """Return every measurement kept, the latest last; none where the file is absent, damaged or unreadable."""
+    found: dict[str, tuple[Place, Measured]] = {}
+    try:
+        for entry in files.read_json(cache_path())["measured"]:
+            values = dict(entry["found"])
+            for name in ("train", "decode"):
+                values[name] = tuple(Point(**point) for point in values[name])
+            place = Place(**entry["place"])
+            found[place.key] = (place, Measured(**values))
+    except (OSError, files.DamagedFile, KeyError, TypeError, ValueError):
+        return {}
+    return found
+
+
+def recall(place: Place) -> Measured | None:
+    """Return what was measured at a place, None where nothing was."""
+    found = read_all().get(place.key)
+    return found[1] if found else None
+
+
+def remember(place: Place, measured: Measured) -> None:
+    """Keep a measurement; a folder that cannot be written is no error, only measured again."""
+    entries = read_all()
+    entries.pop(place.key, None)
+    entries[place.key] = (place, measured)
+    rows = [{"place": asdict(where), "found": asdict(what)} for where, what in list(entries.values())[-KEPT:]]
+    with contextlib.suppress(OSError):
+        files.write_json(cache_path(), {"measured": rows})
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d")
+
+
+class Room:
+    """The widths in force in one pack: they begin as chosen, and narrow for good where memory runs out."""
+
+    def __init__(self, widths: Widths, loss_tokens: int) -> None:
+        self.chosen = self.now = widths
+        self.loss_tokens = loss_tokens  # padded, of a batch whose loss is computed at once
+        self._loss_tokens = loss_tokens
+
+    def narrow(self, *, slots: int | None = None, together: int | None = None, rows: int | None = None) -> None:
+        wanted = {"slots": slots, "together": together, "rows": rows}
+        known = asdict(self.now)
+        self.now = Widths(**{name: max(1, min(known[name], wanted[name] or known[name])) for name in known})
+
+    def narrow_losses(self, tokens: int) -> None:
+        self.loss_tokens = max(1, min(self.loss_tokens, tokens))
+
+    @property
+    def narrowed_to(self) -> dict[str, int] | None:
+        """Return the numbers that memory has narrowed, None where none."""
+        before, now = asdict(self.chosen), asdict(self.now)
+        found = {name: value for name, value in now.items() if value != before[name]}
+        if self.loss_tokens != self._loss_tokens:
+            found["loss_tokens"] = self.loss_tokens
+        return found or None
