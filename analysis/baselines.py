@@ -189,7 +189,8 @@ def sentences(found: Comparison, tests: Sequence[BaselineTest]) -> list[str]:
 def examples_for(tests: Sequence[BaselineTest], difference: float, comparisons: int | None = None) -> int | None:
     """Return how many examples would show a true `difference` of any of these configurations with 80% power.
 
-    At the level that the first step of Holm asks, by the largest SD, each at its upper limit; None beyond ten million.
+    At the level that the first step of Holm asks (max-T and Benjamini-Hochberg ask no stricter one), by the largest SD,
+    each at its upper limit; None beyond ten million.
     `comparisons` is the size of the family where these are but a part of it.
     """
     level = 1 - ALPHA / (comparisons or len(tests))
@@ -216,12 +217,22 @@ def _power(metric: str, own: Sequence[BaselineTest], varied: Sequence[BaselineTe
     detectable = max(one.detectable for one in varied)
     needed = examples_for(varied, asked, len(own))
     count = "more than ten million" if needed is None else f"about {rounded(needed)}"
-    power, size = f"(80% power, corrected for {len(own)})", f"{value_of(metric, asked)}{unit}"
+    power, size = f"(80% power at {_level(own)})", f"{value_of(metric, asked)}{unit}"
     if not own[0].star_attainable:
         return f"A difference of {size} from a baseline would need {count} examples {power}."
     return (
         f"{min(one.n for one in own)} examples show differences from {value_of(metric, detectable)}{unit} upward "
         f"from a baseline {power}; one of {size} needs {count}."
+    )
+
+
+def _level(own: Sequence[BaselineTest]) -> str:
+    """Name the level that power is computed at: the strictest that the correction in use ever asks."""
+    if len(own) == 1:
+        return "5%"
+    level, correction = f"5% / {len(own)}", own[0].correction
+    return (
+        f"{level}, Holm's first step" if correction == "holm" else f"{level}; {CORRECTIONS[correction]} needs no more"
     )
 
 

@@ -20,7 +20,7 @@ def sentences(found: Comparison, won: Winner | None, agreement: Sequence[Agreeme
     if won is None:
         return []
     said = [_worth(won)]
-    if len(won.frequencies) > 1 and won.n_selection > 1:
+    if won.is_weighed:
         said.append(_stability(won))
         said.append(_cheaper(won))
     return said + _disagreement(found, agreement)
@@ -126,7 +126,7 @@ def _place_notes(won: Winner, others: Sequence[AgainstBest], said: dict[str, lis
     said[won.name].append(f"best on {won.selection_split} (optimistic there)")
     if won.runner_up:
         said[won.runner_up].append("runner-up")
-    if won.cheapest and won.cheapest.name != won.name:
+    if won.is_weighed and won.cheapest and won.cheapest.name != won.name:
         said[won.cheapest.name].append(f"cheapest within one standard error of {won.name}")
     for one in others:
         is_ahead = (one.difference > 0) == (won.metric in LOWER_IS_BETTER)

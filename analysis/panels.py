@@ -121,7 +121,7 @@ def more_grids(found: Comparison) -> list[tuple[str, Grid]]:
 
 
 def choice_grid(found: Comparison) -> Grid:
-    """Return how often each configuration would be chosen, and what those near the best cost."""
+    """Return how often each configuration would be chosen, and what those near the best cost; not of few examples."""
     won = found.findings.winner
     split, metric = found.table.selection_split, title_of(found.metric)
     heads = (
@@ -134,7 +134,7 @@ def choice_grid(found: Comparison) -> Grid:
         Head("time"),
         Head("", is_number=False),
     )
-    if won is None or len(won.frequencies) < 2 or won.n_selection < 2:
+    if won is None or not won.is_weighed:
         return Grid(heads, (), ())
     costs = {one.name: one for one in won.affordable}
     rows = []

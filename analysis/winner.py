@@ -20,6 +20,7 @@ from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates,
 from analysis.inference import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.scores import LOSS
 from analysis.selection import RESAMPLES, Selection, resample_selection, spearman
+from analysis.sentences import FEW_TO_CHOOSE
 from analysis.stats import FEWEST, SAME, paired
 from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
@@ -84,6 +85,11 @@ class Winner:
     def has_interval(self) -> bool:
         """Whether there are enough examples, and enough unlike, for the interval to mean something."""
         return self.n >= FEWEST and self.high - self.low > SAME
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether enough examples chose to say how often each would be chosen, and what is as good for less."""
+        return len(self.frequencies) > 1 and self.n_selection >= FEW_TO_CHOOSE
 
     @property
     def is_same_set(self) -> bool:

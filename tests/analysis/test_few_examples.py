@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,28 @@ def test_no_rank_correlation_and_nobody_else_best_are_said_so(make_sweep: Make) 
     lines = choice.sentences(found, found.findings.winner, [unlike])
     assert lines[-1].endswith("evaluation loss B (rank correlation not defined).")
     assert any(line.endswith("A is best in 100%.") for line in lines)
+
+
+@pytest.mark.parametrize(("size", "is_said"), [(9, False), (10, True)])
+def test_how_often_and_what_for_less_are_said_from_ten_examples_of_the_choice_on(
+    make_sweep: Make, size: int, is_said: bool
+) -> None:
+    found = compare(make_sweep(grid(), EvalConfig(validation_examples=size, test_examples=20)))
+    text = to_markdown(found)
+    for words in ("is best in", "within one standard error of", "How far the choice holds, and what is cheaper"):
+        assert (words in text) == is_said, words
+    assert ("The choice was made on 9 validation examples" in text) != is_said
+
+
+@pytest.mark.parametrize(
+    ("correction", "level"),
+    [
+        ("holm", "(80% power at 5% / 8, Holm's first step)"),
+        ("maxt", "(80% power at 5% / 8; max-T needs no more)"),
+        ("bh", "(80% power at 5% / 8; Benjamini-Hochberg needs no more)"),
+    ],
+)
+def test_the_level_of_the_power_is_named(make_sweep: Make, correction: str, level: str) -> None:
+    quality = {name: {"quality": 0.12} for name in "ABCDEFGH"}
+    found = replace(compare(make_sweep(grid(**quality))), correction=correction)
+    assert level in said(found)
