@@ -38,6 +38,11 @@ class Place:
     options: dict[str, Any] = field(default_factory=dict)
     gpu_share: float = 0.0
 
+    @property
+    def speed(self) -> float:
+        """Return how much of the work it is given beside others: by cores, or one like the other on GPUs."""
+        return 1.0 if self.gpu_share else float(self.cores)
+
 
 def here(count: int) -> list[Place]:
     """Return places for `count` engines that share the CPU of this machine."""
