@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.changes import aside
 from analysis.compare import Comparison, Difference
 from analysis.sentences import describe, headline, interval_of, title_of, value_of, verdict
 
@@ -19,7 +20,7 @@ def _keep(found: Comparison, baseline: Difference | None) -> str:
     best, table = found.best, found.table
     assert best is not None
     won = found.findings.winner
-    name = f"{best.name} ({describe(best, table)})"
+    name = f"{best.name} ({describe(best, table)}{aside(best.rows)})"
     metric = title_of(found.metric)
     size = table.evaluation.examples[table.split]
     if won is None:

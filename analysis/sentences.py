@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis import script
 from analysis.cells import NOTHING, cell, points
+from analysis.changes import aside, changed
 from trainables.metrics import PRECISION, RECALL, UNSTEMMED
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def headline(found: Comparison) -> str:
     score = f"{title_of(found.metric)} {value_of(found.metric, best.selection)}"
     seeds = f", mean of {len(best.rows)} seeds" if len(best.rows) > 1 else ""
     where = f"{size} {table.selection_split} examples{seeds}"
-    return f"Best: {best.name} ({describe(best, table)}), chosen by {score} on {where}."
+    return f"Best: {best.name} ({describe(best, table)}{aside(best.rows)}), chosen by {score} on {where}."
 
 
 def conclusions(found: Comparison) -> list[str]:
@@ -84,6 +85,7 @@ def conclusions(found: Comparison) -> list[str]:
             "The rows were scored in different ways (see the signatures) and cannot be compared; evaluate them again."
         )
     said += unfinished(table)
+    said += changed(table)
     return said
 
 

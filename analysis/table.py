@@ -169,7 +169,7 @@ def _read(record: TrialRecord, identity: str) -> Row:
     cause = (result or {}).get("cause")
     if state == "done" and summary is None:
         cause = f"not evaluated yet under {identity}"
-    values = {**(result or {}), "train_id": config["train_id"]}
+    values = {**(result or {}), "train_id": config["train_id"], "changes": len(record.lineage())}
     return Row(config["name"], config["label"], config["kind"], state, cause, train, values, record, summary)
 
 
