@@ -24,14 +24,14 @@ from benchmarks.work import CADENCE_STEPS, HOUSE, Work, to_json
 from trainables import files
 from trainables.config import digest
 
-SYSTEMS = {
-    "a": "plain Ray Tune: a process per trial, Trainer + PEFT",
-    "b": "the same in one process, one trial after another, base loaded once",
-    "c": "naive packing: one base, a loop over PEFT's adapters",
-    "d": "this project: sweep run --engine packed",
-    "d0": "this project's engine alone: a driver in its process, no Ray",
-    "e": "a process per trial, all sharing the GPU",
-    "f": "(b) compiled (torch_compile of Trainer)",
+SYSTEMS = {  # a name for the table, and a sentence below it
+    "a": ("Ray Tune, Trainer + PEFT", "plain Ray Tune, a process per trial with Hugging Face's Trainer and PEFT"),
+    "b": ("Trainer + PEFT in turn", "the same, one trial after another in one process that loads the base once"),
+    "c": ("loop over PEFT adapters", "naive packing: one base, set_adapter for each adapter in every micro-batch"),
+    "d": ("this project", "python -m sweep.run --engine packed, under Ray, from the command to the comparison"),
+    "d0": ("this project without Ray", "the packed engine alone, under a driver in its own process"),
+    "e": ("processes sharing the GPU", "(b) with a process per trial, all at once"),
+    "f": ("compiled solo runs", "(b) with torch_compile"),
 }
 MODULES = {"a": "ray_tune", "b": "one_process", "c": "per_adapter", "d0": "engine_alone", "e": "one_process"}
 MODULES["f"] = "one_process"
