@@ -7,6 +7,7 @@ model lives in those threads. The class is plain: `sweep.launch` makes an actor 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import threading
@@ -15,15 +16,18 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sweep import lease
+from sweep.deaths import Deaths, after_death
 from sweep.lease import LeaseLost, Process
-from sweep.slots import Engine, Slots
+from sweep.shared_folder import Probe, Seen
+from sweep.slots import Engine, Slots, write_failure
 from trainables.config import TrialConfig
 from trainables.errors import UserError
-from trainables.jobs import EngineSetup, TrialJob
-from trainables.record import Fence
+from trainables.jobs import EngineSetup, Interrupted, TrialJob
+from trainables.lineage import Change, adopt
+from trainables.record import Fence, TrialRecord
 
 ENGINES = {"solo": "trainables.solo:SoloEngine", "packed": "trainables.packed:PackedEngine"}
 WATCH_S = 0.25
@@ -47,7 +51,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an engine is started for; `jobs` in the order in which they are to train."""
+    """What an engine is started for; `jobs` in the order in which they are to train; the rest as `Slots` has it."""
 
     kind: str
     setup: EngineSetup
@@ -55,6 +59,11 @@ class Plan:
     holder: Holder
     lockstep: bool
     ordered: bool
+    ahead: tuple[str, ...] = ()
+    mine: tuple[str, ...] = ()
+    at_most: int | None = None
+    deaths: str | None = None  # file in which it keeps under which trials its process died
+    lost: str | None = None  # file that says that this engine's node is lost
 
 
 class EngineHost:
@@ -64,23 +73,49 @@ class EngineHost:
         self.plan = plan
         self.slots: Slots | None = None
         self.opened = was_restarted() if restarted is None else restarted
+        self.parent = os.getppid()
+        self._adopting: dict[str, asyncio.Lock] = {}
         self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._built = self._device.submit(self._build)
         threading.Thread(target=watch, args=(self,), name="watch", daemon=True).start()
 
     def _build(self) -> Slots:
-        engine = build_engine(self.plan.kind, self.plan.setup, self.plan.holder.fence)
+        plan = self.plan
+        engine = build_engine(plan.kind, plan.setup, plan.holder.fence)
         self.slots = Slots(
             engine,
-            self.plan.jobs,
-            self.plan.holder.fence,
-            lockstep=self.plan.lockstep,
-            ordered=self.plan.ordered,
+            plan.jobs,
+            plan.holder.fence,
+            lockstep=plan.lockstep,
+            ordered=plan.ordered,
+            ahead=plan.ahead,
+            mine=plan.mine,
+            at_most=plan.at_most,
+            deaths=self._deaths(engine.name),
             on_lease_lost=lambda: os._exit(4),
         )
         if self.opened:
             self.slots.open()
         return self.slots
+
+    def _deaths(self, engine: str) -> Deaths:
+        """Return the deaths of the processes before this one, and record trials that are to be given up as failed."""
+        if self.plan.deaths is None:
+            return Deaths()
+        path = Path(self.plan.deaths)
+        if not self.opened:
+            path.unlink(missing_ok=True)
+            return Deaths(path)
+        deaths, given_up = after_death(path, lambda key: furthest_step(self.plan.jobs[key]))
+        for key in given_up:
+            cause = f"the engine's process died {deaths.counts[key]} times while this trial ran, without coming further"
+            write_failure(TrialRecord(Path(self.plan.jobs[key].folder), self.plan.holder.fence), cause, "", engine)
+            deaths.ended(key)
+        return deaths
+
+    def is_lost(self) -> bool:
+        """Tell whether the driver counts this engine's node as lost, and has given its trials to others."""
+        return self.plan.lost is not None and Path(self.plan.lost).exists()
 
     # --- for the driver ------------------------------------------------------------------------------------------
 
@@ -109,6 +144,11 @@ class EngineHost:
         if self.slots is not None:
             self.slots.open()
 
+    async def inherit(self, keys: tuple[str, ...]) -> None:
+        """Take over trials of an engine that is gone for good; asked again and again, since a new process forgets."""
+        if self.slots is not None:
+            self.slots.inherit(keys)
+
     async def interrupt(self) -> bool:
         """Have every run write a checkpoint and leave; returns when they have."""
         if self.slots is not None:
@@ -118,28 +158,31 @@ class EngineHost:
         return True
 
     async def status(self) -> dict[str, Any]:
-        """Return {"paused", "runs": [{"key", "started_s_ago", "report"}]}: why none can go on, and what runs now."""
+        """Return {"paused", "runs": [{"key", "started_s_ago", "report"}], "width"}.
+
+        Why none can go on, what runs now, and how full the slots have been.
+        """
         if self.slots is None:
-            return {"paused": None, "runs": []}
+            return {"paused": None, "runs": [], "width": None}
         now = time.monotonic()
         runs = [
             {"key": run.key, "started_s_ago": now - run.started, "report": run.reports[-1] if run.reports else None}
             for run in self.slots.active()
         ]
-        return {"paused": self.slots.paused, "runs": runs}
+        return {"paused": self.slots.paused, "runs": runs, "width": self.slots.width.facts()}
 
-    async def sees(self, path: str) -> bool:
-        """Tell whether a file of the driver's is visible here."""
-        return Path(path).exists()
+    async def answer(self, probe: Probe, name: str) -> Seen:
+        """Tell whether the driver's folders are here, and leave a file for the driver to find."""
+        return await asyncio.to_thread(probe.answer, name)
 
     async def pid(self) -> int:
         return os.getpid()
 
     # --- for trials ----------------------------------------------------------------------------------------------
 
-    async def take(self, key: str, caller: Process) -> str:
+    async def take(self, key: str, caller: Process, if_it_runs: bool = False) -> str:
         """Return "taken", "wait" (ask again), or "closed"."""
-        return self.slots.take(key, caller) if self.slots is not None else "wait"
+        return self.slots.take(key, caller, if_it_runs) if self.slots is not None else "wait"
 
     async def next(self, key: str, cursor: int) -> dict[str, Any]:
         """Return report `cursor` or the end of a trial; {"kind": "wait"} where neither came within seconds."""
@@ -155,12 +198,33 @@ class EngineHost:
         if self.slots is not None:
             self.slots.free(key)
 
+    async def leave(self, key: str) -> None:
+        """Have a trial write a checkpoint and leave its slot; returns when it has."""
+        while self.slots is not None and self.slots.leave(key):
+            await asyncio.sleep(POLL_S)
+
+    async def adopt(self, key: str, change: Change) -> None:
+        """Give a trial, which runs nowhere now, the state of another."""
+        record = TrialRecord(Path(self.plan.jobs[key].folder), self.plan.holder.fence)
+
+        def control() -> Literal["go", "interrupt"]:
+            return "interrupt" if self.slots is not None and self.slots.closed else "go"
+
+        with contextlib.suppress(Interrupted):  # its slot says the same
+            async with self._adopting.setdefault(key, asyncio.Lock()):  # a trial that comes again finds it done
+                await asyncio.to_thread(adopt, record, change, control)
+
 
 def build_engine(kind: str, setup: EngineSetup, fence: Fence) -> Engine:
     """Return the engine of that kind, or of a `module:Class` beside the built-in ones."""
     module, name = ENGINES.get(kind, kind).split(":")
     engine: Engine = getattr(importlib.import_module(module), name)(setup, fence)
     return engine
+
+
+def furthest_step(job: TrialJob) -> int:
+    """Return the last step in a trial's curves, 0 where there is none."""
+    return max((int(row["step"]) for row in TrialRecord(Path(job.folder)).metrics()), default=0)
 
 
 def was_restarted() -> bool:
@@ -171,12 +235,13 @@ def was_restarted() -> bool:
 
 
 def watch(host: EngineHost) -> None:
-    """End this process, and with it its hold on the device, soon after its driver or its lease is gone."""
+    """End this process, and with it its hold on the device, soon after its driver, its lease or its node is gone."""
     holder = host.plan.holder
     renewed, seen_at = None, time.monotonic()
     while True:
         time.sleep(WATCH_S)
-        if holder.driver.is_dead:
+        # Ray lets processes of a node go on whose own process was killed, and calls the node lost 14 s later.
+        if holder.driver.is_dead or os.getppid() != host.parent or host.is_lost():
             os._exit(3)
         try:
             holder.fence()

@@ -72,6 +72,8 @@ def launch(
                     break
                 wake.wait(REFRESH_S if session.has_engines else STARTING_S)
                 caught.take_back()
+                while session.news:
+                    display.say(session.news.pop(0))
                 if session.has_engines:
                     display.update(session.running())
             ended_early = session.is_running

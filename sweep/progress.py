@@ -154,6 +154,10 @@ class Display:
         for line in lines:
             self.console.print(line, markup=False)
 
+    def say(self, line: str) -> None:
+        """Print a line above what is shown."""
+        self.console.print(line, markup=False)
+
     def close(self) -> None:
         """Show the last state and end the live table; safe to call twice."""
         self.update([])

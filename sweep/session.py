@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -13,24 +12,31 @@ from typing import Any, Literal
 from sweep.cluster import Cluster
 from sweep.engine import EngineHost, Holder, Plan
 from sweep.lease import Lease, LeaseLost, this_process
+from sweep.losses import Losses, lost_path
+from sweep.packs import by_pack, sentence, spread
+from sweep.placement import Place, cluster_nodes, cores, here, places, sentences
 from sweep.reading import is_finished
-from sweep.slots import write_failure
+from sweep.shared_folder import Probe
 from trainables import files
+from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
+from trainables.lineage import release
 from trainables.record import SweepFolder, TrialRecord
 
+AHEAD_LIVE = 2  # Tune trials where engines run ahead: each is a process that costs seconds to start
 ROUNDS = 3  # of Tune; a later one takes what an earlier one left unfinished
+ENGINE_START_S = 180.0  # for the engines of a cluster to answer for the first time
 
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How to run a launch; nothing here changes a result, except `scheduler`, which ends trials early."""
+    """How to run a launch; nothing here changes a result, except `scheduler`, which ends or changes trials early."""
 
-    max_concurrent: int | None = None  # live Tune trials; None: one more than there are slots
-    scheduler: Literal["none", "asha", "median"] = "none"
+    max_concurrent: int | None = None  # trials at once; None: as many as there are slots
+    scheduler: Literal["none", "asha", "median", "pbt"] = "none"
     time_budget_s: float | None = None
-    engine: str = "solo"
+    engine: str = "packed"
     engines: int | None = None  # on the CPU, which they share; None: 1
     engines_per_gpu: int = 1
     address: str | None = None  # of a Ray cluster to join; None: one of our own, on the loopback interface
@@ -53,13 +59,19 @@ class Session:
     ) -> None:
         self.folder = folder
         self.lease = lease
-        self.jobs = {Path(job.folder).name: job for job in jobs}
+        self.jobs = {Path(job.folder).name: job for job in by_pack(jobs)}
         self.setup = setup
+        if options.scheduler == "pbt":
+            # Its trials train side by side, each in a slot; how many share a batch is the engine's affair.
+            self.setup = replace(setup, pack_width=max(setup.pack_width or PACK_WIDTH, len(self.jobs)))
         self.options = options
         self.cluster = Cluster(options.address)
         self.error: BaseException | None = None
         self.facts: dict[str, Any] | None = None
         self._engines: dict[str, Any] = {}
+        self._places: dict[str, Place] = {}
+        self._shares: dict[str, tuple[str, ...]] = {}  # trials of each engine
+        self.news: list[str] = []  # sentences for the display
         self._asked: dict[str, Any] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
         self.paused: str | None = None  # why the engines can go on with no trial
@@ -91,12 +103,14 @@ class Session:
     def headline(self) -> str:
         """Say which device and engine is used."""
         if self.setup.device == "cpu":
-            device = f"CPU ({cores()} cores)"
+            device = f"CPU ({cores()} cores)" if self.options.address is None else "the CPUs of a Ray cluster"
         else:
             device = (
                 "GPU" if self.options.engines_per_gpu == 1 else f"GPU ({self.options.engines_per_gpu} engines each)"
             )
-        return f"{len(self.jobs)} trials on {device}, engine {self.options.engine.rsplit(':', 1)[-1]}"
+        packs = sentence(job.trial.train for job in self.jobs.values()) if self.options.engine == "packed" else None
+        line = f"{len(self.jobs)} trials on {device}, engine {self.options.engine.rsplit(':', 1)[-1]}"
+        return f"{line}\n{packs}" if packs else line
 
     # --- the thread of Tune --------------------------------------------------------------------------------------
 
@@ -122,50 +136,99 @@ class Session:
 
         from sweep.trial import NAMESPACE
 
-        count, resources = self._count_engines()
-        setup = self.setup
-        if setup.device == "cpu" and setup.threads is None:
-            setup = replace(setup, threads=max(1, cores() // count))
+        placed = self._place_engines()
+        if self._runs_ahead:
+            placed = placed[: self.options.max_concurrent]
         holder = Holder(str(self.lease.folder), self.lease.owner, self.lease.generation, this_process())
         options = self.options
-        plan = Plan(options.engine, setup, self.jobs, holder, options.scheduler != "none", ordered=count == 1)
         actor = ray.remote(EngineHost)
-        for number in range(count):
-            name = f"engine-{self.lease.owner}-{number}"
+        for number, (place, share) in enumerate(zip(placed, self._spread(placed), strict=True)):
+            name, setup = f"engine-{self.lease.owner}-{number}", self.setup
+            if setup.device == "cpu" and setup.threads is None:
+                setup = replace(setup, threads=place.cores)
+            plan = Plan(
+                options.engine,
+                setup,
+                self.jobs,
+                holder,
+                lockstep=not self._runs_ahead,
+                ordered=len(placed) == 1,
+                ahead=share if self._runs_ahead else (),
+                mine=share,
+                at_most=_share(options.max_concurrent, number, len(placed)) if self._runs_ahead else None,
+                deaths=str(self.folder.folder / "ray" / f"engine-{number}.json"),
+                lost=str(lost_path(self.folder.folder, name)) if options.address is not None else None,
+            )
+            self._places[name], self._shares[name] = place, share
             self._engines[name] = actor.options(
-                name=name, namespace=NAMESPACE, num_cpus=0, max_restarts=3 * len(self.jobs) + 3, **resources
+                name=name, namespace=NAMESPACE, num_cpus=0, max_restarts=3 * len(self.jobs) + 3, **place.options
             ).remote(plan)
         if options.address is not None:
-            self._check_shared_folder()
-        trials = [job.trial for job in self.jobs.values()]
+            self._check_folders()
+        # Each proves on its own device what is to run there, so that it loads no base but its own.
         prepared = [
-            engine.prepare.remote(trials, options.preflight and number == 0)
-            for number, engine in enumerate(self._engines.values())
+            engine.prepare.remote([self.jobs[key].trial for key in self._shares[name]], options.preflight)
+            for name, engine in self._engines.items()
         ]
         threading.Thread(target=self._open, args=(prepared,), name="open", daemon=True).start()
+        if options.address is not None:
+            threading.Thread(target=self._watch_nodes, name="nodes", daemon=True).start()
 
-    def _count_engines(self) -> tuple[int, dict[str, float]]:
-        if self.setup.device == "cpu":
-            return max(1, min(self.options.engines or 1, len(self.jobs))), {}
-        gpus = self.cluster.gpus()
-        if gpus == 0:
-            raise UserError("a GPU was asked for and Ray finds none; give --device cpu to run on the CPU")
-        per_gpu = self.options.engines_per_gpu
-        return min(gpus * per_gpu, len(self.jobs)), {"num_gpus": 1 / per_gpu}
+    def _place_engines(self) -> list[Place]:
+        device, options = self.setup.device, self.options
+        if device == "cpu" and options.address is None:
+            return here(max(1, min(options.engines or 1, len(self.jobs))))
+        nodes = cluster_nodes()
+        placed = places(nodes, device, len(self.jobs), options.engines_per_gpu)
+        if options.address is not None:
+            self.news += sentences(placed, nodes, device)
+        return placed
 
-    def _check_shared_folder(self) -> None:
+    def _spread(self, placed: list[Place]) -> list[tuple[str, ...]]:
+        """Return the trials of each engine: more for a faster one, in whole packs where that costs little."""
+        shares = spread(self.jobs.values(), [place.speed for place in placed])
+        return [tuple(Path(job.folder).name for job in share) for share in shares]
+
+    def _watch_nodes(self) -> None:
+        def end(cause: str) -> None:
+            self._fail(UserError(f"{cause}; the same command continues what is unfinished"))
+            self._end()
+
+        folder, say = self.folder.folder, self.news.append
+        Losses(folder, self._engines, self._places, self._shares, self.unfinished, say, end).watch(self._ended)
+
+    def _check_folders(self) -> None:
+        """Raise UserError unless every node sees the sweep's folder and the models, as this one does."""
         import ray
 
-        seen = ray.get([engine.sees.remote(str(self.folder.sweep_path)) for engine in self._engines.values()])
-        if not all(seen):
-            raise UserError(
-                f"{self.folder.folder} is not visible on every machine of the cluster; mount the same folder at the "
-                "same path on all of them, or give --out a folder that is shared"
-            )
+        from sweep.trial import engine_gone
+
+        probe = Probe(str(self.folder.folder), self.lease.owner, tuple(self.setup.model_folders.values()))
+        probe.leave()
+        try:
+            asked = {name: engine.answer.remote(probe, name) for name, engine in self._engines.items()}
+            _, late = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ENGINE_START_S)
+            names = [self._places[name].node.name for name, ref in asked.items() if ref in late]
+            if names:
+                raise UserError(
+                    f"no engine has started on {', '.join(names)} within {ENGINE_START_S:.0f} s; "
+                    "others may be using its devices (ray status tells)"
+                )
+            answers = {name: (self._places[name].node.name, ray.get(ref)) for name, ref in asked.items()}
+            complaint = probe.complaint(answers)
+        except engine_gone() as error:
+            cause = self._keep_traceback("its process died, or the project is not installed there", str(error))
+            raise UserError(cause) from None
+        finally:
+            probe.remove()
+        if complaint:
+            raise UserError(complaint)
 
     def _open(self, prepared: list[Any]) -> None:
         """Let the trials have slots once every engine is ready and the first one has passed the preflight."""
         import ray
+
+        from sweep.trial import engine_gone
 
         try:
             answers = ray.get(prepared)
@@ -177,7 +240,7 @@ class Session:
             self.folder.engine_error_path.unlink(missing_ok=True)
             self.facts = answers[0]["facts"]
             ray.get([engine.open.remote() for engine in self._engines.values()])
-        except ray.exceptions.RayActorError as error:
+        except engine_gone() as error:
             self._fail(UserError(self._keep_traceback("its process died while it was loading the model", str(error))))
             self._end()
         except BaseException as error:
@@ -194,9 +257,9 @@ class Session:
         return f"the engine could not start: {cause.strip().splitlines()[0]} (the whole of it is in {path})"
 
     def _fit(self) -> None:
-        from sweep.schedule import scheduler_of
         from sweep.tuning import Fit, fit
 
+        release(self.folder)  # of what a run that was killed kept for others
         left: dict[str, TrialJob] = {}
         for _ in range(ROUNDS):
             before, left = left, self.unfinished()
@@ -209,15 +272,31 @@ class Session:
                 for key, job in left.items()
                 if not job.trial.train.is_baseline and records[key].result() is None
             }
-            scheduler = scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)))
-            slots = (self.setup.pack_width or PACK_WIDTH) if self.options.engine == "packed" else 1
-            live = self.options.max_concurrent or len(self._engines) * slots + 1
-            how = Fit(tuple(self._engines), min(live, len(left)), scheduler, self.folder.folder / "ray")
-            gave_up = fit(list(left), how)
+            scheduler, live = self._scheduler(judged), min(self._live(), len(left))
+            in_populations = self.options.scheduler == "pbt"
+            fit(list(left), Fit(tuple(self._engines), live, scheduler, self.folder.folder / "ray", in_populations))
             self._drain()
-            for key, cause in gave_up.items():
-                record = TrialRecord(Path(self.jobs[key].folder), self.lease.fence)
-                write_failure(record, cause, "", self.options.engine)
+            release(self.folder)
+
+    def _scheduler(self, judged: dict[str, TrainConfig]) -> Any:
+        if self.options.scheduler == "pbt":
+            from sweep.exploit import populations_of
+
+            return populations_of(self.folder.records(), judged)
+        from sweep.schedule import scheduler_of
+
+        return scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)))
+
+    @property
+    def _runs_ahead(self) -> bool:
+        return self.options.scheduler == "none"
+
+    def _live(self) -> int:
+        """Return how many Tune trials are alive at once: a pack is as full as these, but where engines run ahead."""
+        if self._runs_ahead:
+            return AHEAD_LIVE
+        slots = (self.setup.pack_width or PACK_WIDTH) if self.options.engine == "packed" else 1
+        return self.options.max_concurrent or len(self._engines) * slots + 1
 
     def _finished_curves(self, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:
         curves = []
@@ -232,16 +311,20 @@ class Session:
         """Wait for trials that were stopped by the scheduler and are still being evaluated."""
         import ray
 
-        while not self._closing:
-            try:
-                statuses = ray.get([engine.status.remote() for engine in self._engines.values()])
-            except ray.exceptions.RayActorError:
-                return  # died, and with it what it ran: the next round continues that
-            for name, status in zip(self._engines, statuses, strict=True):
+        from sweep.trial import engine_gone
+
+        engines = dict(self._engines)
+        while engines and not self._closing:
+            for name, engine in list(engines.items()):
+                try:
+                    status = ray.get(engine.status.remote())
+                except engine_gone():
+                    del engines[name]  # died, and with it what it ran: the next round continues that
+                    continue
                 self._keep(name, status)
-            if not any(status["runs"] for status in statuses):
-                return
-            time.sleep(0.1)
+                if not status["runs"]:
+                    del engines[name]
+            time.sleep(0.1 if engines else 0)
 
     # --- for the main thread -------------------------------------------------------------------------------------
 
@@ -273,6 +356,6 @@ class Session:
         ray.wait(refs, num_returns=len(refs), timeout=patience_s)
 
 
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _share(whole: int | None, number: int, count: int) -> int | None:
+    """Return part `number` of a whole that is dealt out to `count`."""
+    return None if whole is None else whole // count + (number < whole % count)

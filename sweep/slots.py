@@ -1,7 +1,9 @@
 """The slots of one engine: who runs, what was reported and consumed, who is to stop (plain threads, no ray, no torch).
 
-An engine has a fixed number of slots. A trial takes one, follows the reports of its run and frees it. A run whose trial
-has gone silent or whose trial's process died is told to write a checkpoint and leave, so that no slot is lost.
+An engine has a fixed number of slots. Where a scheduler judges, a trial takes one, follows the reports of its run and
+frees it; a run whose trial has gone silent or whose trial's process died is told to write a checkpoint and leave, so
+that no slot is lost. Where nobody judges, the engine runs its share of the plan ahead of the trials, which follow, or
+replay what was reported when they come: then the pack is full however few trials are alive.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from sweep.deaths import Deaths
 from sweep.lease import LeaseLost, Process
+from sweep.reading import is_finished
+from sweep.width import Width
 from trainables.config import TrialConfig
 from trainables.jobs import Control, Interrupted, Report, TrialJob
 from trainables.record import Fence, TrialRecord, no_fence
@@ -60,7 +65,8 @@ class Slots:
     """The runs of one engine, all methods safe from any thread.
 
     `lockstep`: a training trial waits after each report until its scheduler has decided, so that the step at which it
-    is stopped does not depend on timing. `ordered`: slots are given in the order of `jobs`.
+    is stopped does not depend on timing. `ordered`: slots are given in the order of `jobs`. `ahead`: the trials that
+    this engine begins by itself, in this order, and no others; without any it begins what trials ask for.
     """
 
     engine: Engine
@@ -68,12 +74,17 @@ class Slots:
     fence: Fence = no_fence
     lockstep: bool = False
     ordered: bool = False
+    ahead: Sequence[str] = ()
+    mine: Sequence[str] = ()  # trials that begin here before those of other engines do
+    at_most: int | None = None  # slots in use
+    deaths: Deaths = field(default_factory=Deaths)
     silent_s: float = SILENT_S
     dead_s: float = DEAD_S
     on_lease_lost: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
-        self.count: int = getattr(self.engine, "slots", 1)
+        own: int = getattr(self.engine, "slots", 1)
+        self.count = min(own, self.at_most or own)
         self.runs: dict[str, Run] = {}
         self.is_open = False
         self.closed = False
@@ -83,15 +94,20 @@ class Slots:
             name for name, job in self.jobs.items() if not TrialRecord(Path(job.folder)).result_path.exists()
         ]
         self._idle_since = time.monotonic()
+        self._left = [name for name in self.ahead if not is_finished(self.jobs[name])]
+        self.width = Width(self.count, len(self._left if self.ahead else self._order))
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(max_workers=self.count, thread_name_prefix="slot")
 
     # --- what a trial calls --------------------------------------------------------------------------------------
 
-    def take(self, key: str, caller: Process | None = None) -> Literal["taken", "wait", "closed"]:
+    def take(
+        self, key: str, caller: Process | None = None, if_it_runs: bool = False
+    ) -> Literal["taken", "wait", "closed"]:
         """Give the trial `key` a free slot, or have it follow its run where there is one already.
 
         The run begins with the first call of `next`: should it kill this process, the trial knows that it was its run.
+        `if_it_runs`: nothing else, since another engine may have its run.
         """
         with self._changed:
             run = self.runs.get(key)
@@ -100,13 +116,67 @@ class Slots:
                 return "taken"
             if self.closed:
                 return "closed"
-            if not self.is_open or len(self.active()) >= self.count or not self._is_turn_of(key):
+            if if_it_runs:
+                return "wait"
+            if self.ahead:
+                return self._follow_later(key)
+            if (
+                self._keeps_slots_from(key)
+                or not self.is_open
+                or not self._has_room_for(key)
+                or not self._is_turn_of(key)
+            ):
                 return "wait"
             if run is not None and run.end is None:
                 return "wait"  # told to leave and not gone yet
-            now = time.monotonic()
-            self.runs[key] = Run(key, self.jobs[key], caller, now, now)
+            self._seat(key, caller)
             return "taken"
+
+    def _follow_later(self, key: str) -> Literal["taken", "wait"]:
+        """Answer for a trial whose run has not begun here: it may come, be another engine's, or have ended long ago."""
+        if key not in self.ahead or key in self._left:
+            return "wait"
+        # It ended in a process before this one: its trial replays what was recorded.
+        run = self._seat(key, None)
+        record = TrialRecord(Path(run.job.folder))
+        rows = [row for row in record.metrics() if row["kind"] == "eval"]
+        run.reports = [{"step": row["step"], "eval_loss": row["eval_loss"], "recorded": True} for row in rows]
+        run.end = {"state": (record.result() or {}).get("state", "failed")}
+        return "taken"
+
+    def _seat(self, key: str, caller: Process | None, begun: bool = False) -> Run:
+        now = time.monotonic()
+        run = Run(key, self.jobs[key], caller, now, now, begun=begun, followed=not begun)
+        self.runs[key] = run
+        self.width.now(len(self.active()))
+        return run
+
+    def _has_room_for(self, key: str) -> bool:
+        """Tell whether a run may begin beside those that run; one under which the process died twice runs alone."""
+        active = self.active()
+        if not active or len(active) >= self.count:
+            return not active
+        return not any(self.deaths.is_suspect(name) for name in (key, *(run.key for run in active)))
+
+    def _run_ahead(self) -> None:
+        """Begin the trials of this engine's share that fit, whether or not somebody follows them yet."""
+        while self.is_open and not self.closed:
+            # Suspects first: they need the engine to themselves, which is idle now or never.
+            waiting = sorted(self._left, key=lambda name: not self.deaths.is_suspect(name))
+            key = next((name for name in waiting if self._has_room_for(name)), None)
+            if key is None:
+                return
+            self._left.remove(key)
+            self._start(self._seat(key, None, begun=True))
+
+    def _start(self, run: Run) -> None:
+        run.begun = True
+        self.deaths.began(run.key)
+        self._threads.submit(self._work, run)
+
+    def _keeps_slots_from(self, key: str) -> bool:
+        """Tell whether a trial of another engine's has to wait until all of this one's have begun."""
+        return key not in self.mine and any(name in self._order and name not in self.runs for name in self.mine)
 
     def _is_turn_of(self, key: str) -> bool:
         if not self.ordered or key in self.runs:
@@ -124,9 +194,8 @@ class Slots:
             if run is None:
                 return {"kind": "unknown"}
             run.last_call = time.monotonic()
-            if not run.begun and run.verdict == "go":
-                run.begun = True
-                self._threads.submit(self._work, run)
+            if not run.begun and run.verdict == "go" and run.end is None:
+                self._start(run)
             if cursor > run.consumed:
                 run.consumed = cursor
                 self._changed.notify_all()
@@ -135,13 +204,24 @@ class Slots:
             return {"kind": "end", **run.end} if run.end is not None else None
 
     def free(self, key: str) -> None:
-        """Say that nobody follows this trial any more: one that still runs was stopped by the scheduler."""
+        """Say that nobody follows this trial any more: one that a scheduler judges was stopped by it."""
         with self._changed:
             run = self.runs.get(key)
             if run is not None and run.end is None:
                 run.followed = False
-                if run.verdict == "go":
+                if run.verdict == "go" and not self.ahead:
                     self._tell(run, "stop")
+
+    def leave(self, key: str) -> bool:
+        """Have the run of a trial write a checkpoint and leave; True while it has not left."""
+        with self._changed:
+            run = self.runs.get(key)
+            if run is None or run.end is not None:
+                return False
+            run.followed = False
+            if run.verdict == "go":
+                self._tell(run, "interrupt")
+            return run.end is None
 
     # --- what the engine's process calls -------------------------------------------------------------------------
 
@@ -153,6 +233,15 @@ class Slots:
         """Give slots from now on."""
         with self._changed:
             self.is_open, self._idle_since = True, time.monotonic()
+            self._run_ahead()
+
+    def inherit(self, keys: Sequence[str]) -> None:
+        """Take over trials of an engine that is gone for good; safe to call twice."""
+        with self._changed:
+            new = [key for key in keys if key not in self.ahead]
+            self.ahead = (*self.ahead, *new)
+            self._left += [key for key in new if not is_finished(self.jobs[key])]
+            self._run_ahead()
 
     def interrupt(self) -> None:
         """Give no slot any more, and tell every run to write a checkpoint and leave."""
@@ -162,8 +251,13 @@ class Slots:
                 self._tell(run, "interrupt")
 
     def expire(self) -> list[str]:
-        """Tell runs to leave whose trial has gone silent or whose trial's process died; return their keys."""
-        gone = []
+        """Tell runs to leave whose trial has gone silent or whose trial's process died; return their keys.
+
+        What was begun ahead is this engine's to finish: it needs no trial.
+        """
+        gone: list[str] = []
+        if self.ahead:
+            return gone
         with self._changed:
             for run in self.active():
                 silent_s = time.monotonic() - run.last_call
@@ -178,6 +272,7 @@ class Slots:
         run.verdict = verdict
         if not run.begun:
             run.end = {"state": "interrupted"}
+            self.width.now(len(self.active()))
         self._changed.notify_all()
 
     # --- the thread of a slot ------------------------------------------------------------------------------------
@@ -201,6 +296,9 @@ class Slots:
         with self._changed:
             run.end = end
             self._idle_since = time.monotonic()
+            self.deaths.ended(run.key)
+            self.width.ended(len(self.active()))
+            self._run_ahead()
             self._changed.notify_all()
 
     def _failed(self, record: TrialRecord, error: Exception) -> dict[str, Any]:
@@ -213,6 +311,8 @@ class Slots:
     def _report(self, run: Run, row: dict[str, Any]) -> None:
         with self._changed:
             run.reports.append(row)
+            if not row.get("recorded") and self.deaths.came_to(run.key, row.get("step")):
+                self._run_ahead()
             number = len(run.reports)
             self._changed.notify_all()
             if self.lockstep and row.get("phase") == "train":

@@ -1,7 +1,7 @@
 """The light Tune function: it takes a slot of an engine and hands the engine's reports to Tune (no torch).
 
 It holds no model and computes nothing. Where the engine's process dies it waits for the new one, which continues the
-trial from its last checkpoint, and it gives a trial up that saw three deaths without coming further.
+trial from its last checkpoint or gives it up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from sweep.lease import this_process
 
 NAMESPACE = "sweep"
-MAX_DEATHS = 3
 TAKE_S = 0.1
 ENGINE_GONE_S = 120.0
 
@@ -20,7 +19,6 @@ ENGINE_GONE_S = 120.0
 def follow(config: dict[str, Any]) -> None:
     """Run the trial `config["trial"]` in a slot of one of `config["engines"]`, reporting to Tune."""
     from ray import tune
-    from ray.exceptions import RayActorError
 
     follower = Follower(config["trial"], config["engines"])
     while True:
@@ -32,10 +30,8 @@ def follow(config: dict[str, Any]) -> None:
                 tune.report(row)
             if follower.ended:
                 return
-        except RayActorError:
-            if follower.count_death():
-                tune.report({"trial": follower.key, "gave_up": follower.cause})
-                return
+        except engine_gone():
+            continue
         finally:
             follower.free(engine)
 
@@ -48,34 +44,42 @@ class Follower:
         self.engines = engines
         self.me = this_process()
         self.ended = False
+        self.home: str | None = None  # the engine that has begun this trial
         self.step = -1
-        self.deaths = 0
-        self.step_at_death = -1
-
-    @property
-    def cause(self) -> str:
-        return f"the engine's process died {self.deaths} times while this trial ran, without coming further"
 
     def take(self) -> Any | None:
         """Return the engine in which this trial runs now, None where the sweep is closing or engines are gone."""
-        import ray
-        from ray.exceptions import RayActorError
-
         answered = time.monotonic()
         while time.monotonic() - answered < ENGINE_GONE_S:
-            for name in self.engines:
-                try:
-                    engine = ray.get_actor(name, namespace=NAMESPACE)
-                    answer = ray.get(engine.take.remote(self.key, self.me))
-                except (RayActorError, ValueError):  # between a death and the restart
+            # Where the trial runs already no second run may begin: all are asked for that one first.
+            for name, if_it_runs in ((name, first) for first in (True, False) for name in self.engines):
+                if (if_it_runs and len(self.engines) == 1) or self.home not in (None, name):
+                    continue
+                engine, answer = self._ask(name, if_it_runs)
+                if answer is None:
                     continue
                 answered = time.monotonic()
                 if answer == "taken":
+                    self.home = name
                     return engine
                 if answer == "closed":
                     return None
             time.sleep(TAKE_S)
         return None
+
+    def _ask(self, name: str, if_it_runs: bool) -> tuple[Any, str | None]:
+        """Return an engine and what it says, None between a death and the restart."""
+        import ray
+
+        try:
+            engine = ray.get_actor(name, namespace=NAMESPACE)
+        except ValueError:  # gone for good: its trials are for the others
+            self.home = None if self.home == name else self.home
+            return None, None
+        try:
+            return engine, ray.get(engine.take.remote(self.key, self.me, if_it_runs))
+        except engine_gone():
+            return engine, None
 
     def reports(self, engine: Any) -> Any:
         """Yield the metrics of each report that Tune does not know yet, until the trial ends or is interrupted."""
@@ -100,18 +104,18 @@ class Follower:
             elif event["kind"] == "unknown":
                 raise RayActorError  # a new process, which does not know this trial
 
-    def count_death(self) -> bool:
-        """Count a death of the engine under this trial; True when it is to be given up."""
-        if self.step > self.step_at_death:
-            self.deaths, self.step_at_death = 0, self.step
-        self.deaths += 1
-        return self.deaths >= MAX_DEATHS
-
     def free(self, engine: Any) -> None:
         """Give the slot back; also where Tune ends this function in the middle of a report."""
         import ray
 
         ray.wait([engine.free.remote(self.key)], timeout=2)
+
+
+def engine_gone() -> tuple[type[Exception], ...]:
+    """Return what Ray raises for an engine whose process died, or whose node is lost."""
+    from ray import exceptions
+
+    return (exceptions.RayActorError, exceptions.ActorUnschedulableError)
 
 
 def metrics_of(event: dict[str, Any]) -> dict[str, Any] | None:

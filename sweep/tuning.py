@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 TRIAL_CPUS = 0.01  # an empty request is refused
+NAME = "tune"  # of the folder within the storage
 MAX_FAILURES = 3  # of a light trial's own process; failures of training are results
 
 
@@ -20,10 +21,11 @@ class Fit:
     live: int
     scheduler: Any
     storage: Path
+    in_populations: bool = False  # trials may be told to take over another's state
 
 
-def fit(keys: list[str], how: Fit) -> dict[str, str]:
-    """Run the trials `keys` to their end; returns the causes of those that were given up, by key.
+def fit(keys: list[str], how: Fit) -> None:
+    """Run the trials `keys` to their end.
 
     Failed trials do not stop the others and raise nothing. Tune's folder is disposable: what an earlier run left is
     removed, and nothing is restored from it.
@@ -31,9 +33,12 @@ def fit(keys: list[str], how: Fit) -> dict[str, str]:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(how.live)
     from ray import tune
 
-    from sweep.trial import follow
+    if how.in_populations:
+        from sweep.member import follow_in_population as follow
+    else:
+        from sweep.trial import follow
 
-    shutil.rmtree(how.storage, ignore_errors=True)
+    shutil.rmtree(how.storage / NAME, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(follow, {"cpu": TRIAL_CPUS}),
         param_space={"trial": tune.grid_search(keys), "engines": list(how.engines)},
@@ -47,15 +52,14 @@ def fit(keys: list[str], how: Fit) -> dict[str, str]:
             trial_dirname_creator=name_of,
         ),
         run_config=tune.RunConfig(
-            name="tune",
+            name=NAME,
             storage_path=str(how.storage.resolve()),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             callbacks=[silent()],
         ),
     )
-    metrics = [result.metrics or {} for result in tuner.fit()]
-    return {row["trial"]: row["gave_up"] for row in metrics if "gave_up" in row}
+    tuner.fit()
 
 
 def silent() -> Any:
