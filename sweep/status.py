@@ -12,6 +12,7 @@ from sweep import command, lease
 from sweep.command import RunArgument, existing_sweep
 from sweep.provenance import typed
 from trainables import files
+from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
 
 COLORS = {"done": "green", "pending": "dim", "running": "bold", "stopped": "yellow"}
@@ -61,7 +62,14 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
         "eval_loss": losses[-1] if losses else None,
         "evaluated": record.summary_path(eval_id).exists(),
         "wall_s": result.get("wall_s") if result else None,
+        "changes": [sentence(line) for line in record.lineage()],
     }
+
+
+def _remark(trial: dict[str, Any]) -> str:
+    """Return why a trial failed, or how population-based training changed it last."""
+    told = [] if not trial["changes"] else [f"changed {len(trial['changes'])}x, last at {trial['changes'][-1]}"]
+    return "; ".join(filter(None, (trial["cause"], *told)))
 
 
 def _holder(folder: Path) -> dict[str, Any] | None:
@@ -82,13 +90,13 @@ def _print(found: dict[str, Any]) -> None:
     states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
     console.print(f"{found['experiment']}: {found['model']} on {found['data']}; {states}", markup=False)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("name", "trial", "state", "step", "eval loss", "evaluated", "cause"):
+    for title in ("name", "trial", "state", "step", "eval loss", "evaluated", "remark"):
         table.add_column(title, justify="right" if title in ("step", "eval loss") else "left")
     for trial in found["trials"]:
         loss = "" if trial["eval_loss"] is None else f"{trial['eval_loss']:.4f}"
         step = f"{trial['step']}/{trial['steps']}" if trial["steps"] else ""
         state = Text(trial["state"], style=COLORS.get(trial["state"], "red"))
-        cells = (step, loss, "yes" if trial["evaluated"] else "", Text(trial["cause"] or ""))
+        cells = (step, loss, "yes" if trial["evaluated"] else "", Text(_remark(trial)))
         table.add_row(trial["name"], trial["label"], state, *cells)
     console.print(table)
     holder = found["written_by"]

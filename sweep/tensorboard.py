@@ -15,6 +15,7 @@ from typing import Any
 
 from sweep.reading import Tail
 from trainables.files import DamagedFile
+from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
 
 EVERY_S = 2.0
@@ -59,6 +60,7 @@ class TrialEvents:
         self._tail = Tail(record.metrics_path)
         self._file: Any | None = None
         self._has_end = False
+        self._changes = 0  # written so far
         self._time_s = 0.0
 
     def update(self) -> None:
@@ -68,6 +70,7 @@ class TrialEvents:
             self._begin()
         for row in rows:
             self._add_row(row)
+        self._add_changes()
         if not self._has_end:
             self._add_end()
         if self._file is not None:
@@ -90,7 +93,7 @@ class TrialEvents:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         began = self.record.config_path.stat().st_mtime
-        self._time_s, self._has_end = began, False
+        self._time_s, self._has_end, self._changes = began, False, 0
         path = self.folder / f"events.out.tfevents.{int(began):010d}.{self.folder.name}"
         self._file = path.open("wb")
         self._write(Event(wall_time=began, file_version="brain.Event:2"))
@@ -104,6 +107,23 @@ class TrialEvents:
         for name, value in row.items():
             if name not in NOT_CURVES and isinstance(value, int | float) and not isinstance(value, bool):
                 self._add_scalar(tag_of(row["kind"], name), float(value), int(row["step"]), wall)
+
+    def _add_changes(self) -> None:
+        """Write what population-based training changed, as a text at the step from which it holds."""
+        if self._file is None or not self.record.lineage_path.exists():
+            return
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+        from tensorboard.compat.proto.tensor_pb2 import TensorProto
+        from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+        lines = self.record.lineage()
+        for line in lines[self._changes :]:
+            kind = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+            text = TensorProto(dtype=DT_STRING, string_val=[sentence(line).encode()])
+            value = Summary.Value(tag="pbt/change", metadata=kind, tensor=text)
+            self._write(Event(wall_time=self._time_s, step=line["donor_step"], summary=Summary(value=[value])))
+        self._changes = max(self._changes, len(lines))
 
     def _add_end(self) -> None:
         result = self.record.result_path.exists() and self.record.result()

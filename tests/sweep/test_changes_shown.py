@@ -1,0 +1,52 @@
+"""What population-based training changed is in the status of a sweep and in TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_sweep import write_sweep
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sweep.status import _print, sweep_status
+from sweep.tensorboard import TrialEvents
+from trainables.files import append_line
+from trainables.record import SweepFolder, TrialRecord
+
+LABEL = {"label": "tiny"}
+CHANGE = "step 9: weights of 001-A-lr0.005 at step 8, learning_rate 1e-09 to 0.004"
+
+
+@pytest.fixture
+def poor(tmp_path: Path) -> TrialRecord:
+    """A trial that was changed once."""
+    rates = ({"max_steps": 16, "learning_rate": rate} for rate in (5e-3, 1e-9))
+    folder, jobs, _ = write_sweep(tmp_path / "run", [{"max_steps": 0}, *rates])
+    more = {"experiment": "small", "banner": None, "eval_id": "0" * 8, "resolved": {"model": LABEL, "data": LABEL}}
+    folder.write_sweep({**folder.sweep(), **more})
+    record = TrialRecord(Path(jobs[2].folder))
+    knobs = {"old": {"learning_rate": 1e-9}, "new": {"learning_rate": 4e-3}}
+    append_line(record.lineage_path, {"number": 1, "step": 9, "donor": "001-A-lr0.005", "donor_step": 8, **knobs})
+    return record
+
+
+def test_the_status_says_how_often_and_how_a_trial_was_changed(
+    poor: TrialRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sweep_status(SweepFolder(poor.folder.parents[1]))
+    assert [trial["changes"] for trial in found["trials"]] == [[], [], [CHANGE]]
+    _print(found)
+    assert "changed 1x, last at step 9: weights of" in " ".join(capsys.readouterr().out.split())
+
+
+def test_tensorboard_has_each_change_as_a_text_once(poor: TrialRecord, tmp_path: Path) -> None:
+    events = TrialEvents(poor, tmp_path / "tb")
+    poor.append_metrics({"kind": "train", "step": 1, "train_loss": 3.0, "learning_rate": 1e-9, "time_s": 1.0})
+    events.update()
+    events.update()
+    events.close()
+    read = EventAccumulator(str(tmp_path / "tb"))
+    read.Reload()
+    assert read.SummaryMetadata("pbt/change").plugin_data.plugin_name == "text"
+    (event,) = read.Tensors("pbt/change")
+    assert (event.step, event.tensor_proto.string_val) == (8, [CHANGE.encode()])
