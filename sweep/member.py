@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.trial import ENGINE_GONE_S, NAMESPACE, TAKE_S, Follower, follow
+from sweep.trial import ENGINE_GONE_S, NAMESPACE, TAKE_S, Follower, engine_gone, follow
 from trainables.lineage import Change
 
 POINTER = "pointer.json"
@@ -27,7 +27,6 @@ def follow_in_population(config: dict[str, Any]) -> None:
         follow(config)
         return
     from ray import tune
-    from ray.exceptions import RayActorError
 
     follower = Follower(config["trial"], config["engines"])
     pointer = read_pointer(tune.get_checkpoint())
@@ -51,7 +50,7 @@ def follow_in_population(config: dict[str, Any]) -> None:
                         tune.report(row, checkpoint=checkpoint)
             finally:
                 leave(engine, follower.key)
-        except RayActorError:
+        except engine_gone():
             continue
 
 
@@ -66,7 +65,6 @@ def change_of(config: dict[str, Any], pointer: dict[str, Any] | None) -> Change 
 def take_over(follower: Follower, change: Change) -> bool:
     """Have an engine give the trial its donor's state, once it runs in none; False where no engine can be reached."""
     import ray
-    from ray.exceptions import RayActorError
 
     engines = []
     for name in follower.engines:
@@ -75,7 +73,7 @@ def take_over(follower: Follower, change: Change) -> bool:
     for engine in engines:
         leave(engine, follower.key)
     for engine in engines:
-        with contextlib.suppress(RayActorError):
+        with contextlib.suppress(*engine_gone()):
             ray.get(engine.adopt.remote(follower.key, change))
             return True
     return False
@@ -84,9 +82,8 @@ def take_over(follower: Follower, change: Change) -> bool:
 def leave(engine: Any, key: str) -> None:
     """Have the trial write a checkpoint and leave its engine; also where Tune ends this function in a report."""
     import ray
-    from ray.exceptions import RayActorError
 
-    with contextlib.suppress(RayActorError):  # dead, and the trial with it
+    with contextlib.suppress(*engine_gone()):  # and the trial with it
         ray.get(engine.leave.remote(key))
 
 
