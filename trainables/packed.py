@@ -7,9 +7,8 @@ there a wider training batch gains nothing.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from trainables.course import run_trial
 from trainables.generate import Completion, Prompt, Writing
 from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
+from trainables.loaded import LoadedBases, base_key
 from trainables.lora import WEIGHTS, write_adapter
 from trainables.loss import collate
 from trainables.memory import limit_memory, reset_peak_memory
-from trainables.model import load_base, parameter_counts
+from trainables.model import parameter_counts
 from trainables.pack import Ask, Member, Pack
 from trainables.packed_lora import Adapter, PackedBase
 from trainables.packed_read import Question
@@ -47,16 +47,13 @@ class PackedEngine:
         self.slots = setup.pack_width or PACK_WIDTH
         self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
         self.pack = Pack(setup.device)
-        self.widener = Widener(setup, self.shelf, self.slots, together)
+        self.bases = LoadedBases(setup)
+        self.widener = Widener(setup, self.shelf, self.slots, together, idle_bytes=lambda: self.bases.idle_bytes)
         self.pack.room = self.widener.room(None)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         limit_memory(setup.device, setup.memory_bytes)
         reset_peak_memory(setup.device)
-
-    def expect(self, trials: list[TrialConfig]) -> None:
-        """Say which trials are to come, so that the widths are measured for them when their base is loaded."""
-        self.widener.trials = list(trials)
 
     @property
     def widths(self) -> list[dict[str, Any]]:
@@ -81,7 +78,7 @@ class PackedEngine:
 
     def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedSeat:
         """Let a trial into the pack, with a fresh adapter or without any; raises Interrupted."""
-        member = Member(name, (config.model, config.quantization, config.precision), is_adapted=adapted)
+        member = Member(name, base_key(config), is_adapted=adapted)
         self.pack.join(member, control)
         try:
 
@@ -107,17 +104,16 @@ class PackedEngine:
                 continue  # from its checkpoint, when there is a place in the pack again
 
     def _base(self, config: TrainConfig, key: tuple[str, ...]) -> PackedBase:
-        """Load a base on the device's thread; the one before is let go, since two might not fit the device."""
+        """Turn to a base on the device's thread, loading it where it is not there."""
         pack = self.pack
+
+        def packed(model: Any) -> PackedBase:
+            return PackedBase(model, parameter_counts(model)[1], self.shelf.encoder(config).pad_id)
+
         if pack.base is None or key != pack.base_key:
             pack.base = None
-            gc.unfreeze()
-            gc.collect()
-            folder = self.shelf.folder(config)
-            model = load_base(folder, config, self.setup.device, self.setup.trust_remote_code)
-            pack.base = PackedBase(model, parameter_counts(model)[1], self.shelf.encoder(config).pad_id)
+            pack.base = self.bases.get(config, self.shelf.folder(config), packed)
             pack.base_key = key
-            gc.freeze()
             pack.room = self.widener.room(pack.base, key)
         return pack.base
 
@@ -217,8 +213,7 @@ class PackedSeat:
         return {
             "device_share": self.member.device_share,
             "packmates": sorted(name for name in self.member.packmates if name),
-            "pack_width": asdict(self.pack.room.chosen),
-            "narrowed_to": self.pack.room.narrowed_to,
+            **self.pack.room.facts(),
         }
 
     def leave(self) -> None:

@@ -41,6 +41,10 @@ class RowShelf:
         context = self._once(("context", folder), lambda: context_length(folder))
         return min(train.max_length_tokens, context or train.max_length_tokens)
 
+    def put_train_examples(self, data_seed: int, examples: list[Example]) -> None:
+        """Take a training set in its order from memory, where the sweep has no folder yet."""
+        self._kept["examples", self.sweep.train_examples_path(data_seed)] = examples
+
     def train_examples(self, train: TrainConfig) -> list[Example]:
         """Return the trial's training subset in its order; raises UserError where the sweep has fewer."""
         return self._examples(self.sweep.train_examples_path(train.data_seed), train.train_examples)

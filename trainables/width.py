@@ -20,7 +20,6 @@ from trainables.cache import roomy_cache
 from trainables.config import TrainConfig
 from trainables.lesson import MicroBatch
 from trainables.loss import collate
-from trainables.machine import processor
 from trainables.memory import (
     give_back,
     is_out_of_memory,
@@ -40,6 +39,7 @@ BUDGET_S = {"cpu": 4.0, "cuda": 6.0}  # of training, and again of decoding
 STEADY_S = 0.2  # a shorter run is repeated
 REPEATS = 3
 TOKENS = 4  # decoded in a run
+NEVER_S = 1e9  # of a width that memory did not suffice for
 
 
 @dataclass
@@ -66,22 +66,6 @@ class Bench:
 
     def adapters_bytes(self) -> int:
         return sum(2 * adapter.flat.nbytes for adapter in self.adapters)
-
-
-def place_of(train: TrainConfig, shape: str, tokens: int, device: str) -> Place:
-    """Return what a measurement for such trials is of, here and now."""
-    on_cpu = device == "cpu"
-    return Place(
-        device=processor() if on_cpu else torch.cuda.get_device_name(device),
-        threads=torch.get_num_threads() if on_cpu else 0,
-        torch=torch.__version__,
-        model=shape,
-        precision=train.precision,
-        quantization=train.quantization,
-        recomputes=train.gradient_checkpointing,
-        rows=train.batch_size,
-        tokens=tokens,
-    )
 
 
 def measure(
@@ -128,6 +112,7 @@ def _points(
             if not is_out_of_memory(error) or not found:
                 raise
             give_back(bench.device, error)
+            found.append(Point(width, NEVER_S, found[-1].extra_bytes * width // found[-1].width))
             break
         extra = peak_memory_bytes(bench.device) - in_use - bench.adapters_bytes()
         del run

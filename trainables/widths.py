@@ -8,19 +8,15 @@ made anew from them, since it depends on the sweep and on the memory that it may
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from trainables import files, machine
-from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
 
-TOKENS_STEP = 64
-SAMPLE = 64  # rows of the training set that stand for its length
 MOST_SLOTS = 32
 GAIN = 0.95  # a wider one must take at most this share of the time of a narrower one
 KEPT = 200  # measurements in the cache
@@ -127,8 +123,9 @@ def choose(
     Raises UserError where not even one trial alone fits.
     """
     default = UNMEASURED[kind]
-    rows = fastest(measured.decode) if measured and measured.decode else default.rows
-    together = fastest(measured.train) if measured and measured.train else default.together
+    # One width alone says nothing: on a slow machine there was no time for a second one.
+    rows = fastest(measured.decode) if measured and len(measured.decode) > 1 else default.rows
+    together = fastest(measured.train) if measured and len(measured.train) > 1 else default.together
     filling = -(-rows // max(1, load.question))  # trials whose smallest generations fill a batch
     slots = asked or min(MOST_SLOTS, max(default.slots, together, filling), max(1, load.trials))
     widths = Widths(slots, min(together, slots), rows)
@@ -164,44 +161,6 @@ def _narrower(measured: Measured, widths: Widths) -> Widths | None:
     if widths.slots > 1:
         return replace(widths, slots=widths.slots - 1, together=min(widths.together, widths.slots - 1))
     return None
-
-
-# --- what is measured ------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=32)
-def shape_of(folder: str) -> str:
-    """Return a fingerprint of a model's configuration file: how fast it is depends on its shape alone."""
-    try:
-        return hashlib.sha256((Path(folder) / "config.json").read_bytes()).hexdigest()[:12]
-    except OSError:
-        return "unknown"
-
-
-def typical(trains: Sequence[TrainConfig]) -> TrainConfig:
-    """Return the trial whose micro-batch stands for all: the commonest batch size, among those that train."""
-    training = [train for train in trains if not train.is_baseline] or list(trains)
-    sizes = [train.batch_size for train in training]
-    common = max(sorted(set(sizes)), key=sizes.count)
-    return next(train for train in training if train.batch_size == common)
-
-
-def typical_tokens(lengths: Sequence[int]) -> int:
-    """Return the length, in tokens, that stands for rows of these lengths: their mean, rounded up."""
-    mean = sum(lengths) / max(1, len(lengths))
-    return max(1, -(-int(mean) // TOKENS_STEP)) * TOKENS_STEP
-
-
-def smallest_question(trials: Sequence[TrialConfig]) -> int:
-    """Return the rows of the smallest generation that some trial has made, beams counted."""
-    found = []
-    for trial in trials:
-        beams = trial.evaluation.decoding.num_beams if trial.evaluation.decoding.strategy == "beam" else 1
-        sizes = list(trial.evaluation.examples.values())
-        if trial.train.generate_every_steps and not trial.train.is_baseline:
-            sizes.append(trial.train.generate_examples)
-        found.append(min(sizes) * beams)
-    return min(found, default=1)
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -250,8 +209,9 @@ def today() -> str:
 class Room:
     """The widths in force in one pack: they begin as chosen, and narrow for good where memory runs out."""
 
-    def __init__(self, widths: Widths, loss_tokens: int) -> None:
+    def __init__(self, widths: Widths, loss_tokens: int, measured: str | None = None) -> None:
         self.chosen = self.now = widths
+        self.measured = measured  # the date
         self.loss_tokens = loss_tokens  # padded, of a batch whose loss is computed at once
         self._loss_tokens = loss_tokens
 
@@ -262,6 +222,10 @@ class Room:
 
     def narrow_losses(self, tokens: int) -> None:
         self.loss_tokens = max(1, min(self.loss_tokens, tokens))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a trial's record says of the pack."""
+        return {"pack_width": {**asdict(self.chosen), "measured": self.measured}, "narrowed_to": self.narrowed_to}
 
     @property
     def narrowed_to(self) -> dict[str, int] | None:
