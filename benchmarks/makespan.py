@@ -52,7 +52,7 @@ def makespan(
     chosen = [command.one_of("--systems", one.strip(), SYSTEMS) for one in wanted.split(",")]
     measured_steps = _check(size, trials, steps, peer_steps)
     output.positive("--repeats", repeats)
-    lanes = sorted({output.positive("--at-a-time", int(one)) for one in at_a_time.split(",")})
+    lanes = output.numbers("--at-a-time", at_a_time)
     found = output.device_of(device)
     folder = out / size
     folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,15 @@ def positive(option: str, value: int) -> int:
     return value
 
 
+def numbers(option: str, text: str) -> list[int]:
+    """Return the numbers of an option such as 1,2, in order; raises UserError."""
+    try:
+        found = {int(part) for part in text.split(",")}
+    except ValueError:
+        raise UserError(f"{option} must be numbers such as 1,2, got {text!r}") from None
+    return sorted(positive(option, one) for one in found)
+
+
 def device_of(asked: str) -> Device:
     """Return what to measure on; raises UserError for a device that is not there."""
     return resolve_device(asked, False, "this benchmark")

@@ -32,7 +32,7 @@ def scaling(
     as_json: command.JsonOption = False,
 ) -> int:
     """Run more and more trials over one base, and print the time and the memory of each."""
-    counts = _counts(trials)
+    counts = output.numbers("--trials", trials)
     if steps < 1 or steps % CADENCE_STEPS:
         raise UserError(f"--steps must be a multiple of {CADENCE_STEPS}, the steps between evaluations, got {steps}")
     found = output.device_of(device)
@@ -45,13 +45,6 @@ def scaling(
     failed = any(row["wall_s"] is None for row in rows)
     output.publish(output.Findings(f"scaling --size {size}", _parts(work, rows), facts), found, results, as_json)
     return command.SOME_FAILED if failed else command.DONE
-
-
-def _counts(text: str) -> list[int]:
-    try:
-        return [output.positive("--trials", int(part)) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--trials must be numbers such as {COUNTS}, got {text!r}") from None
 
 
 def _measure(work: Work, device: str, folder: Path) -> dict[str, Any]:

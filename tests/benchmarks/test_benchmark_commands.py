@@ -1,0 +1,86 @@
+"""The three commands as a user types them: real runs in little, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def object_of(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a command on the bundled model and return what it prints for a program."""
+    done = run(name, *arguments, "--json", "--device", "cpu", "--results", str(folder / "RESULTS.md"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"python -m benchmarks.{name}" in (folder / "RESULTS.md").read_text(encoding="utf-8")
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("makespan", "--trials", "3"), "--trials must be one of 1, 2, 4, 8, got 3"),
+        (("makespan", "--steps", "6"), "--steps must be a multiple of 4"),
+        (("makespan", "--systems", "a,z"), "--systems 'z' is unknown"),
+        (("makespan", "--peer-steps", "4"), "from 8, got 4"),
+        (("makespan", "--at-a-time", "one"), "--at-a-time must be numbers"),
+        (("roofline", "--precision", "fp8"), "--precision 'fp8' is unknown"),
+        (("scaling", "--trials", "two"), "--trials must be numbers such as 1,2"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_exit_2(arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_makespan_compares_peers_whose_losses_agree(tmp_path: Path) -> None:
+    little = ("--trials", "2", "--steps", "8", "--precision", "fp32", "--at-a-time", "1", "--peer-steps", "0")
+    folders = ("--out", str(tmp_path / "raw"))
+    peers = object_of("makespan", tmp_path, *little, *folders, "--systems", "b,c,d0")
+    assert peers["losses_agree"] is True
+    assert peers["by_precision"]["fp32"]["largest_loss_difference"].keys() == {"b", "c", "d0"}
+    assert peers["speedup"] == {}  # which is against (d) alone
+    kept = json.loads((tmp_path / "raw" / "pocket" / "b-fp32-1.json").read_text(encoding="utf-8"))
+
+    found = object_of("makespan", tmp_path, *little, *folders, "--systems", "a,b,c,d", "--reuse")
+    again = json.loads((tmp_path / "raw" / "pocket" / "b-fp32-1.json").read_text(encoding="utf-8"))
+    assert kept == again
+    assert found["losses_agree"] is True
+    assert found["speedup"].keys() == {"a", "b", "c"}
+    for system in "abcd":
+        row = found["by_precision"]["fp32"]["systems"][system]
+        assert row["measured"]
+        assert 0 < row["first_comparison_s"] <= row["wall_s"]
+        assert row["peak_bytes"] > 10**8
+    for system in "ef":
+        assert not found["by_precision"]["fp32"]["systems"][system]["measured"]
+
+
+@pytest.mark.slow
+def test_roofline_tells_both_fractions_and_where_the_rest_goes(tmp_path: Path) -> None:
+    found = object_of("roofline", tmp_path, "--precision", "fp32", "--trials", "2", "--steps", "2")
+    assert 0 < found["train_fraction_of_gemm"] < 1
+    assert 0 < found["decode_fraction_of_bandwidth"] < 2
+    shares = found["by_precision"]["fp32"]["breakdown"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["products: base"] > shares["products: adapters"] > 0
+
+
+@pytest.mark.slow
+def test_scaling_measures_each_number_of_trials(tmp_path: Path) -> None:
+    found = object_of("scaling", tmp_path, "--trials", "1,9", "--steps", "4", "--out", str(tmp_path / "raw"))
+    assert [row["trials"] for row in found["rows"]] == [1, 9]
+    assert all(row["wall_s_per_trial"] > 0 and row["peak_bytes"] > 10**8 for row in found["rows"])

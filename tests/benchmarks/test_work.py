@@ -1,0 +1,81 @@
+"""The work is the same for every system: as a user's experiment, as a peer's job, and as an engine's records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import work as works
+from benchmarks.output import Findings, publish, table
+from benchmarks.peers.job import Job, job_of_command, mark, write_job
+from benchmarks.project import marks_of_records, write_experiment
+from search_spaces.experiment import load_experiment
+from sweep.devices import Device
+from trainables.config import TrialConfig
+from trainables.errors import UserError
+from trainables.record import TrialRecord
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_the_experiment_of_a_user_has_the_very_configurations(tmp_path: Path, count: int) -> None:
+    work = works.make_work("pocket", "bf16", trials=count, steps=8)
+    experiment = load_experiment(str(write_experiment(work, tmp_path / "own.py")))
+    found = [TrialConfig(train=one, evaluation=experiment.evaluation) for one in experiment.configurations()]
+    assert [one.train_id for one in found] == [one.train_id for one in work.trials]
+    assert [one.eval_id for one in found] == [one.eval_id for one in work.trials]
+
+
+def test_more_trials_than_the_grid_has_differ_in_their_seeds() -> None:
+    work = works.make_work("pocket", "fp32", trials=20, steps=8)
+    assert len({one.train_id for one in work.trials}) == 20
+    assert [work.name(index) for index in (0, 7, 8, 19)] == ["A", "H", "A2", "D3"]
+
+
+def test_a_job_and_its_events_survive_the_way_to_another_process(tmp_path: Path) -> None:
+    work = works.make_work("pocket", "fp32", trials=2, steps=8)
+    job = Job(works.to_json(work), str(tmp_path), "cpu", (0, 1), 8)
+    read = job_of_command([str(write_job(job))])
+    assert read == job
+    assert read.read_work() == work
+    mark(read, "evaluated", 1, step=4, eval_loss=2.5)
+    (line,) = map(json.loads, job.marks.read_text(encoding="utf-8").splitlines())
+    assert line | {"time": 0} == {"time": 0, "event": "evaluated", "trial": 1, "step": 4, "eval_loss": 2.5}
+
+
+def test_an_evaluation_in_the_records_counts_once_its_texts_are_written(tmp_path: Path) -> None:
+    work = works.make_work("pocket", "fp32", trials=2, steps=8)
+    record = TrialRecord(tmp_path / "trials" / "002-B-x")
+    record.write_config(work.trials[1], 2, "B", "B")
+    record.append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.5, "examples": 10})
+    assert marks_of_records(work, tmp_path, []) == []
+    record.append_metrics({"kind": "generate", "step": 4, "examples": 10})
+    marks = marks_of_records(work, tmp_path, [])
+    assert [(one["trial"], one["step"], one["eval_loss"]) for one in marks] == [(1, 4, 2.5)]
+    assert marks_of_records(work, tmp_path, marks) == marks
+
+
+def test_a_size_that_is_unknown_and_a_tokenizer_that_is_absent_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="--size must be one of pocket, gpt2"):
+        works.find_base("large")
+    with pytest.raises(UserError, match="--real FOLDER"):
+        works.find_base("gpt2", tmp_path)
+
+
+def test_results_are_appended_with_hardware_versions_date_and_commit(tmp_path: Path) -> None:
+    results = tmp_path / "RESULTS.md"
+    for number in (1, 2):
+        parts = [table("title", ["", "s"], [["row", f"{number}.5"]]), "a note"]
+        publish(Findings("scaling --size pocket", parts, {}), Device("cpu", cores=2), results, as_json=False)
+    text = results.read_text(encoding="utf-8")
+    assert text.count("## `python -m benchmarks.scaling --size pocket`, 20") == 2
+    assert "2 cores" in text
+    assert "torch 2." in text
+    assert "commit " in text
+    assert text.index("1.5") < text.index("2.5")
