@@ -38,21 +38,28 @@ def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
         facts["lengths"] += _check_lengths(engine, trial)
         _check_rows(engine, trial)
-    for trial in _distinct(trials, *PROMPT, *BASE):
-        facts["prompts"].append(_check_texts(engine, trial))
-    widest = sorted((trial for trial in trials if not trial.train.is_baseline), key=lambda one: -_work(one))
-    for trial in _distinct(widest, *BASE):
-        facts["training"].append(_check_step(engine, trial))
     facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
+    for members in _by_base(trials):
+        for trial in _distinct(members, *PROMPT):
+            facts["prompts"].append(_check_texts(engine, trial))
+        for trial in sorted((one for one in members if not one.train.is_baseline), key=lambda one: -_work(one))[:1]:
+            facts["training"].append(_check_step(engine, trial))
     return {**facts, "seconds": round(time.monotonic() - began, 2)}
 
 
 PROMPT = ("train.model", "train.prompt", "train.max_length_tokens", "train.data_seed", "evaluation.max_new_tokens")
-BASE = ("train.model", "train.quantization", "train.precision")
+
+
+def _by_base(trials: list[TrialConfig]) -> list[list[TrialConfig]]:
+    """Return trials by base, in order: what has to be shown on one is shown before the next is loaded."""
+    found: dict[tuple[str, ...], list[TrialConfig]] = {}
+    for trial in trials:
+        found.setdefault((trial.train.model, trial.train.quantization, trial.train.precision), []).append(trial)
+    return list(found.values())
 
 
 def _distinct(trials: list[TrialConfig], *fields: str) -> list[TrialConfig]:
-    """Return one trial per combination of fields, in order, trials of one base together."""
+    """Return one trial per combination of fields, in order."""
     found: dict[tuple[Any, ...], TrialConfig] = {}
     for trial in trials:
         key = []
@@ -60,7 +67,7 @@ def _distinct(trials: list[TrialConfig], *fields: str) -> list[TrialConfig]:
             part, name = field.split(".")
             key.append(getattr(getattr(trial, part), name))
         found.setdefault(tuple(key), trial)
-    return sorted(found.values(), key=lambda one: (one.train.model, one.train.quantization, one.train.precision))
+    return list(found.values())
 
 
 def _work(trial: TrialConfig) -> int:

@@ -5,7 +5,6 @@ The base is loaded once and given back as it was after each trial.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from trainables.course import run_trial
 from trainables.evaluate import Reader
 from trainables.jobs import Control, EngineSetup, Report, TrialJob
 from trainables.lesson import Lesson, Progress
+from trainables.loaded import LoadedBases
 from trainables.lora import (
     Clock,
     adapter_parameters,
@@ -33,7 +33,7 @@ from trainables.lora import (
 )
 from trainables.loss import collate, completion_loss
 from trainables.memory import reset_peak_memory
-from trainables.model import arithmetic, load_base, parameter_counts, quiet
+from trainables.model import arithmetic, parameter_counts, quiet
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
 from trainables.tokens import Encoder, Row
@@ -49,8 +49,7 @@ class SoloEngine:
         self.setup = setup
         self.fence = fence
         self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
-        self._base_key: tuple[str, ...] = ()
-        self._base: Any = None
+        self.bases = LoadedBases(setup)
         if setup.threads:
             torch.set_num_threads(setup.threads)
 
@@ -64,19 +63,8 @@ class SoloEngine:
             return preflight.check(self, trials)
 
     def base(self, config: TrainConfig) -> Any:
-        """Return the frozen base of a trial; the one before is let go, since two might not fit the device."""
-        key = (config.model, config.quantization, config.precision)
-        if key != self._base_key:
-            self._base_key, self._base = (), None
-            gc.unfreeze()
-            gc.collect()
-            folder = self.shelf.folder(config)
-            self._base = load_base(folder, config, self.setup.device, self.setup.trust_remote_code)
-            self._base_key = key
-            # Trainer and we collect garbage once a trial; hundreds of thousands of objects of the imported libraries
-            # would be walked each time.
-            gc.freeze()
-        return self._base
+        """Return the frozen base of a trial."""
+        return self.bases.get(config, self.shelf.folder(config))
 
     def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> SoloSeat:
         """Return the base for one trial, with a fresh adapter or without any."""
