@@ -18,6 +18,7 @@ from sweep.provenance import typed
 from sweep.reading import Tail, is_finished
 from trainables.files import DamagedFile
 from trainables.jobs import TrialJob
+from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
@@ -39,6 +40,8 @@ class Shown:
     rate: float | None = None  # optimizer steps a second, in this launch
     seconds: dict[str, float] = field(default_factory=dict)  # train_s, evaluate_s and steps of its result
     first: tuple[float, int] | None = None
+    told: int = 0  # step of the last evaluation that was told
+    changes: int = 0  # by population-based training that were told
 
     @property
     def steps(self) -> int:
@@ -55,7 +58,8 @@ class Board:
     def __init__(self, jobs: list[TrialJob]) -> None:
         self.trials = {Path(job.folder).name: _shown(job) for job in jobs}
         for trial in self.trials.values():
-            self._read(trial)
+            trial.told = max((row["step"] for row in self._read(trial) if row["kind"] == "eval"), default=0)
+            self._changes(trial)
 
     def update(self, running: list[dict[str, Any]]) -> list[str]:
         """Look at the records again; `running` are the engines' runs."""
@@ -64,8 +68,10 @@ class Board:
         for key, trial in self.trials.items():
             if trial.is_over:
                 continue
+            lines += [f"{describe(trial)}: changed at {change}" for change in self._changes(trial)]
             for row in self._read(trial):
-                if row["kind"] == "eval":
+                if row["kind"] == "eval" and row["step"] > trial.told:
+                    trial.told = row["step"]  # a curve that was cut back is read from its beginning
                     lines.append(
                         f"{describe(trial)}: step {row['step']}/{trial.steps}, eval loss {row['eval_loss']:.4f}"
                     )
@@ -88,6 +94,14 @@ class Board:
             elif now > trial.first[0] and trial.step > trial.first[1]:
                 trial.rate = (trial.step - trial.first[1]) / (now - trial.first[0])
         return rows
+
+    def _changes(self, trial: Shown) -> list[str]:
+        """Return what population-based training changed since the last look."""
+        lineage = TrialRecord(Path(trial.job.folder)).lineage()
+        new, trial.changes = lineage[trial.changes :], len(lineage)
+        if new:
+            trial.told = new[-1]["donor_step"]
+        return [sentence(line, {key: other.name for key, other in self.trials.items()}) for line in new]
 
     def _finish(self, trial: Shown) -> str:
         result = TrialRecord(Path(trial.job.folder)).result() or {}

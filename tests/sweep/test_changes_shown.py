@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_sweep import write_sweep
+from small_sweep import EVALUATION, write_sweep
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sweep.progress import Board
 from sweep.status import _print, sweep_status
 from sweep.tensorboard import TrialEvents
+from trainables.config import TrialConfig
 from trainables.files import append_line
+from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
 LABEL = {"label": "tiny"}
@@ -50,3 +53,21 @@ def test_tensorboard_has_each_change_as_a_text_once(poor: TrialRecord, tmp_path:
     assert read.SummaryMetadata("pbt/change").plugin_data.plugin_name == "text"
     (event,) = read.Tensors("pbt/change")
     assert (event.step, event.tensor_proto.string_val) == (8, [CHANGE.encode()])
+
+
+def test_a_change_is_told_once_and_the_curve_that_it_cuts_back_not_again(poor: TrialRecord) -> None:
+    poor.lineage_path.unlink()
+    board = Board([TrialJob(str(poor.folder), TrialConfig(train=poor.train_config(), evaluation=EVALUATION))])
+    curve = [{"kind": "eval", "step": step, "eval_loss": 5.0, "examples": 4} for step in (4, 8, 12)]
+    for row in curve:
+        poor.append_metrics(row)
+    assert len(board.update([])) == 3
+    knobs = {"old": {"learning_rate": 1e-9}, "new": {"learning_rate": 4e-3}}
+    append_line(poor.lineage_path, {"number": 1, "step": 12, "donor": "001-A", "donor_step": 8, **knobs})
+    poor.cut_metrics_after(8)
+    told = board.update([])
+    assert [line.split(": ", 1)[1] for line in told] == [
+        "changed at step 12: weights of 001-A at step 8, learning_rate 1e-09 to 0.004"
+    ]
+    poor.append_metrics(curve[2])
+    assert [line.split(": ", 1)[1] for line in board.update([])] == ["step 12/16, eval loss 5.0000"]
