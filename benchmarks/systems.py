@@ -132,13 +132,14 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
         command = _python(MODULES[plan.system], write_job(job))
     with _started(command, log) as process, PeakOfTree(process.pid) as peak:
         marks: timeline.Marks = []
-        while process.poll() is None:
-            time.sleep(WATCH_S)
+        is_over = False
+        while not is_over:
+            is_over = process.poll() is not None  # and then looked at once more
             if plan.system in OURS:
                 marks = marks_of_records(plan.work, folder / ("sweep" if plan.system == "d" else ""), marks)
-    if plan.system not in OURS:
-        marks = files.read_lines(job.marks) if job.marks.exists() else []
-    return process.returncode, peak, marks
+            if not is_over:
+                time.sleep(WATCH_S)
+    return process.returncode, peak, marks + files.read_lines(job.marks)
 
 
 def _run_together(job: Job, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:

@@ -13,7 +13,7 @@ from benchmarks.peers.job import Job, job_of_command, mark
 def main(job: Job) -> int:
     """Train and evaluate all trials at once, each in a thread."""
     from benchmarks.in_process import engine_for, jobs_of
-    from trainables.jobs import go_on
+    from trainables.jobs import go_on, no_report
     from trainables.record import SweepFolder
 
     work, sweep = job.read_work(), SweepFolder(Path(job.folder))
@@ -22,11 +22,7 @@ def main(job: Job) -> int:
     mark(job, "started")
 
     def run(index: int, one: Any) -> dict[str, Any]:
-        def report(row: dict[str, Any]) -> None:
-            if row["phase"] == "train":
-                mark(job, "evaluated", index, step=row["step"], eval_loss=row["eval_loss"])
-
-        result = engine.run(one, report, go_on)
+        result = engine.run(one, no_report, go_on)  # evaluations are read from the records, as those of (d)
         mark(job, "ended", index)
         return result
 
