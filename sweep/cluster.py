@@ -29,6 +29,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_worker_niceness": "0",  # of engines; light trials lower theirs
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
@@ -148,12 +149,6 @@ class Cluster:
         if self.address is not None or self.folder is None:
             return []
         return [process for process in offspring() if process.pid not in self._before]
-
-    def gpus(self) -> int:
-        """Return the number of GPUs that Ray has to give."""
-        import ray
-
-        return int(ray.cluster_resources().get("GPU", 0))
 
 
 def answers(address: str) -> bool:

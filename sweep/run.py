@@ -11,12 +11,14 @@ import typer
 
 from sweep import command, folders, undo
 from sweep.command import DONE, SOME_FAILED, note
+from sweep.memory import narrowed_sentence, setup_for, widths_used
 from sweep.overrides import Changes, Request, request, seconds
 from sweep.planning import PlannedTrial
 from sweep.population import check
 from sweep.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.provenance import command_line
 from trainables.errors import UserError
+from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
@@ -47,8 +49,10 @@ def run(
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="End by then, to be continued: 2h, 90m.")
     ] = None,
-    engine: command.EngineOption = "solo",
+    engine: command.EngineOption = "packed",
     engines_per_gpu: command.EnginesPerGpuOption = 1,
+    pack_width: command.PackWidthOption = None,
+    memory: command.MemoryOption = None,
     device: command.DeviceOption = "auto",
     address: command.AddressOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
@@ -89,6 +93,8 @@ def run(
         trust_remote_code=trust_remote_code,
         retry_failed=retry_failed,
         command=command_line("run", [part for part in sys.argv[1:] if part != "--fresh"]),
+        pack_width=pack_width,
+        memory_bytes=command.memory_bytes(memory),
     )
     return run_request(wanted, options, launching, fresh, as_json)
 
@@ -120,7 +126,10 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
     try:
         folder = SweepFolder(out, lease.fence)
         planned, left = commit(prepared, folder)
-        outcome = launch(folder, lease, left, prepared.setup, launching) if left else None
+        setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
+        outcome = launch(folder, lease, left, setup, launching) if left else None
+        if outcome is not None and outcome.status == "finished":
+            _keep_widths(folder, planned)
     except UserError:
         undo.take_back(out, before, prepared.examples, lease)
         raise
@@ -129,6 +138,24 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
     if outcome is not None and outcome.status != "finished":
         return outcome.exit_code  # how to continue has been said; `sweep status` tells the rest
     return _conclude(out, planned, prepared.experiment.metric, as_json, with_page=outcome is not None)
+
+
+def _widths(prepared: Prepared, left: Sequence[TrialJob]) -> EngineSetup:
+    """Say how wide the trials that are left will train and decode, and return what their engine is to know of it."""
+    setup, known = setup_for(prepared.setup, left, prepared.device)
+    for one in known:
+        note(one.sentence if len(known) == 1 else f"{one.sentence} ({' '.join(one.base)})", style="dim")
+    return setup
+
+
+def _keep_widths(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> None:
+    """Write into sweep.json how wide the trials ran, and say where memory narrowed them."""
+    used = widths_used(TrialRecord(folder.trials_folder / trial.folder_name) for trial in planned)
+    if used:
+        folder.write_sweep({**folder.sweep(), "pack_width": used})
+    sentence = narrowed_sentence(used)
+    if sentence:
+        note(sentence, style="yellow")
 
 
 def _introduce(prepared: Prepared) -> None:

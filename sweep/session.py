@@ -17,6 +17,7 @@ from sweep.packs import by_pack, sentence, spread
 from sweep.placement import Place, cluster_nodes, cores, here, places, sentences
 from sweep.reading import is_finished
 from sweep.shared_folder import Probe
+from sweep.tuning import Fit, begin_import, fit
 from trainables import files
 from trainables.config import TrainConfig
 from trainables.errors import UserError
@@ -117,7 +118,9 @@ class Session:
     def _work(self) -> None:
         try:
             self.cluster.start(self.setup.device)
+            tune = begin_import()
             self._start_engines()
+            tune.join()
             self._fit()
         except BaseException as error:
             self._fail(error)
@@ -257,8 +260,6 @@ class Session:
         return f"the engine could not start: {cause.strip().splitlines()[0]} (the whole of it is in {path})"
 
     def _fit(self) -> None:
-        from sweep.tuning import Fit, fit
-
         release(self.folder)  # of what a run that was killed kept for others
         left: dict[str, TrialJob] = {}
         for _ in range(ROUNDS):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sweep.polite import NICENESS, give_way
 
 TRIAL_CPUS = 0.01  # an empty request is refused
 NAME = "tune"  # of the folder within the storage
@@ -40,7 +44,7 @@ def fit(keys: list[str], how: Fit) -> None:
 
     shutil.rmtree(how.storage / NAME, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(follow, {"cpu": TRIAL_CPUS}),
+        tune.with_resources(give_way(follow), {"cpu": TRIAL_CPUS}),
         param_space={"trial": tune.grid_search(keys), "engines": list(how.engines)},
         tune_config=tune.TuneConfig(
             metric="eval_loss",
@@ -60,6 +64,20 @@ def fit(keys: list[str], how: Fit) -> None:
         ),
     )
     tuner.fit()
+
+
+def begin_import() -> threading.Thread:
+    """Import Tune beside whatever else starts, at a low priority; to be joined before `fit`."""
+
+    def work() -> None:
+        if hasattr(os, "setpriority"):
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        from ray import tune  # noqa: F401
+
+    thread = threading.Thread(target=work, name="import", daemon=True)
+    thread.start()
+    return thread
 
 
 def silent() -> Any:

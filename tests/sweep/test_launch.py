@@ -111,7 +111,7 @@ def test_a_launch_finishes_every_trial(whole: dict[str, Any]) -> None:
 def test_a_launch_says_what_happens_and_nothing_of_ray(whole: dict[str, Any]) -> None:
     lines = output(whole["out"]).splitlines()
     assert lines[0].startswith("3 trials on CPU (")
-    assert lines[0].endswith("engine solo")
+    assert lines[0].endswith("engine packed")
     assert [line for line in lines if "step 4/8" in line and line.startswith("B-lr0.005")] != []
     assert lines[-1] == "finished ()"
     assert len(lines) == 1 + 2 * 2 + 3 + 1, output(whole["out"])
