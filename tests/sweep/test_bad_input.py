@@ -146,6 +146,13 @@ CASES = [
     Case(
         "unknown scheduler", f"{LOCAL} --scheduler hyperband", ("--scheduler 'hyperband'", "known: none, asha, median")
     ),
+    Case("pbt by itself", f"{LOCAL} --scheduler pbt --engine solo", ("--scheduler pbt", "add --engine packed")),
+    Case("pbt of few", f"{LOCAL} --scheduler pbt --engine packed", ("at least 4 configurations", "lora_rank has 2")),
+    Case(
+        "pbt in turn",
+        f"{LOCAL},1e-3 --scheduler pbt --engine packed --max-concurrent 1",
+        ("--max-concurrent must be at least 8", "got 1"),
+    ),
     Case("unknown source", f"{LOCAL} --source local", ("--source 'local'", "known: auto, hub, bundled")),
     Case("unknown device", f"{LOCAL} --device gpu", ("--device 'gpu'", "cuda")),
     Case("unknown engine", f"{LOCAL} --engine packd", ("--engine 'packd'", "known: solo")),
