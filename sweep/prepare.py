@@ -16,6 +16,7 @@ from sweep import bases as on
 from sweep import folders, lease, sizes
 from sweep.command import one_of
 from sweep.devices import Device, resolve_device, resolve_precision
+from sweep.memory import check_memory
 from sweep.overrides import Request
 from sweep.planning import PlannedTrial, jobs_left, known_trials, plan_trials
 from sweep.provenance import provenance
@@ -43,6 +44,8 @@ class Options:
     trust_remote_code: bool = False
     retry_failed: bool = False
     command: str = ""
+    pack_width: int | None = None  # trials that share a packed engine
+    memory_bytes: int | None = None  # that an engine may use
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Prepared:
             model_folders=self.bases.model_folders,
             device=self.device.kind,
             trust_remote_code=self.options.trust_remote_code,
+            pack_width=self.options.pack_width,
+            memory_bytes=self.options.memory_bytes,
         )
 
 
@@ -108,7 +113,10 @@ def prepare(request: Request, options: Options, stored: Stored | None = None) ->
     configurations = (stored or request).experiment.configurations()
     if device.kind == "cpu" and any(train.precision == "fp16" for train in configurations):
         raise UserError("precision must be fp32 or bf16 on a CPU, got 'fp16'")
-    return _more(request, options, stored, device) if stored else _new(request, options, device)
+    prepared = _more(request, options, stored, device) if stored else _new(request, options, device)
+    trains = prepared.experiment.configurations()
+    check_memory(trains, prepared.bases.model_folders, device, options.memory_bytes)
+    return prepared
 
 
 def _new(request: Request, options: Options, device: Device) -> Prepared:
@@ -350,7 +358,7 @@ def start_over(record: TrialRecord) -> None:
     if result is None or result["state"] in ("done", "stopped"):
         return
     record.fence()
-    for path in (record.result_path, record.error_path, record.metrics_path):
+    for path in (record.result_path, record.error_path, record.metrics_path, record.lineage_path):
         path.unlink(missing_ok=True)
     for path in (record.checkpoint_folder, record.adapter_folder, record.folder / "evals"):
         shutil.rmtree(path, ignore_errors=True)
