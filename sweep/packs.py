@@ -12,39 +12,40 @@ from collections.abc import Iterable, Sequence
 
 from trainables.config import TrainConfig, TrialConfig
 from trainables.jobs import TrialJob
+from trainables.workload import Key, key_of
 
 EVALUATION_WORK = 2  # of an example that is evaluated, in rows that are trained on
 SPLIT_COST = 0.25  # of an engine's share: what more of unequal work is worth not to split a pack
 
 
-def pack_of(train: TrainConfig) -> tuple[str, str, str]:
-    """Return what the trials of a pack have in common: the base as it is loaded."""
-    return train.model, train.quantization, train.precision
-
-
 def by_pack(jobs: Iterable[TrialJob]) -> list[TrialJob]:
     """Return jobs pack by pack, packs in the order of their first job, else in the order given."""
-    packs: dict[tuple[str, str, str], list[TrialJob]] = {}
+    packs: dict[Key, list[TrialJob]] = {}
     for job in jobs:
-        packs.setdefault(pack_of(job.trial.train), []).append(job)
+        packs.setdefault(key_of(job.trial.train), []).append(job)
     return list(itertools.chain.from_iterable(packs.values()))
 
 
 def describe(trains: Iterable[TrainConfig]) -> list[str]:
     """Return a phrase per pack: its base, its limits of length, its trials."""
-    packs: dict[tuple[str, str, str], list[TrainConfig]] = {}
+    packs: dict[Key, list[TrainConfig]] = {}
     for train in trains:
-        packs.setdefault(pack_of(train), []).append(train)
+        packs.setdefault(key_of(train), []).append(train)
     return [_phrase(key, members) for key, members in packs.items()]
 
 
 def sentence(trains: Iterable[TrainConfig]) -> str | None:
     """Say into which packs trials are grouped, None where one pack takes them all."""
     phrases = describe(trains)
-    return f"{len(phrases)} packs: {'; '.join(phrases)}" if len(phrases) > 1 else None
+    return listed(phrases) if len(phrases) > 1 else None
 
 
-def _phrase(key: tuple[str, str, str], members: Sequence[TrainConfig]) -> str:
+def listed(phrases: Sequence[str]) -> str:
+    """Return the phrases of several packs as a sentence."""
+    return f"{len(phrases)} packs: {'; '.join(phrases)}"
+
+
+def _phrase(key: Key, members: Sequence[TrainConfig]) -> str:
     model, quantization, precision = key
     limits = sorted({train.max_length_tokens for train in members})
     tokens = f"{limits[0]} tokens" if len(limits) == 1 else f"{limits[0]} to {limits[-1]} tokens"
@@ -59,7 +60,7 @@ def spread(jobs: Iterable[TrialJob], weights: Sequence[float]) -> list[list[Tria
     """
     ordered = by_pack(jobs)
     done = list(itertools.accumulate((work_of(job.trial) for job in ordered), initial=0.0))
-    keys = [pack_of(job.trial.train) for job in ordered]
+    keys = [key_of(job.trial.train) for job in ordered]
     cuts = [0]
     for number in range(1, len(weights)):
         target = done[-1] * sum(weights[:number]) / sum(weights)

@@ -22,16 +22,10 @@ from trainables.jobs import EngineSetup
 from trainables.memory import give_back
 from trainables.model import load_base
 from trainables.shapes import total_parameters
+from trainables.workload import Key, key_of
 
 KEPT_SHARE = 0.25  # of the memory that may be used
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-
-Key = tuple[str, str, str]
-
-
-def base_key(train: TrainConfig) -> Key:
-    """Return what makes a base another one."""
-    return train.model, train.quantization, train.precision
 
 
 @dataclass
@@ -44,7 +38,7 @@ class LoadedBases:
 
     def get(self, train: TrainConfig, folder: Path, wrap: Callable[[Any], Any] = lambda model: model) -> Any:
         """Return the base of a trial as `wrap` made it, loaded where it is not there; raises UserError."""
-        key = base_key(train)
+        key = key_of(train)
         if key in self._held:
             self._held[key] = self._held.pop(key)
             return self._held[key]

@@ -21,7 +21,7 @@ from trainables.course import run_trial
 from trainables.generate import Completion, Prompt, Writing
 from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
-from trainables.loaded import LoadedBases, base_key
+from trainables.loaded import LoadedBases
 from trainables.lora import WEIGHTS, write_adapter
 from trainables.loss import collate
 from trainables.memory import limit_memory, reset_peak_memory
@@ -34,6 +34,7 @@ from trainables.packed_width import Widener
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
 from trainables.tokens import Encoder, Row
+from trainables.workload import key_of
 
 
 class PackedEngine:
@@ -78,7 +79,7 @@ class PackedEngine:
 
     def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedSeat:
         """Let a trial into the pack, with a fresh adapter or without any; raises Interrupted."""
-        member = Member(name, base_key(config), is_adapted=adapted)
+        member = Member(name, key_of(config), is_adapted=adapted)
         self.pack.join(member, control)
         try:
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from small_sweep import BASE, EVALUATION
 
-from sweep.packs import by_pack, describe, pack_of, sentence, spread
+from sweep.packs import by_pack, describe, sentence, spread
 from trainables.config import TrainConfig, TrialConfig
 from trainables.jobs import TrialJob
+from trainables.workload import key_of
 
 NF4 = {"quantization": "nf4"}
 
@@ -22,11 +23,11 @@ def names(jobs: list[TrialJob]) -> str:
 
 
 def test_base_quantization_and_precision_part_packs_and_nothing_else_does() -> None:
-    plain = pack_of(job("a").trial.train)
+    plain = key_of(job("a").trial.train)
     for fields in ({"model": "other"}, NF4, {"precision": "bf16"}):
-        assert pack_of(job("b", **fields).trial.train) != plain
+        assert key_of(job("b", **fields).trial.train) != plain
     shared = {"max_length_tokens": 64, "lora_rank": 2, "batch_size": 1, "seed": 1, "optimizer": "paged_adamw_8bit"}
-    assert pack_of(job("c", **shared).trial.train) == plain
+    assert key_of(job("c", **shared).trial.train) == plain
 
 
 def test_jobs_come_pack_by_pack_and_keep_their_order_within_one() -> None:
