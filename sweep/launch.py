@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sweep.launches import keep, note_of
 from sweep.lease import Lease
 from sweep.progress import Display
 from sweep.session import LaunchOptions, Session
@@ -83,6 +84,11 @@ def launch(
             session.cluster.stop(patience_s=2.0 if session.is_running else 5.0)
         curves.close()
         display.close()
+        if note := note_of(session.widths, session.timing.seconds):
+            display.say(note)
+        if "open" in session.timing.seconds:
+            facts = {"engine": options.engine, "trials": len(jobs), "widths": session.widths}
+            keep(folder, {**facts, "seconds": session.timing.seconds})
         if caught.number is not None:
             lease.release()
     if lease.is_lost:

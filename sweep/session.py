@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sweep.cluster import Cluster
 from sweep.engine import EngineHost, Holder, Plan
+from sweep.launches import Timing
 from sweep.lease import Lease, LeaseLost, this_process
 from sweep.losses import Losses, lost_path
 from sweep.packs import by_pack, sentence, spread
@@ -75,6 +76,8 @@ class Session:
         self.news: list[str] = []  # sentences for the display
         self._asked: dict[str, Any] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
+        self._widths: dict[str, dict[str, Any]] = {}
+        self.timing = Timing()
         self.paused: str | None = None  # why the engines can go on with no trial
         self._closing = False
         self._ended = threading.Event()
@@ -95,10 +98,18 @@ class Session:
         # An engine that has paused stays so: an answer that was asked for earlier may come later.
         self.paused = self.paused or status["paused"]
         self._statuses[name] = status
+        width = status["width"]
+        if width is not None and width["seconds"] >= self._widths.get(name, width)["seconds"]:
+            self._widths[name] = width
 
     def unfinished(self) -> dict[str, TrialJob]:
         """Return the trials that lack a result or their evaluation."""
         return {key: job for key, job in self.jobs.items() if not is_finished(job)}
+
+    @property
+    def widths(self) -> list[dict[str, Any]]:
+        """Return how full the slots of each engine have been, as of its last answer."""
+        return list(self._widths.values())
 
     @property
     def headline(self) -> str:
@@ -118,10 +129,12 @@ class Session:
     def _work(self) -> None:
         try:
             self.cluster.start(self.setup.device)
+            self.timing.reached("ray")
             tune = begin_import()
             self._start_engines()
             tune.join()
             self._fit()
+            self.timing.reached("over")
         except BaseException as error:
             self._fail(error)
         self._end()
@@ -243,6 +256,7 @@ class Session:
             self.folder.engine_error_path.unlink(missing_ok=True)
             self.facts = answers[0]["facts"]
             ray.get([engine.open.remote() for engine in self._engines.values()])
+            self.timing.reached("open")
         except engine_gone() as error:
             self._fail(UserError(self._keep_traceback("its process died while it was loading the model", str(error))))
             self._end()

@@ -241,6 +241,11 @@ class SweepFolder:
         return self.folder / "lease.json"
 
     @property
+    def launches_path(self) -> Path:
+        """Of a line per launch: its engine, its stages in seconds, how full its packs were."""
+        return self.folder / "launches.jsonl"
+
+    @property
     def engine_error_path(self) -> Path:
         """Why no engine could start, in the last command that none could; a refused new sweep leaves it alone."""
         return self.folder / "engine-error.txt"
