@@ -75,7 +75,8 @@ def run(
     command.one_of("--scheduler", scheduler, SCHEDULERS)
     command.one_of("--engine", engine, command.ENGINES)
     if scheduler == "pbt":
-        check(wanted.experiment.configurations(), seeds, engine, {"--max-concurrent": max_concurrent})
+        limits = {"--max-concurrent": max_concurrent, "--pack-width": pack_width}
+        check(wanted.experiment.configurations(), seeds, engine, limits)
     how: Any = scheduler
     launching = LaunchOptions(
         max_concurrent=max_concurrent,
