@@ -21,6 +21,11 @@ from trainables.errors import UserError
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 WIDTH = 120
+HEADER = """# Results
+
+What the benchmarks printed, appended by each run; `make_work` in `work.py` says what all systems do. No row is an
+estimate: one that was not measured says so, and one that was measured in part says how it was extended.
+"""
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 SizeOption = Annotated[str, typer.Option("--size", help="pocket (bundled), or gpt2 (124M).")]
@@ -80,7 +85,7 @@ def publish(findings: Findings, device: Device, results: Path, as_json: bool) ->
     """Print the tables, append them to the results, and print the object where a program asked."""
     made = provenance(device)
     text = _section(findings, made)
-    there = results.read_text(encoding="utf-8") if results.exists() else "# Results\n"
+    there = results.read_text(encoding="utf-8") if results.exists() else HEADER
     files.write_text(results, f"{there.rstrip()}\n\n{text}")
     console = command.notes() if as_json else command.results()
     for part in findings.parts:

@@ -26,14 +26,14 @@ from sweep import command
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.jobs import go_on
 
-WARM_STEPS, SHORT_TOKENS = 2, 4
+WARM_STEPS, SHORT_TOKENS = 1, 4
 MANY_STEPS = 10_000  # more than are ever measured: the trials are interrupted
 
 
 def roofline(
     size: output.SizeOption = "pocket",
     precision: output.PrecisionOption = "fp32,bf16",
-    steps: Annotated[int, typer.Option("--steps", help="Measured steps of every trial, after two warm ones.")] = 4,
+    steps: Annotated[int, typer.Option("--steps", help="Measured steps of every trial, after a warm one.")] = 3,
     trials: Annotated[int, typer.Option("--trials", help="Trials in the pack.")] = 8,
     parts: Annotated[
         str, typer.Option("--parts", help="What to measure: train, decode, profile.")

@@ -50,9 +50,19 @@ def find_base(size: str, real: Path | None = None) -> Base:
         return Base(Path(model.folder), POCKET_DATA, ("the bundled model and chats",), LEARNING_RATES)
     real = real or REAL
     folder, weights = _gpt2(real)
-    data, text = (str(real / "samsum"), "SAMSum") if (real / "samsum").is_dir() else (POCKET_DATA, "the bundled chats")
+    data, text = _samsum(real)
     rates = grid_2x2x2.grid.axes["learning_rate"]
     return Base(folder, data, (f"GPT-2's shape, {weights}, its real tokenizer; {text}",), (rates[0], rates[1]))
+
+
+def _samsum(real: Path) -> tuple[str, str]:
+    if (real / "samsum").is_dir():
+        return str(real / "samsum"), "SAMSum"
+    try:
+        resolve_data("samsum")
+    except UserError:
+        return POCKET_DATA, "the bundled chats"
+    return "samsum", "SAMSum"
 
 
 def _gpt2(real: Path) -> tuple[Path, str]:
