@@ -83,6 +83,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     model.base_dropout = dropout
+    keep_head_input_whole(model)
     model.requires_grad_(False)
     model.eval()
     # What a folder recommends for generation (sampling, penalties, lengths) must not leak into an evaluation.
@@ -110,6 +111,19 @@ def use_fused_activation(config: Any) -> None:
     for name in ("activation_function", "hidden_act"):
         if getattr(config, name, None) == "gelu_new":
             setattr(config, name, "gelu_pytorch_tanh")
+
+
+def keep_head_input_whole(model: Any) -> None:
+    """Hand the output head contiguous hidden states.
+
+    A prefill slices the last column, and a product with such a slice copies the head's weight for every row of it:
+    half of the time of writing 20 tokens with GPT-2 on a CPU.
+    """
+
+    def whole(head: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0].contiguous(), *inputs[1:])
+
+    model.get_output_embeddings().register_forward_pre_hook(whole)
 
 
 def keep_trainable_after_evaluation(model: nn.Module) -> None:
