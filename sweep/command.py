@@ -17,11 +17,12 @@ from rich.console import Console
 
 from trainables.errors import UserError, nearest
 from trainables.files import DamagedFile
+from trainables.machine import parse_bytes
 from trainables.record import SweepFolder
 
 DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
 RUNS = Path("runs")
-ENGINES = ("solo", "packed")
+ENGINES = ("packed", "solo")
 PLAIN_WIDTH = 120  # of tables, where no terminal says its own
 
 ExperimentArgument = Annotated[
@@ -50,8 +51,14 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda."
 KeepOption = Annotated[str | None, typer.Option("--keep", help="Checkpoint kept: last, or best by eval_loss.")]
 KeepLeakedOption = Annotated[bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="What trains and evaluates: solo, or packed.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="packed: trials share a base; solo: one after another.")]
 EnginesPerGpuOption = Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")]
+PackWidthOption = Annotated[
+    int | None, typer.Option("--pack-width", min=1, help="Trials that share an engine; default: as measured here.")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory", help="Most that an engine may use: 5.6GiB, 800MiB; default: all there is.")
+]
 AddressOption = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; default: its own.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 TrustOption = Annotated[
@@ -125,6 +132,11 @@ def one_of(option: str, value: str, known: Iterable[str]) -> str:
     if value not in names:
         raise UserError(f"{option} {value!r} is unknown; {nearest(value, names)}")
     return value
+
+
+def memory_bytes(text: str | None) -> int | None:
+    """Return the bytes of --memory; raises UserError with the rule."""
+    return None if text is None else parse_bytes("--memory", text)
 
 
 def existing_sweep(run: str) -> SweepFolder:

@@ -27,6 +27,7 @@ from trainables.lineage import release
 from trainables.record import SweepFolder, TrialRecord
 
 AHEAD_LIVE = 2  # Tune trials where engines run ahead: each is a process that costs seconds to start
+SOLO_MAY = "; --engine solo, Hugging Face's own trainer, may take what this one cannot"
 ROUNDS = 3  # of Tune; a later one takes what an earlier one left unfinished
 ENGINE_START_S = 180.0  # for the engines of a cluster to answer for the first time
 
@@ -252,7 +253,8 @@ class Session:
                 if "user_error" in answer:
                     raise UserError(answer["user_error"])
                 if "error" in answer:
-                    raise UserError(self._keep_traceback(answer["error"], answer["traceback"]))
+                    complaint = self._keep_traceback(answer["error"], answer["traceback"])
+                    raise UserError(complaint + (SOLO_MAY if self.options.engine == "packed" else ""))
             self.folder.engine_error_path.unlink(missing_ok=True)
             self.facts = answers[0]["facts"]
             ray.get([engine.open.remote() for engine in self._engines.values()])

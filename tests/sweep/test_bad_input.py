@@ -155,7 +155,7 @@ CASES = [
     ),
     Case("unknown source", f"{LOCAL} --source local", ("--source 'local'", "known: auto, hub, bundled")),
     Case("unknown device", f"{LOCAL} --device gpu", ("--device 'gpu'", "cuda")),
-    Case("unknown engine", f"{LOCAL} --engine packd", ("--engine 'packd'", "known: solo")),
+    Case("unknown engine", f"{LOCAL} --engine packd", ("--engine 'packd'", "did you mean 'packed'?")),
     Case("unknown checkpoint", f"{LOCAL} --keep bst", ("keep_checkpoint", "did you mean 'best'?")),
     Case("malformed sizes", f"{LOCAL} --eval-examples 64", ("--eval-examples must be VALIDATION,TEST", "'64'")),
     Case("no evaluation", f"{LOCAL} --eval-examples 0,0", ("must not both be 0",)),
