@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.grids import difference_grid
 from analysis.render import pipes
 from analysis.sentences import title_of, value_of
+from trainables.lineage import sentence
 from trainables.sources import MODEL_IDS
 
 if TYPE_CHECKING:
@@ -102,9 +103,16 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
         prompt=train.prompt_template,
         decoding=_decoding(table.evaluation.decoding.model_dump()),
         max_new_tokens=table.evaluation.max_new_tokens,
-        settings="\n".join(f"| {name} | {_cell(value)} |" for name, value in train.model_dump().items()),
+        settings="\n".join(f"| {name} | {_cell(value)} |" for name, value in _settings(trial).items()),
         versions="\n".join(_made_with(sweep["provenance"], model, data)),
     )
+
+
+def _settings(trial: Row) -> dict[str, Any]:
+    """Return every field as the trial began with it, and what was changed in training, in order."""
+    assert trial.train is not None
+    changes = trial.record.lineage() if trial.record is not None else []
+    return {**trial.train.model_dump(), **{f"change {line['number']}": sentence(line) for line in changes}}
 
 
 def base_name(sweep: dict[str, Any]) -> str:

@@ -111,6 +111,7 @@ LIGHT = [
     "trainables.data",
     "trainables.files",
     "trainables.jobs",
+    "trainables.lineage",
     "trainables.metrics",
     "trainables.pocket",
     "trainables.record",
@@ -121,6 +122,8 @@ LIGHT = [
     "search_spaces.experiment",
     "search_spaces.grid_2x2x2",
     "analysis.report",
+    "sweep.member",
+    "sweep.population",
     "sweep.trial",
     *[f"sweep.{verb}" for verb in ("run", "plan", "status", "best", "list", "doctor", "eval", "show", "cli")],
 ]
