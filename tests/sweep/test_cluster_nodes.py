@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 RATES = (5e-3, 2e-3, 1e-3)
 SHORT = [{"max_steps": 0}, *({"max_steps": 8, "learning_rate": rate} for rate in RATES)]
-LONG = [{"max_steps": 120, "learning_rate": rate, "eval_every_steps": 10} for rate in (*RATES, 5e-4)]
+LONG = [{"max_steps": 80, "learning_rate": rate, "eval_every_steps": 10} for rate in (*RATES, 5e-4)]
 FOREVER = [{**fields, "max_steps": 100_000, "eval_every_steps": 50} for fields in LONG]
 PATIENCE_S = 240
 
