@@ -82,11 +82,13 @@ def _write_random_gpt2(folder: Path, tokenizer: Path) -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    torch.manual_seed(GPT2_SEED)
-    model = GPT2LMHeadModel(GPT2Config())
+    from trainables.model import quiet
+
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
+    with quiet():
+        torch.manual_seed(GPT2_SEED)
+        GPT2LMHeadModel(GPT2Config()).save_pretrained(unfinished)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(tokenizer / name, unfinished / name)
     shutil.rmtree(folder, ignore_errors=True)

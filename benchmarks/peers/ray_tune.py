@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def main(job: Job) -> int:
     for error in results.errors:
         print(error, file=sys.stderr)
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
     return int(bool(results.errors))
 
 
