@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from analysis import baselines, choice, effects, mixed, searches, winner
+from analysis import baselines, behaviour, choice, effects, examples, mixed, outputs, searches, winner
 from analysis.baselines import BaselineTest
+from analysis.behaviour import Panel
 from analysis.compare import Comparison
 from analysis.effects import Effect, Share, Trend
 from analysis.mixed import Crossed
+from analysis.outputs import System
 from analysis.searches import ExpectedBest, Importance
 from analysis.winner import AgainstBest, Agreement, Level, Winner
 
@@ -70,6 +72,21 @@ class Findings:
     def mixed(self) -> Crossed | None:
         """The best against its baseline by a mixed model; it takes seconds, and loads statsmodels, with seeds alone."""
         return mixed.against_baseline(self.comparison)
+
+    @cached_property
+    def panel(self) -> Panel:
+        """How the texts of the reported split are made: it reads and measures all of them."""
+        return behaviour.panel(outputs.collect(self.comparison))
+
+    @cached_property
+    def pair(self) -> tuple[System, System | None] | None:
+        """The texts of the best configuration's trial and of its baseline."""
+        return examples.pair(self.comparison, self.panel)
+
+    @cached_property
+    def unlike(self) -> list[str]:
+        """Where the texts of the best are unlike the references, in sentences."""
+        return behaviour.sentences(self.panel, *(one.name for one in self.pair if one)) if self.pair else []
 
     @cached_property
     def notes(self) -> dict[str, list[str]]:

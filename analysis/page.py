@@ -1,31 +1,47 @@
 """The page of a sweep: one file, without network, that opens with the answer.
 
 It is made anew only when something that it shows has changed: `report/page.json` holds the checksum of its inputs, what
-it said first, and the checksum of the page.
+it said first, and the checksums of the page and of the files beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.compare import Comparison
+from analysis.plots import Drawing
 from trainables import files
 from trainables.config import digest
 from trainables.record import SweepFolder
 
-FORMAT = 1
+FORMAT = 2
 BY = "source_words"
 
 
 @dataclass(frozen=True)
 class Page:
-    """A written page: `said` are its first sentences (the alarm, where there is one, before the answer)."""
+    """A written page: `said` are its first sentences (the alarm, where there is one, before the answer).
+
+    `others` are the files beside it: its behaviour panel as Markdown, and its figures as .svg and .png.
+    """
 
     path: Path
     alarm: str
     said: tuple[str, ...]
     is_new: bool
+    others: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A page as text, its alarm (empty where there is none), its first sentences, and its figures."""
+
+    text: str
+    alarm: str
+    said: list[str]
+    drawings: list[Drawing]
 
 
 @dataclass(frozen=True)
@@ -48,14 +64,32 @@ def write(found: Comparison, by: str = BY) -> Page:
     path, note = _paths(found)
     inputs = inputs_of(found)
     known = files.read_json_or_set_aside(note) or {}
-    is_whole = path.exists() and files.sha256_of(path) == known.get("page")
+    before = {path.with_name(name): checksum for name, checksum in known.get("files", {}).items()}
+    is_whole = bool(before) and all(one.exists() and files.sha256_of(one) == before[one] for one in before)
     if known.get("inputs") == inputs and known.get("by") == by and is_whole:
-        return Page(path, known["alarm"], tuple(known["said"]), False)
-    text, alarm, said = render(found, by)
-    files.write_text(path, text)
-    checksum = files.sha256_of(path)
-    files.write_json(note, {"inputs": inputs, "by": by, "alarm": alarm, "said": said, "page": checksum})
-    return Page(path, alarm, tuple(said), True)
+        return Page(path, known["alarm"], tuple(known["said"]), False, tuple(one for one in before if one != path))
+    made = render(found, by)
+    files.write_text(path, made.text)
+    others = _write_others(found, by, made.drawings)
+    for one in set(before) - {path, *others}:
+        one.unlink(missing_ok=True)  # a figure of what is no more
+    checksums = {one.name: files.sha256_of(one) for one in (path, *others)}
+    files.write_json(note, {"inputs": inputs, "by": by, "alarm": made.alarm, "said": made.said, "files": checksums})
+    return Page(path, made.alarm, tuple(made.said), True, tuple(others))
+
+
+def _write_others(found: Comparison, by: str, drawings: Iterable[Drawing]) -> list[Path]:
+    """Write what stands beside the page and return the paths."""
+    from analysis.behaviourtables import to_markdown
+
+    folder = SweepFolder(found.table.folder).report_folder
+    paths = [folder / f"behaviour{found.ending}.md"]
+    files.write_text(paths[0], to_markdown(found, by))
+    for drawing in drawings:
+        for ending, content in drawing.files().items():
+            paths.append(folder / f"{drawing.name}{found.ending}{ending}")
+            files.write_bytes(paths[-1], content)
+    return paths
 
 
 def known_alarm(found: Comparison) -> str:
@@ -85,24 +119,24 @@ def inputs_of(found: Comparison) -> str:
     )
 
 
-def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
-    """Return the page as text, the alarm (empty where there is none), and its first sentences."""
+def render(found: Comparison, by: str = BY) -> Rendered:
+    """Return the page with its figures."""
     from analysis import alarm as alarms
-    from analysis import behaviour, examples, figures, learning, webtables
+    from analysis import examples, figures, learning, webtables
     from analysis.answer import answer
-    from analysis.behaviour import by_group, panel
-    from analysis.outputs import collect
+    from analysis.behaviour import by_group
     from analysis.panels import baseline_grid, effect_grid, more_grids
     from analysis.templating import render as fill
 
-    outputs = collect(found)
-    measured = panel(outputs)
+    measured = found.findings.panel
+    outputs = measured.outputs
     checks = alarms.check(measured)
     alarm = alarms.alarm(checks)
     curves = learning.curves(found.table)
     verdicts = learning.verdicts(found.table, curves)
-    chosen = examples.pair(found, measured)
-    unlike = behaviour.sentences(measured, *(one.name for one in chosen if one)) if chosen else []
+    chosen, unlike = found.findings.pair, found.findings.unlike
+    forest, effects = figures.forest_figure(found), figures.effect_figures(found)
+    curve, costs = figures.curve_figure(found, curves), figures.cost_figure(found, curves)
     said = [*([alarm] if alarm else []), *answer(found)]
     kinds = {one.name: one.kind for one in outputs.systems}
     dagger = {"": "†"}
@@ -130,8 +164,8 @@ def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
         metrics=webtables.metric_table(found),
         grids=grids,
         findings=more,
-        forest=figures.forest_figure(found),
-        effects=figures.effect_figures(found),
+        forest=forest,
+        effects=effects,
         behaviour=webtables.panel_table(measured, found),
         measures=webtables.MEASURES,
         groups=webtables.group_table(by_group(outputs, by), kinds) if outputs.examples else None,
@@ -139,13 +173,13 @@ def render(found: Comparison, by: str = BY) -> tuple[str, str, list[str]]:
         read=examples.to_read(measured, *chosen) if chosen else [],
         failures=examples.failures(measured, *chosen) if chosen else [],
         chosen=chosen,
-        curves=figures.curve_figure(found, curves),
+        curves=curve,
         verdicts=webtables.verdict_table(verdicts),
-        costs=figures.cost_figure(found, curves),
+        costs=costs,
         legend=_legend(found),
         provenance=provenance(found),
     )
-    return text, alarm, said
+    return Rendered(text, alarm, said, [one for one in (forest, *effects, curve, costs) if one])
 
 
 def provenance(found: Comparison) -> list[Entry]:

@@ -1,7 +1,8 @@
 """Figures as inline SVG: colors are the page's own variables, text is text, no figure says by color alone.
 
 matplotlib draws with stand-in colors that become CSS variables, so that one drawing serves light, dark and print. Text
-stays text: it is read aloud, found and copied. `save` writes the same drawing as a file of its own.
+stays text: it is read aloud, found and copied. `Drawing.files` makes files of the same drawing, in the page's light
+colors, for a paper or a slide.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +23,20 @@ if TYPE_CHECKING:
 
 SERIES = 8
 WIDTH = 7.4  # inches: one for all, so that text has one size
-# Stand-ins for the page's variables; matplotlib writes them as they are.
-INK, RULE, MUTED, SURFACE = "#fe00fa", "#fe00fb", "#fe00fc", "#fe00fd"
-COLORS = tuple(f"#fe00f{digit}" for digit in range(SERIES))
+# Names of colors, which mean one thing on a page and another in a file.
+INK, RULE, MUTED, SURFACE = "page:ink", "page:rule", "page:muted", "page:surface"
+COLORS = tuple(f"page:c{place}" for place in range(SERIES))
+# On a page: stand-ins for its variables; matplotlib writes them as they are.
+STAND_INS = {INK: "#fe00fa", RULE: "#fe00fb", MUTED: "#fe00fc", SURFACE: "#fe00fd"}
+STAND_INS |= {color: f"#fe00f{place}" for place, color in enumerate(COLORS)}
 VARIABLES = {INK: "currentColor", RULE: "var(--rule)", MUTED: "var(--muted)", SURFACE: "var(--surface)"}
 VARIABLES |= {color: f"var(--c{place})" for place, color in enumerate(COLORS)}
+# In a file: the light ones of page.css.
+LIGHT = {INK: "#1b1f24", RULE: "#d5dae0", MUTED: "#57606a", SURFACE: "#ffffff"}
+LIGHT |= dict(
+    zip(COLORS, ("#0072b2", "#c24e00", "#007a5a", "#a1418f", "#7f6200", "#332288", "#882255", "#44697d"), strict=True)
+)
+DOTS_PER_INCH = 160
 # Told apart without color: a marker and a line style each.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = (
@@ -67,12 +79,13 @@ Series = tuple[str, Sequence[tuple[float, float]]]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: its SVG for a page, and what it shows in words."""
+    """A figure: its SVG for a page, what it shows in words, and what draws its files, by their ending."""
 
     name: str
     svg: str
     title: str
     about: str
+    files: Callable[[], dict[str, bytes]] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -277,21 +290,53 @@ def _track(axis: Axes, track: Track, place: int, points: Sequence[tuple[int, flo
         axis.plot(steps, losses, linewidth=1.5, markersize=4, label=track.name, **style)
 
 
-def _draw(name: str, title: str, about: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> Drawing:
+Draw = Callable[["Figure"], None]
+Size = tuple[float, float]
+
+
+def _draw(name: str, title: str, about: str, draw: Draw, size: Size) -> Drawing:
+    name = f"figure-{name}"  # the page has ids of its own
+    with _figure(draw, size, STAND_INS) as figure:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = text.getvalue()
+    return Drawing(name, _inline(svg, name, title, about), title, about, partial(_files, svg, draw, size))
+
+
+def _files(svg: str, draw: Draw, size: Size) -> dict[str, bytes]:
+    """Return a figure as files by their ending; without a date, so that the same figure has the same bytes."""
+    for color, stand_in in STAND_INS.items():
+        svg = svg.replace(stand_in, LIGHT[color])
+    head, rest = svg[svg.index("<svg") :].split(">", 1)
+    ground = f'<rect width="100%" height="100%" fill="{LIGHT[SURFACE]}"/>'
+    with _figure(draw, size, LIGHT) as figure:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure.set_dpi(DOTS_PER_INCH)
+        image = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
+    prolog = '<?xml version="1.0" encoding="utf-8"?>'
+    return {".svg": f"{prolog}\n{head}>{ground}{rest}".encode(), ".png": image.getvalue()}
+
+
+@contextmanager
+def _figure(draw: Draw, size: Size, colors: dict[str, str]) -> Iterator[Figure]:
+    """Draw in `colors` on no ground of its own; what is written while it lasts has the style."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    known = mpl.colors.get_named_colors_mapping()
+    for name, color in colors.items():
+        known[name] = color  # one by one: `update` would leave matplotlib's memory of the last colors
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        figure.patch.set_visible(False)
+        figure = Figure(figsize=size, facecolor=colors[SURFACE])
         draw(figure)
         for axis in figure.axes:
             axis.patch.set_visible(False)
-        text = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    name = f"figure-{name}"  # the page has ids of its own
-    return Drawing(name, _inline(text.getvalue(), name, title, about), title, about)
+        figure.patch.set_visible(colors is LIGHT)
+        yield figure
 
 
 def _inline(svg: str, name: str, title: str, about: str) -> str:
@@ -300,7 +345,7 @@ def _inline(svg: str, name: str, title: str, about: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     for color, variable in VARIABLES.items():
-        svg = svg.replace(color, variable)
+        svg = svg.replace(STAND_INS[color], variable)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)  # the page's own
     svg = re.sub(r"\s*\n\s*", "\n", svg)
     head, rest = svg.split(">", 1)

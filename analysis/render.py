@@ -69,7 +69,7 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
 
     def say(text: str, style: str = "") -> None:
         # Text, not markup: an interval's brackets are no tags.
-        _print_lines(console, Text(text, style))
+        print_lines(console, Text(text, style))
 
     if alarm:
         say(f"{alarm}\n", "bold red")
@@ -78,7 +78,7 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
     heading, sizes = title(found)
     say(heading, "bold")
     say(f"{sizes}\n")
-    dropped = _print_grid(console, main_grid(found))
+    dropped = print_grid(console, main_grid(found))
     for line in legend(found):
         say(line, "dim")
     if dropped:
@@ -87,12 +87,12 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
     first, *others = found.sentences
     say(f"{first}\n", "bold green" if found.best else "bold")
     for grid in _grids(found, MOST_ROWS):
-        _print_grid(console, grid)
+        print_grid(console, grid)
     if others := [*others, *found.findings.sentences]:
         bullets = RichTable.grid(padding=(0, 1))
         for sentence in others:
             bullets.add_row("-", Text(sentence))
-        _print_lines(console, bullets)
+        print_lines(console, bullets)
         console.print()
     for signature in found.table.signatures:
         say(signature, "dim")
@@ -104,9 +104,9 @@ def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str
 
     for grid in grids:
         if grid.rows:
-            _print_grid(console, grid)
+            print_grid(console, grid)
     for sentence in sentences:
-        _print_lines(console, Text(sentence))
+        print_lines(console, Text(sentence))
 
 
 def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
@@ -116,7 +116,7 @@ def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
     return [grid for grid in (seed_grid(found), difference_grid(found), against, effect_grid(found)) if grid.rows]
 
 
-def _print_grid(console: Console, grid: Grid) -> list[str]:
+def print_grid(console: Console, grid: Grid) -> list[str]:
     """Print what fits of a grid and an empty line; return the titles of what does not fit."""
     from rich import box
     from rich.table import Table as RichTable
@@ -130,14 +130,14 @@ def _print_grid(console: Console, grid: Grid) -> list[str]:
         table.add_column(Text(head.title), justify=side, no_wrap=True, vertical="bottom")  # type: ignore[arg-type]
     for index, (row, kind) in enumerate(zip(shown.rows, shown.kinds, strict=True)):
         table.add_row(*map(Text, row), style=STYLES.get(kind, ""), end_section=index in grid.section_ends)
-    _print_lines(console, table)
+    print_lines(console, table)
     if shown.legend:
-        _print_lines(console, Text(shown.legend, "dim"))
+        print_lines(console, Text(shown.legend, "dim"))
     console.print()
     return dropped
 
 
-def _print_lines(console: Console, what: RichTable | Text) -> None:
+def print_lines(console: Console, what: RichTable | Text) -> None:
     """Print a table or a text; where that is no terminal without the blanks at the ends of its lines."""
     if console.is_terminal:
         console.print(what)
@@ -158,27 +158,27 @@ def to_markdown(found: Comparison, alarm: str = "") -> str:
     table = found.table
     parts = [f"# {table.experiment}"]
     if alarm:
-        parts.append(f"**{_escaped(alarm)}**")
+        parts.append(f"**{escaped(alarm)}**")
     if table.banner:
         parts.append(f"> **{table.banner}**")
     parts += [". ".join(title(found)), pipes(main_grid(found))]
-    parts.append("\n".join(f"- {_escaped(line)}" for line in legend(found)))
+    parts.append("\n".join(f"- {escaped(line)}" for line in legend(found)))
     parts.append(f"**{headline(found)}**")
-    parts += [text for grid in _grids(found) for text in (pipes(grid), _escaped(grid.legend)) if text]
-    parts += [f"**{_escaped(title)}**\n\n{pipes(grid)}" for title, grid in more_grids(found)]
+    parts += [text for grid in _grids(found) for text in (pipes(grid), escaped(grid.legend)) if text]
+    parts += [f"**{escaped(title)}**\n\n{pipes(grid)}" for title, grid in more_grids(found)]
     if others := [*found.sentences[1:], *found.findings.sentences]:
-        parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in others))
-    parts += [f"Scores: {_escaped(signature)}." for signature in table.signatures]
+        parts.append("\n".join(f"- {escaped(sentence)}" for sentence in others))
+    parts += [f"Scores: {escaped(signature)}." for signature in table.signatures]
     return "\n\n".join(parts) + "\n"
 
 
 def pipes(grid: Grid) -> str:
     """Return a grid as a Markdown table."""
-    titles = [_escaped(one_line(head.title)) for head in grid.heads]
+    titles = [escaped(one_line(head.title)) for head in grid.heads]
     rule = ["--:" if head.is_number else ":--" for head in grid.heads]
-    rows = [[_escaped(text) for text in row] for row in grid.rows]
+    rows = [[escaped(text) for text in row] for row in grid.rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [titles, rule, *rows])
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis import command, export, latex, page, render
+from analysis import behaviourtables, command, export, latex, page, render
 from analysis.compare import Comparison, compare
 from analysis.inference import CORRECTIONS, MARGIN
 from trainables import files
@@ -88,6 +88,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
     with_page: Annotated[bool, typer.Option("--page/--no-page", help="write report/index.html")] = True,
     by: Annotated[str, typer.Option(help="column of the data for scores by group; or source_words, turns")] = page.BY,
+    with_behaviour: Annotated[bool, typer.Option("--behaviour", help="print how the texts are made")] = False,
     margin: Annotated[float, typer.Option(help="points within which two systems are equivalent")] = 100 * MARGIN,
     correction: Annotated[str, typer.Option(help="of differences from baselines: holm, maxt or bh")] = "holm",
     annotate: Annotated[int, typer.Option(metavar="N", help="write a blinded rating sheet of N examples")] = 0,
@@ -110,8 +111,10 @@ def report(
         return
     console = render.console_for_output()
     render.to_terminal(console, found, page.known_alarm(found))
-    paths += [written.path] if written else []
-    console.print("Written: " + ", ".join(str(path) for path in paths), soft_wrap=True)
+    if with_behaviour:
+        behaviourtables.to_terminal(console, found, by)
+    paths += [written.path, *written.others] if written else []
+    console.print(f"Written to {paths[0].parent}: {', '.join(path.name for path in paths)}", soft_wrap=True)
 
 
 def _check_rule(margin: float, correction: str) -> None:

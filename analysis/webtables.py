@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.baselines import STAR, BaselineTest
-from analysis.behaviour import MEASURES, Groups, Measure, Panel
+from analysis.behaviour import MEASURES, Groups, Panel
+from analysis.behaviourtables import group_title, panel_title, written
 from analysis.cells import NOTHING, cell
 from analysis.columns import MORE, Column
 from analysis.compare import Comparison
@@ -95,25 +96,23 @@ def panel_table(panel: Panel, found: Comparison) -> WebTable:
     best = found.best.name if found.best else None
     for system in panel.outputs.systems:
         values = [panel.mean(system.name, one.name) for one in measures]
-        cells = [WebCell(_shown(value, one), _raw(value)) for value, one in zip(values, measures, strict=True)]
+        cells = [WebCell(written(value, one), _raw(value)) for value, one in zip(values, measures, strict=True)]
         rows.append((WebCell(system.name), *cells))
         is_best = system.row is not None and system.row.name == best and system.kind == "configuration"
         kinds.append("best" if is_best else system.kind)
-    caption = f"How the texts are made: means over {len(panel.outputs.examples)} {panel.outputs.split} examples"
-    return WebTable("behaviour", caption, heads, tuple(rows), tuple(kinds))
+    return WebTable("behaviour", panel_title(panel), heads, tuple(rows), tuple(kinds))
 
 
 def group_table(groups: Groups, kinds: dict[str, str]) -> WebTable:
     """Return mean scores by group of examples."""
-    by = {"source_words": "words of the source", "reference_words": "words of the reference"}.get(groups.by, groups.by)
     heads = [WebHead("texts of", is_number=False)]
     heads += [WebHead(f"{name} (n={size})") for name, size in zip(groups.names, groups.sizes, strict=True)]
     rows = [
         (WebCell(name), *(WebCell(cell(value, "points"), _raw(value)) for value in means))
         for name, means in groups.means.items()
     ]
-    caption = f"{title_of(groups.metric)} by {by}"
-    return WebTable("groups", caption, tuple(heads), tuple(rows), tuple(kinds.get(name, "") for name in groups.means))
+    of = tuple(kinds.get(name, "") for name in groups.means)
+    return WebTable("groups", group_title(groups), tuple(heads), tuple(rows), of)
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> WebTable:
@@ -195,13 +194,6 @@ def _cell(value: Any, column: Column) -> WebCell:
 
 def _is_text(values: Sequence[Any]) -> bool:
     return any(isinstance(value, (str, tuple, list)) for value in values)
-
-
-def _shown(value: float | None, measure: Measure) -> str:
-    if value is None:
-        return NOTHING
-    styles = {"share": f"{100 * value:.0f}%", "points": f"{100 * value:.2f}", "count": f"{value:.1f}"}
-    return styles.get(measure.style, f"{value:.2f}")
 
 
 def _raw(value: float | None) -> str:

@@ -133,6 +133,28 @@ def test_tables_and_figures_speak_to_a_screen_reader(made: tuple[Path, Page, str
             assert attributes.get("aria-label")
 
 
+def test_its_figures_and_its_behaviour_panel_stand_beside_it(tmp_path: Path) -> None:
+    folder = write_sweep(
+        tmp_path / "run", [baseline(), *(configuration(name, rank=rank) for name, rank in (("A", 8), ("B", 16)))], SMALL
+    )
+    first = write(compare(folder))
+    named = {path.name for path in first.others}
+    assert {"behaviour.md", "figure-forest.svg", "figure-forest.png", "figure-costs.png"} <= named
+    assert all(path.exists() for path in first.others)
+    assert "| texts of | R-1 P |" in (folder / "report" / "behaviour.md").read_text(encoding="utf-8")
+    write_curve(folder, "A", [2.6, 2.3, 2.2])
+    (folder / "report" / "figure-forest.png").unlink()
+    second = write(compare(folder))
+    assert {path.name for path in second.others} - named == {"figure-curves.svg", "figure-curves.png"}
+    (folder / "report" / "figure-curves.svg").write_text("cut")
+    assert write(compare(folder)).is_new  # what is gone or damaged is made again
+    for record in SweepFolder(folder).records():
+        record.metrics_path.unlink(missing_ok=True)
+    write(compare(folder))
+    assert not list((folder / "report").glob("figure-curves*"))
+    assert not write(compare(folder)).is_new
+
+
 def test_tables_have_the_legends_of_a_terminal(made: tuple[Path, Page, str]) -> None:
     folder, _, text = made
     found = compare(folder)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from functools import cache
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.image import imread
 
-from analysis.plots import COLORS, INK, Bar, Drawing, Spot, Track, costs, curves, forest, half_normal, lines, pareto
+from analysis.plots import (
+    COLORS,
+    INK,
+    LIGHT,
+    RULE,
+    SURFACE,
+    Bar,
+    Drawing,
+    Spot,
+    Track,
+    costs,
+    curves,
+    forest,
+    half_normal,
+    lines,
+    pareto,
+)
 
 
 @cache
@@ -47,6 +65,21 @@ def test_every_drawing_is_whole_xml_with_a_title_a_description_and_ids_of_its_ow
         assert {first or second for first, second in used} <= set(own)
         ids += own
     assert len(ids) == len(set(ids))
+
+
+def test_files_have_the_colors_of_the_light_page_and_the_same_bytes_again() -> None:
+    for one in drawings()[2:3]:
+        files = one.files()
+        assert files == one.files()
+        svg = files[".svg"].decode()
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert "var(" not in svg
+        assert "fe00f" not in svg
+        image = (255 * imread(io.BytesIO(files[".png"]))).round().astype(int)[..., :3].reshape(-1, 3)
+        for color in (INK, RULE, SURFACE, COLORS[0]):
+            assert (image == list(bytes.fromhex(LIGHT[color][1:]))).all(axis=1).any(), color
+        red, green, blue = image.T
+        assert not ((red > 200) & (green < 60) & (blue > 200)).any()  # a stand-in of the page
 
 
 def test_colors_are_the_pages_variables_and_text_is_text() -> None:

@@ -35,9 +35,25 @@ def test_the_command_prints_plain_text_and_writes_the_report(make_sweep: Make) -
     names = {path.name for path in (folder / "report").iterdir()}
     expected = {"comparison.md", "comparison.tex", "comparison.csv", "comparison-without-timing.csv"}
     expected |= {"comparison-tests.csv"}
-    expected |= {f"references-{eval_id(SMALL)}.json", "index.html", "page.json"}
+    expected |= {f"references-{eval_id(SMALL)}.json", "index.html", "page.json", "behaviour.md"}
+    figures = {"figure-forest", "figure-effects", "figure-half-normal", "figure-costs"}
+    expected |= {f"{name}{ending}" for name in figures for ending in (".svg", ".png")}
     assert names == expected
     assert run(folder).stdout == done.stdout
+
+
+def test_behaviour_and_scores_by_a_column_are_printed_where_asked(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A")])
+    done = run(folder, "--behaviour", "--by", "turns", "--no-page")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "How the texts are made: means over 20 test examples" in done.stdout
+    assert "coverage: share of the text's words in fragments copied from the source" in done.stdout
+    assert "Not shown for want of width: " in done.stdout
+    assert "ROUGE-L by turns" in done.stdout
+    assert "How the texts are made" not in run(folder, "--no-page").stdout
+    wrong = run(folder, "--by", "turnz", "--no-page", "--behaviour")
+    assert wrong.returncode == 2
+    assert "no example has the column 'turnz'; did you mean 'turns'" in wrong.stderr
 
 
 def test_a_second_report_changes_no_byte(make_sweep: Make) -> None:
