@@ -76,7 +76,7 @@ def launch(
                 while session.news:
                     display.say(session.news.pop(0))
                 if session.has_engines:
-                    display.update(session.running())
+                    display.update(session.running(), session.engine_count)
             ended_early = session.is_running
             if ended_early and not lease.is_lost:
                 session.interrupt(INTERRUPT_S)

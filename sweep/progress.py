@@ -159,11 +159,11 @@ class Display:
     ) -> None:
         self.close()
 
-    def update(self, running: list[dict[str, Any]]) -> None:
-        """Show what the records say now."""
+    def update(self, running: list[dict[str, Any]], engines: int = 1) -> None:
+        """Show what the records say now; `engines` share what is left."""
         lines = self.board.update(running)
         if self._live is not None:
-            self._live.update(self._table(len(running)), refresh=True)
+            self._live.update(self._table(max(1, engines)), refresh=True)
             return
         for line in lines:
             self.console.print(line, markup=False)
@@ -177,7 +177,7 @@ class Display:
         self.update([])
         if self._live is not None:
             live, self._live = self._live, None
-            table = self._table(0)
+            table = self._table(1)
             live.stop()
             self.console.print(table)
 
@@ -193,8 +193,8 @@ class Display:
         )
         self.console.print(f"  {typed(command)}", markup=False)
 
-    def _table(self, running: int) -> Table:
-        table = Table(caption=self._caption(running), box=None, padding=(0, 2, 0, 0), caption_justify="left")
+    def _table(self, engines: int) -> Table:
+        table = Table(caption=self._caption(engines), box=None, padding=(0, 2, 0, 0), caption_justify="left")
         for title, justify in (("", "left"), ("changes", "left"), ("state", "left"), ("step", "right")):
             table.add_column(title, justify=justify)  # type: ignore[arg-type]
         for title in ("loss", "", "steps/s"):
@@ -218,10 +218,11 @@ class Display:
         start = max(0, min((busy[0] if busy else self.board.finished) - 2, len(trials) - room))
         return trials[start : start + room]
 
-    def _caption(self, running: int) -> str:
+    def _caption(self, engines: int) -> str:
         parts = [f"{self.board.finished} of {len(self.board.trials)} finished"]
         parts.append(f"{_duration(time.monotonic() - self._started)} so far")
-        left = self.board.left_s(max(1, running))
+        # A trial's seconds are those of the device that it had for itself, however many shared it.
+        left = self.board.left_s(engines)
         if left is not None and self.board.finished < len(self.board.trials):
             parts.append(f"about {_duration(left)} left")
         return ", ".join(parts)

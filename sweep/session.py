@@ -95,6 +95,10 @@ class Session:
     def has_engines(self) -> bool:
         return bool(self._engines)
 
+    @property
+    def engine_count(self) -> int:
+        return len(self._engines)
+
     def _keep(self, name: str, status: dict[str, Any]) -> None:
         # An engine that has paused stays so: an answer that was asked for earlier may come later.
         self.paused = self.paused or status["paused"]
