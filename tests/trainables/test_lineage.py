@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_inputs import engine_of, record_of, train_losses, trial, write_model, write_sweep
+from engine_inputs import engine_of, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import packed_engine
 
 from trainables.checkpoint import latest_checkpoint
@@ -19,8 +19,9 @@ from trainables.jobs import Interrupted, TrialJob, go_on, no_report
 from trainables.lineage import Change, adopt, is_pinned, pin, release, sentence, settle, trained_with
 from trainables.record import SweepFolder, TrialRecord
 
-GOOD = trial(max_steps=12, learning_rate=5e-3, lora_dropout=0.1)
-POOR = trial(max_steps=12, learning_rate=1e-9, lora_dropout=0.1)
+SMALL = evaluation_of(tokens=2, validation=3, test=1)
+GOOD = trial(SMALL, max_steps=12, learning_rate=5e-3, lora_dropout=0.1)
+POOR = trial(SMALL, max_steps=12, learning_rate=1e-9, lora_dropout=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_what_others_are_to_take_over_stays_until_they_have_it(sweep: SweepFolde
     by = engine("packed", sweep, model)
     donor, _ = run_to(4, GOOD, "A", by, sweep)
     record, _ = run_to(4, POOR, "B", by, sweep)
-    third, _ = run_to(4, trial(max_steps=12, learning_rate=1e-8), "C", by, sweep)
+    third, _ = run_to(4, trial(SMALL, max_steps=12, learning_rate=1e-8), "C", by, sweep)
     pin(record, 4, third.folder.name)
     good, poor = weights(donor), weights(record)
     changing = threading.Thread(target=lambda: adopt(record, to_donor(donor, 4), go_on))
