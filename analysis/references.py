@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis.table import Row, Table
 from trainables import files
-from trainables.config import TrainConfig, digest
+from trainables.config import TrainConfig, digest, external_of
 from trainables.metrics import means, score, signature, words
 from trainables.record import SweepFolder
 
@@ -74,7 +74,7 @@ def reference_row(table: Table, reference: Reference) -> Row:
     """Return a reference as a row of the table."""
     values: dict[str, Any] = {"name": reference.name, "label": reference.name, "kind": "reference", "state": ""}
     values |= {"model": table.model, "data": table.data, "eval_id": table.eval_id, "split": table.split}
-    values |= {"signature": signature(table.evaluation.metrics, table.evaluation)}
+    values |= {"signature": table.signatures[0]}
     values |= {**means(reference.scores[table.split]), "examples": len(reference.ids[table.split])}
     if len(reference.scores) > 1:
         values |= {f"validation_{name}": value for name, value in means(reference.scores["validation"]).items()}
@@ -219,7 +219,8 @@ class _Cache:
         self.table = table
         self.path = SweepFolder(table.folder).report_folder / f"references-{table.eval_id}.json"
         self.base = [
-            signature(table.evaluation.metrics),
+            # Of our own scores alone: a metric's script may be absent where the report is made.
+            signature([one for one in table.evaluation.metrics if external_of(one) is None]),
             table.evaluation.model_dump(mode="json"),
             CANDIDATES,
             SHUFFLES,

@@ -7,14 +7,16 @@ and BLEU are sacrebleu's. The score of a corpus is the plain mean over its examp
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from trainables.config import EvalConfig, external_of
+from trainables.config import EvalConfig, External, external_of
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 UNSTEMMED = "_unstemmed"
@@ -96,9 +98,7 @@ def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> s
             "tokens 13a, case kept, divided by 100; several references together"
         )
     if external := [one for metric in metrics if (one := external_of(metric))]:
-        # The name alone: the path of a metric differs between machines.
-        names = (f"{one.score_name}{f' divided by {one.divisor}' * (one.divisor > 1)}" for one in external)
-        parts.append(f"evaluate {version('evaluate')}, of each example by itself: {', '.join(names)}")
+        parts.append(f"evaluate {version('evaluate')}, of each example by itself: {', '.join(map(_about, external))}")
     parts.append("several references: maximum per score")
     parts.append("mean over all examples, empty and failed texts 0")
     if evaluation is not None:
@@ -119,6 +119,19 @@ def mostly_unseen(every: Sequence[Sequence[str]]) -> bool:
 def words(text: str, stem: bool = True) -> list[str]:
     """Return the tokens that ROUGE compares."""
     return list(_words(text, stem))
+
+
+def _about(metric: External) -> str:
+    """Name a metric of evaluate, its options, and the content of its script: its path differs between machines."""
+    place = Path(metric.location)
+    scripts = sorted(place.glob("*.py")) if place.is_dir() else [place] if place.is_file() else []
+    content = hashlib.sha256()
+    for script in scripts:
+        content.update(script.read_bytes())
+    parts = [metric.score_name]
+    parts += [f"divided by {metric.divisor}"] if metric.divisor > 1 else []
+    parts += [f"with {name}={Path(str(value)).name}" for name, value in sorted(metric.options.items())]
+    return " ".join([*parts, *([f"(script {content.hexdigest()[:8]})"] if scripts else [])])
 
 
 def _decoding(evaluation: EvalConfig) -> str:

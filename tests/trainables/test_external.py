@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +136,21 @@ def test_an_evaluation_names_them_beside_our_own_metrics() -> None:
         100,
         {"lang": "en", "layers": 5},
     )
+
+
+def test_a_changed_script_or_option_is_another_signature(tmp_path: Path) -> None:
+    folder = script(tmp_path)
+    entry = f"evaluate:{folder}#same/100"
+    first = signature(("rouge", entry))
+    assert re.search(r"evaluate_same_length_same divided by 100 \(script [0-9a-f]{8}\);", first)
+    assert "with most=0.5" in signature(("rouge", f"{entry}?most=0.5"))
+    copy = tmp_path / "elsewhere" / "same_length"
+    shutil.copytree(folder, copy)
+    assert signature(("rouge", f"evaluate:{copy}#same/100")) == first
+    path = folder / "same_length.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    assert signature(("rouge", entry)) != first
+    assert signature(("rouge", f"evaluate:{path}#same/100")) == signature(("rouge", entry))
 
 
 @pytest.mark.parametrize(
