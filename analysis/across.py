@@ -321,7 +321,7 @@ def run_grid(found: Across) -> Grid:
 
 
 def show(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="folders of sweeps of one task")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="folders of sweeps, or names under runs/")],
     metric: Annotated[str | None, typer.Option(help="score that decides; default: the first sweep's own")] = None,
     evaluation: Annotated[str | None, typer.Option("--eval", help="identity of another evaluation")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
@@ -330,7 +330,7 @@ def show(
     from analysis import render
 
     try:
-        found = across(runs, metric, evaluation)
+        found = across([command.sweep_folder(run) for run in runs], metric, evaluation)
     except OSError as error:
         raise UserError(str(error)) from None
     if as_json:

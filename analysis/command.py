@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from trainables.errors import UserError
+from trainables.errors import UserError, nearest
+
+RUNS = Path("runs")
+
+
+def sweep_folder(run: Path) -> Path:
+    """Return the sweep in folder `run`, or of that name under runs/; UserError naming those where there is none."""
+    for path in (run, RUNS / run):
+        if (path / "sweep.json").exists():
+            return path
+    if run.is_dir():
+        raise UserError(f"{run} is no sweep: it has no sweep.json")
+    known = sorted(str(path.parent) for path in RUNS.glob("*/sweep.json"))
+    raise UserError(f"there is no sweep {str(run)!r}; {nearest(str(run), known)}")
 
 
 def run(command: Callable[..., Any]) -> None:

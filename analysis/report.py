@@ -82,7 +82,7 @@ def print_table(console: Console, folder: Path, metric: str | None = None, eval_
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="folder of a sweep")],
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="folder of a sweep, or its name under runs/")],
     metric: Annotated[str | None, typer.Option(help="score that decides; default: the sweep's own")] = None,
     evaluation: Annotated[str | None, typer.Option("--eval", help="identity of another evaluation")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
@@ -98,6 +98,7 @@ def report(
     """Print the comparison table of a sweep and write it, with its page, to its report folder."""
     try:
         _check_rule(margin, correction)
+        run = command.sweep_folder(run)
         found = replace(compare(run, metric, evaluation), margin=margin / 100, correction=correction)
         if annotate or ratings:
             _rate(found, annotate, systems, ratings or [])

@@ -16,7 +16,7 @@ from trainables.record import SweepFolder
 def list_all(as_json: command.JsonOption = False) -> None:
     """List the built-in experiments and the sweeps under runs/."""
     experiments = [_experiment(name) for name in built_in()]
-    sweeps = [_sweep(path) for path in command.sweeps_here()]
+    sweeps = sweeps_here()
     if as_json:
         command.print_json({"experiments": experiments, "sweeps": sweeps})
         return
@@ -26,7 +26,18 @@ def list_all(as_json: command.JsonOption = False) -> None:
         needs = "; needs a GPU" if experiment["needs_gpu"] else ""
         console.print(f"  {experiment['name']:<20}{experiment['description']}{needs}", markup=False)
     if sweeps:
-        console.print("Sweeps:")
+        print_sweeps(sweeps)
+
+
+def sweeps_here() -> list[dict[str, Any]]:
+    """Return the sweeps under runs/ and how far each is, as JSON values."""
+    return [_sweep(path) for path in command.sweeps_here()]
+
+
+def print_sweeps(sweeps: Sequence[dict[str, Any]]) -> None:
+    """Print a line for each sweep."""
+    console = command.results()
+    console.print("Sweeps:")
     for sweep in sweeps:
         console.print(f"  {sweep['folder']:<20}  {sweep['about']}", markup=False)
 

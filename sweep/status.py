@@ -6,10 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from sweep import command, lease
-from sweep.command import RunArgument, existing_sweep
+from sweep.command import existing_sweep
+from sweep.list import print_sweeps, sweeps_here
 from sweep.provenance import typed
 from trainables import files
 from trainables.lineage import sentence
@@ -18,8 +21,16 @@ from trainables.record import SweepFolder, TrialRecord
 COLORS = {"done": "green", "pending": "dim", "running": "bold", "stopped": "yellow"}
 
 
-def status(run: RunArgument, as_json: command.JsonOption = False) -> None:
+SomeRun = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Folder of a sweep, or its name under runs/; default: list them.")
+]
+
+
+def status(run: SomeRun = None, as_json: command.JsonOption = False) -> None:
     """Show the state of every trial of a sweep, and who is writing it."""
+    if run is None:
+        _print_sweeps(as_json)
+        return
     found = sweep_status(existing_sweep(run))
     if as_json:
         command.print_json(found)
@@ -44,6 +55,19 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "continue_with": sweep.get("command"),
         "trials": trials,
     }
+
+
+def _print_sweeps(as_json: bool) -> None:
+    sweeps = sweeps_here()
+    if as_json:
+        command.print_json({"sweeps": sweeps})
+    elif sweeps:
+        print_sweeps(sweeps)
+        command.results().print("More of one: python -m sweep.status RUN", markup=False)
+    else:
+        command.results().print(
+            "There is no sweep under runs/; start one: python -m sweep.run grid_2x2x2", markup=False
+        )
 
 
 def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
