@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from sweep.launches import keep, note_of
 from sweep.lease import Lease
+from sweep.options import LaunchOptions as LaunchOptions
 from sweep.progress import Display
-from sweep.session import LaunchOptions, Session
+from sweep.session import Session
 from sweep.signals import Caught
 from sweep.tensorboard import Curves
 from trainables.errors import UserError

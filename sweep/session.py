@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sweep.cluster import Cluster
 from sweep.engine import EngineHost, Holder, Plan
 from sweep.launches import Timing
 from sweep.lease import Lease, LeaseLost, this_process
 from sweep.losses import Losses, lost_path
+from sweep.options import LaunchOptions
 from sweep.packs import by_pack, sentence, spread
 from sweep.placement import Place, cluster_nodes, cores, here, places, sentences
 from sweep.reading import is_finished
 from sweep.shared_folder import Probe
-from sweep.tuning import Fit, begin_import, fit
+from sweep.tuning import Fit, begin_import, fit, in_turn
 from trainables import files
 from trainables.config import TrainConfig
 from trainables.errors import UserError
@@ -26,26 +27,10 @@ from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
 from trainables.lineage import release
 from trainables.record import SweepFolder, TrialRecord
 
-AHEAD_LIVE = 2  # Tune trials where engines run ahead: each is a process that costs seconds to start
+AHEAD_LIVE = 2  # Tune trials an engine that runs ahead: each is a process that costs seconds to start
 SOLO_MAY = "; --engine solo, Hugging Face's own trainer, may take what this one cannot"
 ROUNDS = 3  # of Tune; a later one takes what an earlier one left unfinished
 ENGINE_START_S = 180.0  # for the engines of a cluster to answer for the first time
-
-
-@dataclass(frozen=True)
-class LaunchOptions:
-    """How to run a launch; nothing here changes a result, except `scheduler`, which ends or changes trials early."""
-
-    max_concurrent: int | None = None  # trials at once; None: as many as there are slots
-    scheduler: Literal["none", "asha", "median", "pbt"] = "none"
-    time_budget_s: float | None = None
-    engine: str = "packed"
-    engines: int | None = None  # on the CPU, which they share; None: 1
-    engines_per_gpu: int = 1
-    address: str | None = None  # of a Ray cluster to join; None: one of our own, on the loopback interface
-    preflight: bool = True
-    quiet: bool = False
-    command: str | None = None  # that continues; None: the sweep's own
 
 
 class Session:
@@ -295,7 +280,8 @@ class Session:
             }
             scheduler, live = self._scheduler(judged), min(self._live(), len(left))
             in_populations = self.options.scheduler == "pbt"
-            fit(list(left), Fit(tuple(self._engines), live, scheduler, self.folder.folder / "ray", in_populations))
+            keys = in_turn(left, self._shares.values() if self._runs_ahead else [])
+            fit(keys, Fit(tuple(self._engines), live, scheduler, self.folder.folder / "ray", in_populations))
             self._drain()
             release(self.folder)
 
@@ -315,7 +301,7 @@ class Session:
     def _live(self) -> int:
         """Return how many Tune trials are alive at once: a pack is as full as these, but where engines run ahead."""
         if self._runs_ahead:
-            return AHEAD_LIVE
+            return AHEAD_LIVE * len(self._engines)
         slots = (self.setup.pack_width or PACK_WIDTH) if self.options.engine == "packed" else 1
         return self.options.max_concurrent or len(self._engines) * slots + 1
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,16 @@ def fit(keys: list[str], how: Fit) -> None:
         ),
     )
     tuner.fit()
+
+
+def in_turn(keys: Iterable[str], shares: Iterable[Sequence[str]]) -> list[str]:
+    """Return keys in turn from each share, then those of none, each in the order given.
+
+    Where engines run their shares ahead, no engine's trials are then left to be replayed at the end.
+    """
+    wanted = dict.fromkeys(keys)
+    dealt = itertools.chain.from_iterable(itertools.zip_longest(*shares))
+    return list(dict.fromkeys([*(key for key in dealt if key in wanted), *wanted]))
 
 
 def begin_import() -> threading.Thread:

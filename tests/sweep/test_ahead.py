@@ -13,6 +13,7 @@ from test_engine import STEPS, Scripted, follow, jobs, let_go, wait
 from sweep.deaths import Deaths, after_death
 from sweep.engine import furthest_step
 from sweep.slots import Slots
+from sweep.tuning import in_turn
 from trainables.record import TrialRecord
 
 Make = Callable[..., Slots]
@@ -132,6 +133,11 @@ def test_the_mean_width_is_that_of_the_time_in_which_enough_trials_are_left(make
     width = slots.width.facts()
     assert width["chosen"] == 2
     assert width["mean"] == pytest.approx(2, abs=0.1)
+
+
+def test_trials_of_several_engines_are_followed_in_turn() -> None:
+    assert in_turn("abcdef", [("a", "b", "c"), ("d", "f")]) == ["a", "d", "b", "f", "c", "e"]
+    assert in_turn("cab", []) == ["c", "a", "b"]
 
 
 # --- the process of an engine dies ---------------------------------------------------------------------------------
