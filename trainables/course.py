@@ -23,7 +23,8 @@ import torch
 from trainables import external, files, rescore
 from trainables.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_checkpoint
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.evaluate import Reads, mean_loss, predictions
+from trainables.evaluate import Reads, losses_of_texts, mean_loss, predictions
+from trainables.generate import Completion
 from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
 from trainables.lineage import settle, trained_with
@@ -138,6 +139,7 @@ class _Course:
         self.progress = Progress()
         self.evaluate_s = 0.0
         self.known: dict[Row, tuple[float, int] | None] = {}  # losses of the weights now in the seat
+        self.written: tuple[list[Row], list[Completion | str]] | None = None  # texts of the step now evaluated
 
     # --- the way -------------------------------------------------------------------------------------------------
 
@@ -277,16 +279,30 @@ class _Course:
         # Nothing is kept free for a text here: the curve, and the best step by it, do not depend on the decoding.
         rows = self.shelf.evaluation_rows(self.config, "validation", count, 0)
         # Between steps nothing is lost by leaving: the step after which this runs is done again.
-        found = self._reader().losses(rows)
-        self.known = dict(zip(rows, found, strict=True))
+        self.known = {}
+        if "generate" in self.progress.owes:
+            # Writing reads the prompts with their references: what is due in a moment gives these losses too.
+            self.written = self._write_curve_texts()
+            self.known = losses_of_texts(*self.written)
+        missing = [row for row in rows if row not in self.known]
+        self.known |= dict(zip(missing, self._reader().losses(missing), strict=True))
+        found = [self.known[row] for row in rows]
         return mean_loss(found), sum(one is not None for one in found)
 
-    def _curve_texts(self) -> dict[str, Any]:
-        evaluation, count = self.trial.evaluation, self.config.generate_examples
+    def _write_curve_texts(self) -> tuple[list[Row], list[Completion | str]]:
+        evaluation = self.trial.evaluation
         split = "validation" if evaluation.validation_examples else "test"
+        count = self.config.generate_examples
         rows = self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
-        examples = self.shelf.evaluation_examples(split, count)
-        written = self._reader().texts(rows, evaluation.decoding, evaluation.max_new_tokens)
+        return rows, self._reader().texts(rows, evaluation.decoding, evaluation.max_new_tokens)
+
+    def _curve_texts(self) -> dict[str, Any]:
+        evaluation = self.trial.evaluation
+        rows, written = self.written or self._write_curve_texts()
+        self.written = None
+        examples = self.shelf.evaluation_examples(
+            "validation" if evaluation.validation_examples else "test", self.config.generate_examples
+        )
         encoder = self.shelf.encoder(self.config)
         scores = []
         for example, one in zip(examples, written, strict=True):

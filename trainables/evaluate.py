@@ -10,15 +10,12 @@ import torch
 
 from trainables.config import Decoding, EvalConfig, TrainConfig
 from trainables.data import Example
-from trainables.generate import Completion, Prompt, Writing, batches, generate_batch
+from trainables.generate import Completion, Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
-from trainables.loss import BUCKET_TOKENS, bucket, collate, completion_nll, row_sums
+from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.model import arithmetic
 from trainables.rescore import scores_of
 from trainables.tokens import Encoder, Row
-
-# Padded tokens of a batch whose loss is computed at once: on a CPU larger batches leave the caches.
-LOSS_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 
 class Reads(Protocol):
@@ -88,12 +85,14 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
     writing = Writing(decoding, max_new_tokens, encoder.eos_id, encoder.pad_id, reader.train.seed, reader.device)
     reader.model.eval()
     failures = 0
-    groups = batches([len(rows[index].prompt_ids) for index in fitting], lambda width: writing.rows)
+    groups = decoding_batches(reader.model, [len(rows[index].prompt_ids) for index in fitting], writing.rows, writing)
     for group in groups:
         if reader.control() == "interrupt":
             raise Interrupted("interrupted between generations")
         indices = [fitting[position] for position in group]
-        prompts = [Prompt(rows[index].example_id, rows[index].prompt_ids) for index in indices]
+        prompts = [
+            Prompt(rows[index].example_id, rows[index].prompt_ids, None, rows[index].target_ids) for index in indices
+        ]
         results: Sequence[Completion | str]
         try:
             with reader.arithmetic():
@@ -119,24 +118,31 @@ def predictions(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the prediction lines of every split; `known` are losses of these very weights.
 
-    The prompts of all splits decode together, which is faster; losses are computed split by split, so that a split's
-    are the same numbers whether known from a curve or not.
+    The prompts of all splits decode together, which is faster, and where decoding has read the references too, their
+    losses are known by then.
     """
-    loss_of: dict[Row, tuple[float, int] | None] = {}
-    for split in evaluation.examples:
-        if all(row in known for row in rows[split]):
-            loss_of |= {row: known[row] for row in rows[split]}
-        else:
-            loss_of |= dict(zip(rows[split], reader.losses(rows[split]), strict=True))
     flat = [row for split in evaluation.examples for row in rows[split]]
     sources = [example for split in evaluation.examples for example in examples[split]]
     written = reader.texts(flat, evaluation.decoding, evaluation.max_new_tokens)
+    loss_of = {**known, **losses_of_texts(flat, written)}
+    for split in evaluation.examples:
+        missing = [row for row in rows[split] if row not in loss_of]
+        loss_of |= dict(zip(missing, reader.losses(missing), strict=True))
     found = [
         _line(reader.encoder, row, example, loss_of[row], one, evaluation)
         for row, example, one in zip(flat, sources, written, strict=True)
     ]
     lines = iter(found)
     return {split: [next(lines) for _ in rows[split]] for split in evaluation.examples}
+
+
+def losses_of_texts(rows: Sequence[Row], written: Sequence[Completion | str]) -> dict[Row, tuple[float, int] | None]:
+    """Return the losses of the references that were found on the way to the texts."""
+    return {
+        row: one.loss
+        for row, one in zip(rows, written, strict=True)
+        if isinstance(one, Completion) and one.loss is not None
+    }
 
 
 def _line(

@@ -18,7 +18,8 @@ from torch import Tensor
 from trainables.config import Decoding
 from trainables.jobs import Control, Interrupted
 from trainables.lora import seed_of
-from trainables.loss import bucket
+from trainables.loss import LOSS_TOKENS, batches, bucket
+from trainables.tokens import Row
 
 PROMPT_BUCKET_TOKENS = 32
 ROWS = {"cpu": 32, "cuda": 64}  # prompts that decode together, beams counted
@@ -33,6 +34,7 @@ class Prompt:
     example_id: str
     ids: tuple[int, ...]
     seed: int | None = None
+    target_ids: tuple[int, ...] = ()  # of its reference, whose loss is found while the prompt is read
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Completion:
 
     ids: tuple[int, ...]
     ended: str
+    loss: tuple[float, int] | None = None  # of the reference: summed negative log-likelihood, tokens; None: not read
 
 
 @dataclass(frozen=True)
@@ -122,16 +125,22 @@ class HalfEnded:
         return (2 * going.sum() <= len(going)).expand(len(going))
 
 
-def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int = PROMPT_BUCKET_TOKENS) -> list[list[int]]:
-    """Return indices in batches of equal padded length, at most `rows(length)` together, the longest first."""
-    groups: dict[int, list[int]] = {}
-    for index, length in enumerate(lengths):
-        groups.setdefault(bucket(length, step), []).append(index)
-    found = []
-    for width in sorted(groups, reverse=True):
-        group, size = groups[width], rows(width)
-        found += [group[start : start + size] for start in range(0, len(group), size)]
-    return found
+def decoding_batches(model: Any, lengths: Sequence[int], rows: int, writing: Writing) -> list[list[int]]:
+    """Return indices of prompts that decode together, at most `rows`, the longest first.
+
+    They are of equal padded length, unless the model decodes rows of unequal length without padding.
+    """
+    if not decodes_ragged(model, writing):
+        return batches(lengths, lambda width: rows, PROMPT_BUCKET_TOKENS)
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    return [sorted(order[start : start + rows]) for start in range(0, len(order), rows)]
+
+
+def decodes_ragged(model: Any, writing: Writing) -> bool:
+    """Tell whether these texts are written over a ragged cache; beams reorder theirs at every token."""
+    from trainables.prefill import reads_ragged
+
+    return writing.decoding.strategy != "beam" and reads_ragged(model)
 
 
 def generate_batch(
@@ -141,7 +150,7 @@ def generate_batch(
     control: Control,
     send: Callable[[Sequence[int]], None] | None = None,
 ) -> list[Completion]:
-    """Return the completion of each prompt; they should be of equal padded length. Raises Interrupted.
+    """Return the completion of each prompt of one of `decoding_batches`. Raises Interrupted.
 
     Whenever half of the rows have ended, decoding goes on with the others alone: a few long texts would else have
     everyone's cost. A row's result does not depend on that, since rows never feel each other. `send` is told which
@@ -149,9 +158,10 @@ def generate_batch(
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
-    from trainables.cache import roomy_cache
-
-    width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)
+    width = max(len(prompt.ids) for prompt in prompts)
+    cache, losses = _begin(model, prompts, writing, control, send)
+    if losses is None:
+        width = bucket(width, PROMPT_BUCKET_TOKENS)
     ids_BT = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
     mask_BT = torch.zeros_like(ids_BT)
     for row, prompt in enumerate(prompts):
@@ -160,9 +170,7 @@ def generate_batch(
     ids_BT, mask_BT = ids_BT.to(writing.device), mask_BT.to(writing.device)
     beams = writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1
     found: dict[int, Completion] = {}
-    # Beams reorder the whole cache at every token: room would gain nothing there.
     rows = list(range(len(prompts)))
-    cache = roomy_cache(model, width + writing.max_new_tokens) if beams == 1 else None
     while rows:
         written = ids_BT.shape[1] - width
         config = GenerationConfig(
@@ -193,7 +201,8 @@ def generate_batch(
             if writing.eos_id not in ids and len(ids) < writing.max_new_tokens:
                 going.append(position)
             else:
-                found[rows[position]] = _completion(ids, writing)
+                row = rows[position]
+                found[row] = _completion(ids, writing, losses[row] if losses is not None else None)
         rows = [rows[position] for position in going]
         if rows:
             # The cache lacks the last token, which the next call feeds.
@@ -204,6 +213,26 @@ def generate_batch(
             ids_BT = output.sequences[index]
             mask_BT = torch.nn.functional.pad(mask_BT[index], (0, grown), value=1)
     return [found[row] for row in range(len(prompts))]
+
+
+def _begin(
+    model: Any,
+    prompts: Sequence[Prompt],
+    writing: Writing,
+    control: Control,
+    send: Callable[[Sequence[int]], None] | None,
+) -> tuple[Any, list[tuple[float, int] | None] | None]:
+    """Return the cache to decode with, and the references' losses where the prompts have been read into it."""
+    from trainables.cache import roomy_cache
+    from trainables.prefill import read_prompts
+
+    if decodes_ragged(model, writing):
+        rows = [Row(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
+        budget = LOSS_TOKENS[writing.device.split(":")[0]]
+        return read_prompts(model, rows, writing.max_new_tokens, writing.pad_id, budget, control, send)
+    # Beams reorder the whole cache at every token: room would gain nothing there.
+    width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)
+    return roomy_cache(model, width + writing.max_new_tokens) if writing.decoding.strategy != "beam" else None, None
 
 
 def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:
@@ -231,7 +260,7 @@ def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:
     return LogitsProcessorList(processors)
 
 
-def _completion(ids: list[int], writing: Writing) -> Completion:
+def _completion(ids: list[int], writing: Writing, loss: tuple[float, int] | None) -> Completion:
     if writing.eos_id in ids:
-        return Completion(tuple(ids[: ids.index(writing.eos_id)]), "eos")
-    return Completion(tuple(ids[: writing.max_new_tokens]), "length")
+        return Completion(tuple(ids[: ids.index(writing.eos_id)]), "eos", loss)
+    return Completion(tuple(ids[: writing.max_new_tokens]), "length", loss)

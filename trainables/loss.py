@@ -9,7 +9,7 @@ Shapes: B rows, T padded tokens, N completion tokens of all rows, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from trainables.tokens import Row
 
 BUCKET_TOKENS = 16
+# Padded tokens of a batch whose loss is computed at once: on a CPU larger batches leave the caches.
+LOSS_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,31 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         row_index += [index] * len(row.target_ids)
         columns += range(len(row.prompt_ids) - 1, length - 1)
         targets += row.target_ids
-    return Batch(ids, positions, torch.tensor(row_index), torch.tensor(columns), torch.tensor(targets))
+    row_N, column_N, target_N = (torch.tensor(values, dtype=torch.long) for values in (row_index, columns, targets))
+    return Batch(ids, positions, row_N, column_N, target_N)
 
 
-def completion_nll(model: Any, batch: Batch) -> Tensor:
-    """Return the negative log-likelihood of each completion token, shape (N,), fp32."""
+def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int) -> list[list[int]]:
+    """Return indices in batches of equal padded length, at most `rows(length)` together, the longest first."""
+    groups: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        groups.setdefault(bucket(length, step), []).append(index)
+    found = []
+    for width in sorted(groups, reverse=True):
+        group, size = groups[width], rows(width)
+        found += [group[start : start + size] for start in range(0, len(group), size)]
+    return found
+
+
+def completion_nll(model: Any, batch: Batch, cache: Any = None) -> Tensor:
+    """Return the negative log-likelihood of each completion token, shape (N,), fp32; `cache` keeps the states."""
     with completion_only(model, batch):
-        output = model(input_ids=batch.input_ids_BT, position_ids=batch.position_ids_BT, use_cache=False)
+        output = model(
+            input_ids=batch.input_ids_BT,
+            position_ids=batch.position_ids_BT,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
     logits_NV = output.logits[0]
     assert logits_NV.shape[0] == batch.target_N.shape[0], (logits_NV.shape, batch.target_N.shape)
     return nn.functional.cross_entropy(logits_NV.float(), batch.target_N, reduction="none")

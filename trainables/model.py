@@ -18,6 +18,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a fork after use wou
 import torch
 from torch import nn
 
+from trainables import attention
 from trainables.config import TrainConfig
 from trainables.errors import UserError
 
@@ -59,6 +60,8 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
     """Load the base as this trial needs it: frozen, on the device, in eval mode; raises UserError where it cannot."""
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+    from trainables.prefill import try_ragged
+
     check_device(train, device)
     with quiet():
         try:
@@ -84,8 +87,12 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
             module.p = 0.0
     model.base_dropout = dropout
     keep_head_input_whole(model)
+    if device == "cpu":
+        attention.use(model)
     model.requires_grad_(False)
     model.eval()
+    if device == "cpu":
+        try_ragged(model)
     # What a folder recommends for generation (sampling, penalties, lengths) must not leak into an evaluation.
     model.generation_config = GenerationConfig()
     return model

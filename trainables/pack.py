@@ -19,9 +19,9 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainables.evaluate import LOSS_TOKENS
 from trainables.generate import Writing
 from trainables.jobs import Control, Crowded, Interrupted
+from trainables.loss import LOSS_TOKENS
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import quiet
 from trainables.packed_lora import PackedBase
@@ -201,6 +201,8 @@ class Pack:
 
     def _answer(self, asks: Sequence[Ask]) -> None:
         began = time.monotonic()
+        with self._changed:
+            shared = [member for member in self._members if member.is_adapted]
         answers: list[Any] = []
         try:
             with quiet():
@@ -217,21 +219,24 @@ class Pack:
             ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
             if not isinstance(answer, BaseException):
                 ask.future.set_result(answer)
-            elif not self._make_room(ask, answer):
+            elif not self._make_room(ask, answer, shared):
                 ask.future.set_exception(answer)
 
-    def _make_room(self, ask: Ask, error: BaseException) -> bool:
-        """Have the youngest trial leave where memory does not suffice for this ask; False where that would not help."""
+    def _make_room(self, ask: Ask, error: BaseException, shared: Sequence[Member]) -> bool:
+        """Have the youngest trial leave where memory does not suffice for this ask; False where that would not help.
+
+        `shared`: those that were there with weights of their own when it was begun.
+        """
         if not is_out_of_memory(error) or isinstance(error, TooLarge):
             return False
         with self._changed:
             leaving = [member for member in self._members if member.must_leave]
             staying = [member for member in self._members if member.is_adapted and not member.must_leave]
-            if not leaving:
+            if not leaving and all(member in self._members for member in shared):
                 if not staying or staying == [ask.member]:
                     return False
                 leaving = [max(staying, key=lambda member: member.joined)]
-                self.room.narrow(slots=len(staying) - 1)
+                self.room.narrow_slots(len(staying) - 1)
             if ask.turn is not None and ask.turn.is_spoiled:
                 leaving.append(ask.member)
             give_back(self.device, error)

@@ -247,7 +247,7 @@ class PackedReader:
     def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
         """Return per row what was written, or in one line why that failed."""
         encoder, seed = self.encoder, self.seat.config.seed
-        prompts = [Prompt(row.example_id, row.prompt_ids, seed) for row in rows if row.fits]
+        prompts = [Prompt(row.example_id, row.prompt_ids, seed, row.target_ids) for row in rows if row.fits]
         writing = Writing(decoding, max_new_tokens, encoder.eos_id, encoder.pad_id, 0, self.seat.pack.device)
         answers = iter(self._ask(prompts, writing))
         return [next(answers) if row.fits else "the example does not fit" for row in rows]

@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 
-from trainables.evaluate import LOSS_TOKENS
-from trainables.generate import PROMPT_BUCKET_TOKENS, Prompt, Writing, batches, generate_batch
+from trainables.generate import Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
-from trainables.loss import BUCKET_TOKENS, bucket, collate, completion_nll, row_sums
+from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
@@ -84,7 +83,11 @@ def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
         desk.room.narrow_losses(rows * bucket(length(question.items[index]), BUCKET_TOKENS))
 
     budget = desk.room.loss_tokens
-    for places in _shared(desk, questions, length, lambda width: max(1, budget // width), BUCKET_TOKENS):
+
+    def share(lengths: Sequence[int]) -> list[list[int]]:
+        return batches(lengths, lambda width: max(1, budget // width), BUCKET_TOKENS)
+
+    for places in _shared(desk, questions, length, share):
         _attempt(desk, places, Attempt(read, _fails, most, narrow))
 
 
@@ -108,8 +111,10 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
         for (question, index), result in zip(places, results, strict=True):
             question.found[index] = result
 
-    limit = most(())
-    for places in _shared(desk, questions, lambda prompt: len(prompt.ids), lambda width: limit, PROMPT_BUCKET_TOKENS):
+    def share(lengths: Sequence[int]) -> list[list[int]]:
+        return decoding_batches(desk.base.model, lengths, most(()), writing)
+
+    for places in _shared(desk, questions, lambda prompt: len(prompt.ids), share):
         _attempt(desk, places, Attempt(write, _fails_in_part, most, narrow))
     for question in questions:
         if question.items and question.failures == len(question.items):
@@ -120,8 +125,7 @@ def _shared(
     desk: Desk,
     questions: Sequence[Question],
     length: Callable[[Any], int],
-    rows: Callable[[int], int],
-    step: int,
+    share: Callable[[Sequence[int]], list[list[int]]],
 ) -> list[list[Place]]:
     """Return the items of all questions in batches; an adapter of the output head has batches of its own."""
     alone = [one for one in questions if one.adapter is not None and desk.base.adapts_head(one.adapter)]
@@ -129,7 +133,7 @@ def _shared(
     for members in ([one for one in questions if one not in alone], *([one] for one in alone)):
         places = [(question, index) for question in members for index in range(len(question.items))]
         lengths = [length(question.items[index]) for question, index in places]
-        found += [[places[position] for position in group] for group in batches(lengths, rows, step)]
+        found += [[places[position] for position in group] for group in share(lengths)]
     return found
 
 

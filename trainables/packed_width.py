@@ -11,8 +11,8 @@ import torch
 from trainables import machine, widths
 from trainables.config import TrainConfig
 from trainables.errors import UserError
-from trainables.evaluate import LOSS_TOKENS
 from trainables.jobs import EngineSetup
+from trainables.loss import LOSS_TOKENS
 from trainables.memory import give_back, is_out_of_memory
 from trainables.pack import TooLarge
 from trainables.packed_lora import PackedBase

@@ -1,0 +1,79 @@
+"""Attention on a CPU, where the library's kernel is slow: training in bf16, and one new token per row.
+
+Registered with transformers under one name that a base loaded for a CPU uses; whatever is not one of the two cases
+goes to the library's own `sdpa`. Measured for GPT-2's shape on one AVX512-BF16 core (docs/decisions.md): forward and
+backward 9 ms against 19 ms; a token over 200 others 0.13 ms a row and layer against 0.31 ms.
+
+Shapes: R rows, H query heads, G key heads, T tokens, D width of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from trainables.ragged import RaggedLayer
+
+NAME = "cpu_rows"
+LONGEST_TOKENS = 1024  # of plain products: their memory grows with the square
+PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_attentions", "num_items_in_batch"))
+
+
+def use(model: Any) -> None:
+    """Have a model that attends by `sdpa` attend by this module."""
+    config = model.config.get_text_config(decoder=True)
+    if config._attn_implementation == "sdpa":
+        AttentionInterface.register(NAME, attend)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        config._attn_implementation = NAME
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor | RaggedLayer,
+    value: Tensor | RaggedLayer,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Return (R, T, H, D) for queries (R, H, T, D), in the manner of the library's attention functions."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if isinstance(key, RaggedLayer):
+        return key.attend(query, scale), None
+    assert isinstance(value, Tensor)
+    if _is_plain(query, key, attention_mask, kwargs):
+        groups = getattr(module, "num_key_value_groups", 1)
+        return _products(query, repeat_kv(key, groups), repeat_kv(value, groups), scale), None
+    found: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+    )
+    return found
+
+
+def _is_plain(query: Tensor, key: Tensor, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
+    """Tell whether this is causal attention of a training step in bf16 and nothing else."""
+    return (
+        query.dtype == torch.bfloat16
+        and query.requires_grad
+        and attention_mask is None
+        and 1 < query.shape[2] == key.shape[2] <= LONGEST_TOKENS
+        and kwargs.get("is_causal") is not False
+        and all(name in PLAIN or value is None for name, value in kwargs.items())
+    )
+
+
+def _products(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Causal attention as two products and a softmax, which the CPU's bf16 instructions do fast."""
+    rows, heads, tokens, _ = query.shape
+    query, key, value = (x.reshape(rows * heads, tokens, x.shape[-1]) for x in (query, key, value))
+    later = torch.full((tokens, tokens), -torch.inf, dtype=query.dtype, device=query.device).triu_(1)
+    scores = torch.baddbmm(later, query, key.transpose(1, 2), alpha=scale)
+    out = torch.bmm(torch.softmax(scores, dim=-1), value)
+    return out.view(rows, heads, tokens, -1).transpose(1, 2).contiguous()
