@@ -14,7 +14,7 @@ from typing import Any
 from sweep import command, provenance
 from sweep.devices import find_gpus, resolve_device, resolve_precision, torch_has_cuda, usable_gpus
 from sweep.plan import size
-from trainables import hub, sources
+from trainables import hub, sources, widths
 from trainables.errors import UserError
 
 LEAST_DISK_BYTES = 2 * 2**30
@@ -58,6 +58,7 @@ def examine() -> dict[str, Any]:
         "hub": {"endpoint": provenance.without_secrets(hub.endpoint()), "reachable": hub.hub_reachable()},
         "cache": {"folder": str(hub.hub_cache()), "models": _cached("model"), "data": _cached("dataset")},
         "bundled": _bundled(problems),
+        "widths": _widths(),
         "disk_free_bytes": disk.free,
         "temporary_folder": tempfile.gettempdir(),
         "problems": problems,
@@ -72,6 +73,28 @@ def _bitsandbytes(version: str | None) -> str:
     names = [path.name for path in Path(spec.submodule_search_locations[0]).glob("libbitsandbytes_*")]
     kinds = sorted({"CUDA" if "cuda" in name else "CPU" if "cpu" in name else "other" for name in names})
     return f"{version}, compiled for {', '.join(kinds)}" if kinds else f"{version}, without compiled libraries"
+
+
+def _widths() -> dict[str, Any]:
+    """Return the file of what was measured on this machine, and each measurement with the widths that are fastest."""
+    found = []
+    for place, measured in widths.read_all().values():
+        best = {
+            "together": widths.fastest(measured.train) if measured.train else None,
+            "best_rows": widths.fastest(measured.decode) if measured.decode else None,
+        }
+        found.append({**vars(place), **best, "measured": measured.date, "took_s": measured.took_s})
+    return {"file": str(widths.cache_path()), "measured": found}
+
+
+def _width_line(one: dict[str, Any]) -> str:
+    quantized = f" {one['quantization']}" if one["quantization"] != "none" else ""
+    threads = f", {one['threads']} threads" if one["threads"] else ""
+    return (
+        f"{one['device']}{threads}: model {one['model']} {one['precision']}{quantized}, micro-batch {one['rows']} x "
+        f"{one['tokens']} tokens: trains {one['together'] or '?'} at a time, decodes {one['best_rows'] or '?'} rows "
+        f"({one['measured']}, torch {one['torch']})"
+    )
 
 
 def _cached(kind: str) -> list[str]:
@@ -108,6 +131,10 @@ def _print(found: dict[str, Any]) -> None:
     cached = [*found["cache"]["models"], *found["cache"]["data"]]
     line("cache", f"{found['cache']['folder']}: {', '.join(cached) or 'empty'}")
     line("bundled", found["bundled"] or "damaged")
+    for number, one in enumerate(found["widths"]["measured"]):
+        line("" if number else "pack width", _width_line(one))
+    if not found["widths"]["measured"]:
+        line("pack width", "not yet measured")
     line("disk", f"{size(found['disk_free_bytes'])} free here")
     for problem in found["problems"]:
         console.print(f"problem: {problem}", style="red", markup=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,8 +43,10 @@ def evaluate(
     ] = None,
     max_new_tokens: command.MaxNewTokensOption = None,
     metric: command.MetricOption = None,
-    engine: command.EngineOption = "solo",
+    engine: command.EngineOption = "packed",
     engines_per_gpu: command.EnginesPerGpuOption = 1,
+    pack_width: command.PackWidthOption = None,
+    memory: command.MemoryOption = None,
     device: command.DeviceOption = "auto",
     address: command.AddressOption = None,
     trust_remote_code: command.TrustOption = False,
@@ -53,6 +56,7 @@ def evaluate(
     from sweep.launch import LaunchOptions
 
     command.one_of("--engine", engine, command.ENGINES)
+    most = command.memory_bytes(memory)
     again = command_line("eval", sys.argv[1:])
     launching = LaunchOptions(engine=engine, engines_per_gpu=engines_per_gpu, address=address, command=again)
     folder = existing_sweep(run)
@@ -65,7 +69,7 @@ def evaluate(
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     if left:
-        setup = partial(_setup, folder, sweep, device, trust_remote_code)
+        setup = partial(_setup, folder, sweep, device, trust_remote_code, pack_width, most)
         code = _evaluate(folder, evaluation, left, setup, launching)
         if code:
             return code  # how to continue has been said
@@ -150,20 +154,35 @@ def _evaluate(
             ]
             from sweep.launch import launch
 
+            setup = replace(setup, trials=tuple(job.trial for job in jobs))
             return launch(SweepFolder(folder.folder, lease.fence), lease, jobs, setup, launching).exit_code
     finally:
         lease.release()
     return DONE
 
 
-def _setup(folder: SweepFolder, sweep: dict[str, Any], device: str, trust_remote_code: bool) -> EngineSetup:
+def _setup(
+    folder: SweepFolder,
+    sweep: dict[str, Any],
+    device: str,
+    trust_remote_code: bool,
+    pack_width: int | None,
+    memory_bytes: int | None,
+) -> EngineSetup:
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
     on.sources.go_offline()
     used = resolve_device(device, False, sweep["experiment"])
     note(f"{used.sentence}, {sweep['resolved']['precision']}")
     if sweep["banner"]:
         note(sweep["banner"], style="bold yellow")
-    return EngineSetup(str(folder.folder), bases.model_folders, used.kind, trust_remote_code)
+    return EngineSetup(
+        str(folder.folder),
+        bases.model_folders,
+        used.kind,
+        trust_remote_code,
+        pack_width=pack_width,
+        memory_bytes=memory_bytes,
+    )
 
 
 def has_same_texts(record: TrialRecord, evaluation: EvalConfig) -> bool:

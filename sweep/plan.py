@@ -9,15 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sweep import bases as on
-from sweep import command, sizes
+from sweep import command, packs, sizes
 from sweep.devices import Device, resolve_device, resolve_precision
+from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
 from sweep.planning import PlannedTrial, known_trials, plan_trials
 from sweep.prepare import Options, Stored, fit, load, stored_sweep
 from trainables import tokens
 from trainables.data import Corpus, training_order
 from trainables.errors import UserError
+from trainables.machine import show_bytes
 from trainables.record import SweepFolder, TrialRecord
+from trainables.rows import RowShelf
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,16 +44,26 @@ def plan(
     metric: command.MetricOption = None,
     keep: command.KeepOption = None,
     keep_leaked: command.KeepLeakedOption = False,
+    pack_width: command.PackWidthOption = None,
+    memory: command.MemoryOption = None,
     device: command.DeviceOption = "auto",
     smoke: command.SmokeOption = False,
     trust_remote_code: command.TrustOption = False,
     as_json: command.JsonOption = False,
 ) -> None:
-    """Show the trials of an experiment: parameters, tokens, disk, memory, and time where a rate was measured."""
+    """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where a rate was measured."""
     options = (model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke)
     wanted = request(experiment, Changes(tuple(overrides or ()), *options))
     place = (out or command.RUNS / wanted.folder_name).absolute()
-    how = Options(out=place, source=source, seeds=seeds, device=device, trust_remote_code=trust_remote_code)
+    how = Options(
+        out=place,
+        source=source,
+        seeds=seeds,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        pack_width=pack_width,
+        memory_bytes=command.memory_bytes(memory),
+    )
     found = make_plan(wanted, how)
     if as_json:
         command.print_json(found)
@@ -77,6 +90,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     left = {job.folder for job in stored.left} if stored else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in planned]
     need = sizes.disk_need(planned, bases.model_folders) if bases.found else None
+    to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] != "done"]
     return {
         "experiment": experiment.name,
         "folder": str(options.out),
@@ -88,14 +102,30 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
         "configurations": sum(not trial.is_baseline for trial in planned),
         "baselines": sum(trial.is_baseline for trial in planned),
         "left": sum(row["state"] != "done" for row in rows),
+        "packs": packs.describe(trial.trial.train for trial in planned),
         "tokens": _sum(row["tokens"] for row in rows),
         "disk_bytes": need,
         "memory_bytes": max((row["memory_bytes"] or 0 for row in rows), default=0) or None,
+        "pack_width": [one.as_json() for one in _widths(to_run, bases, corpus, device, options)],
         "time_s": _time_s(folder, planned, rows),
         "evaluation": experiment.evaluation.model_dump(mode="json"),
         "trials": rows,
         "notes": notes,
     }
+
+
+def _widths(
+    planned: Sequence[PlannedTrial], bases: on.Bases, corpus: Corpus | None, device: Device, options: Options
+) -> list[Known]:
+    """Return the widths that these trials would have; raises UserError where not even one of them fits."""
+    if not bases.found or corpus is None or not planned:
+        return []
+    trials = [trial.trial for trial in planned]
+    check_memory((one.train for one in trials), bases.model_folders, device, options.memory_bytes)
+    shelf = RowShelf(SweepFolder(options.out), bases.model_folders)
+    for seed in {one.train.data_seed for one in trials}:
+        shelf.put_train_examples(seed, training_order(corpus.splits["train"], seed))
+    return known_widths(shelf, trials, device, options.memory_bytes, options.pack_width)
 
 
 def _device(wanted: Request, options: Options, notes: list[str]) -> Device:
@@ -216,6 +246,8 @@ def _print(found: Mapping[str, Any]) -> None:
         f"{found['left']} to run; {found['device']}, {found['precision']}"
     )
     console.print(f"model: {', '.join(found['model'])}; data: {found['data']}; folder: {found['folder']}")
+    if len(found["packs"]) > 1:
+        console.print(packs.listed(found["packs"]), markup=False)
     console.print(_table(found["trials"][:SHOWN_ROWS]))
     if len(found["trials"]) > SHOWN_ROWS:
         console.print(f"... and {len(found['trials']) - SHOWN_ROWS} more (--json lists all)")
@@ -223,6 +255,8 @@ def _print(found: Mapping[str, Any]) -> None:
     parts.append(
         f"memory at the peak, predicted: {size(found['memory_bytes'])} beside the process's own (some 700 MiB)"
     )
+    for entry in found["pack_width"]:
+        console.print(Known.of(entry).sentence, markup=False)
     if found["time_s"] is not None:
         parts.append(f"time left, at the measured rate: {found['time_s'] / 60:.1f} min on one engine")
     console.print("; ".join(parts))
@@ -249,13 +283,7 @@ def count(value: int | None) -> str:
 
 def size(value: float | None) -> str:
     """Write bytes in a unit that is read easily."""
-    if value is None:
-        return "?"
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
+    return "?" if value is None else show_bytes(value)
 
 
 app = command.app(plan)

@@ -99,6 +99,15 @@ def _memory_bytes(train: TrainConfig, folder: str, trainable: int) -> int:
     return int(_total(folder) * per_weight + trainable * FP32_BYTES * optimizer + activations + logits)
 
 
+def least_bytes(train: TrainConfig, folder: str) -> int:
+    """Return what the weights of base and adapter take, with gradient and moments: less than any training needs."""
+    trainable = 0 if train.is_baseline else _trainable(folder, train.lora_rank, train.target_modules)
+    per_weight = NF4_BYTES_PER_WEIGHT if train.quantization == "nf4" else BYTES_PER_WEIGHT[train.precision]
+    if train.precision == "auto":
+        per_weight = min(per_weight, BYTES_PER_WEIGHT["bf16"])
+    return int(_total(folder) * per_weight + trainable * FP32_BYTES * 2.5)
+
+
 def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], changed: Iterable[str]) -> None:
     """Raise UserError for a layer, rank or length that a trial's model does not have."""
     for train in (trial.trial.train for trial in planned):

@@ -215,10 +215,17 @@ class Room:
         self.loss_tokens = loss_tokens  # padded, of a batch whose loss is computed at once
         self._loss_tokens = loss_tokens
 
-    def narrow(self, *, slots: int | None = None, together: int | None = None, rows: int | None = None) -> None:
-        wanted = {"slots": slots, "together": together, "rows": rows}
-        known = asdict(self.now)
-        self.now = Widths(**{name: max(1, min(known[name], wanted[name] or known[name])) for name in known})
+    def narrow(self, *, together: int | None = None, rows: int | None = None) -> None:
+        """Let no more than this share a batch."""
+        now = self.now
+        together, rows = min(now.together, together or now.together), min(now.rows, rows or now.rows)
+        self.now = replace(now, together=max(1, together), rows=max(1, rows))
+
+    def narrow_slots(self, slots: int) -> None:
+        """Let no more trials share the pack; what shares batches begins anew, for it was not what was too much."""
+        slots = max(1, min(self.now.slots, slots))
+        self.now = replace(self.chosen, slots=slots, together=min(self.chosen.together, slots))
+        self.loss_tokens = self._loss_tokens
 
     def narrow_losses(self, tokens: int) -> None:
         self.loss_tokens = max(1, min(self.loss_tokens, tokens))
