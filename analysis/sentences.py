@@ -24,6 +24,8 @@ def title_of(metric: str) -> str:
     """Return the name of a metric for people: 'ROUGE-L', 'unstemmed ROUGE-L', 'evaluation loss'."""
     if metric == "eval_loss":
         return "evaluation loss"
+    if metric.startswith("evaluate_bertscore"):
+        return f"BERTScore{metric.removeprefix('evaluate_bertscore').replace('f1', 'F1').replace('_', ' ')}"
     if metric.startswith("evaluate_"):
         return f"{metric.removeprefix('evaluate_')} (evaluate)"
     plain = metric.removesuffix(UNSTEMMED)

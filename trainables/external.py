@@ -3,6 +3,7 @@
 An entry of an evaluation's metrics such as `evaluate:/path/to/metric#f1/100?lang=en` names where the metric is, which
 of its numbers is the score (none: its only one), what that is divided by to lie within 0 and 1, and options of it.
 `evaluate` imports torch, so it runs in a process of its own, started by the first metric, which ends with its parent.
+`evaluate:bertscore#f1?model=FOLDER` needs no script: it is `trainables.bertscore`, by a model on disk.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trainables import bertscore
 from trainables.config import External, external_of
 from trainables.data import Example
 from trainables.errors import UserError
@@ -62,11 +64,17 @@ def externals(metrics: Iterable[str]) -> list[External]:
 
 def entry_of(text: str) -> str | None:
     """Return the metrics entry that a command line means: `evaluate:...`, or a metric's path; None for other names."""
+    if text.split("#")[0].split("?")[0] == bertscore.NAME:
+        raise UserError(f"metric {text!r} needs a model: {bertscore.HOW}")
     if not text.startswith("evaluate:"):
         text = f"evaluate:{text}" if os.sep in text else text
     one = external_of(text)
     if one is None:
         return None
+    if one.location == bertscore.NAME:
+        model = str(one.options.get("model", ""))
+        known = Path(model).expanduser()
+        return text.replace(f"model={model}", f"model={known.resolve()}", 1) if model and known.exists() else text
     where = Path(one.location).expanduser()
     return text.replace(one.location, str(where.resolve()), 1) if where.exists() else text
 
@@ -144,8 +152,12 @@ def main() -> None:
         metric = external_of(entry)
         assert metric is not None
         try:
-            loaded = _load(metric.location)
-            answer: dict[str, Any] = {"values": [_value(metric, loaded, *pair) for pair in pairs]}
+            if metric.location == bertscore.NAME:
+                values = bertscore.scores(metric.key, metric.options, pairs)
+            else:
+                loaded = _load(metric.location)
+                values = [_value(metric, loaded, *pair) for pair in pairs]
+            answer: dict[str, Any] = {"values": values}
         except UserError as error:
             answer = {"problem": str(error)}
         except Exception as error:  # whatever a metric's own code raises

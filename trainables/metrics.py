@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trainables import bertscore
 from trainables.config import EvalConfig, External, external_of
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -97,7 +98,9 @@ def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> s
             f"BLEU: sacrebleu {version('sacrebleu')}, of each example by itself with effective order, smoothing exp, "
             "tokens 13a, case kept, divided by 100; several references together"
         )
-    if external := [one for metric in metrics if (one := external_of(metric))]:
+    every = [one for metric in metrics if (one := external_of(metric))]
+    parts += [_about_bertscore(one) for one in every if one.location == bertscore.NAME]
+    if external := [one for one in every if one.location != bertscore.NAME]:
         parts.append(f"evaluate {version('evaluate')}, of each example by itself: {', '.join(map(_about, external))}")
     parts.append("several references: maximum per score")
     parts.append("mean over all examples, empty and failed texts 0")
@@ -119,6 +122,17 @@ def mostly_unseen(every: Sequence[Sequence[str]]) -> bool:
 def words(text: str, stem: bool = True) -> list[str]:
     """Return the tokens that ROUGE compares."""
     return list(_words(text, stem))
+
+
+def _about_bertscore(metric: External) -> str:
+    folder = Path(str(metric.options.get("model", "")))
+    config = folder / "config.json"
+    digest = f" (config {hashlib.sha256(config.read_bytes()).hexdigest()[:8]})" if config.is_file() else ""
+    layer = metric.options.get("layer", "last")
+    return (
+        f"{metric.score_name}: BERTScore by {folder.name}{digest}, layer {layer}, transformers "
+        f"{version('transformers')}, no idf, not rescaled"
+    )
 
 
 def _about(metric: External) -> str:
