@@ -74,6 +74,8 @@ class EngineHost:
         self.slots: Slots | None = None
         self.opened = was_restarted() if restarted is None else restarted
         self.parent = os.getppid()
+        # On a node that does not see the folder there is no lease to look at: the driver has to hear of that first.
+        self.sees_folder = plan.lost is None or self.opened
         self._adopting: dict[str, asyncio.Lock] = {}
         self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._built = self._device.submit(self._build)
@@ -173,7 +175,9 @@ class EngineHost:
 
     async def answer(self, probe: Probe, name: str) -> Seen:
         """Tell whether the driver's folders are here, and leave a file for the driver to find."""
-        return await asyncio.to_thread(probe.answer, name)
+        seen = await asyncio.to_thread(probe.answer, name)
+        self.sees_folder = seen.sees_driver
+        return seen
 
     async def pid(self) -> int:
         return os.getpid()
@@ -243,6 +247,8 @@ def watch(host: EngineHost) -> None:
         # Ray lets processes of a node go on whose own process was killed, and calls the node lost 14 s later.
         if holder.driver.is_dead or os.getppid() != host.parent or host.is_lost():
             os._exit(3)
+        if not host.sees_folder:
+            continue
         try:
             holder.fence()
         except LeaseLost:

@@ -1,7 +1,8 @@
 """A Ray cluster of several nodes on this machine, closed to the network, in a process of its own.
 
 Run as a script it starts them, prints a JSON line {"address", "raylets"} and ends with its standard input:
-`python ray_nodes.py FOLDER '[1, 1]'` has a node per entry, each with so many CPUs; the first one is the head.
+`python ray_nodes.py FOLDER '[{"num_cpus": 1}, {}]'` has a node per entry, the first one is the head. Ray believes what
+it is told of GPUs: none has to be there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def running(cpus: Sequence[int]) -> Iterator[Nodes]:
+def running(wanted: Sequence[dict[str, int]]) -> Iterator[Nodes]:
     """Start a node per entry and end them all with the block."""
     folder = Path(tempfile.mkdtemp(prefix="sn-", dir="/tmp"))
     token = folder / "token"
@@ -49,7 +50,7 @@ def running(cpus: Sequence[int]) -> Iterator[Nodes]:
     }
     log = (folder / "log").open("w")
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).resolve()), str(folder), json.dumps(list(cpus))],
+        [sys.executable, str(Path(__file__).resolve()), str(folder), json.dumps(list(wanted))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **added},
         cwd=folder, start_new_session=True,
     )  # fmt: skip
@@ -81,11 +82,11 @@ def end(process: subprocess.Popen[str]) -> None:
 def main() -> None:
     from ray.cluster_utils import Cluster
 
-    folder, cpus = sys.argv[1], json.loads(sys.argv[2])
+    folder, wanted = sys.argv[1], json.loads(sys.argv[2])
     cluster = Cluster(shutdown_at_exit=False)
     common: dict[str, Any] = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    nodes = [cluster.add_node(num_cpus=count, temp_dir=folder if not number else None, **common)
-             for number, count in enumerate(cpus)]  # fmt: skip
+    nodes = [cluster.add_node(temp_dir=folder if not number else None, **common, **given)
+             for number, given in enumerate(wanted)]  # fmt: skip
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
     print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
     sys.stdin.readline()
