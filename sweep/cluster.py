@@ -13,6 +13,7 @@ import socket
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,16 +94,17 @@ class Cluster:
             self._join(self.address)
             return
         gpus = {} if device == "cuda" else {"num_gpus": 0}
-        ray.init(
-            address="local",
-            num_cpus=CPUS,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            object_store_memory=STORE_BYTES,
-            _temp_dir=str(self.folder),
-            **gpus,
-        )
+        with without_idle_helpers():
+            ray.init(
+                address="local",
+                num_cpus=CPUS,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                object_store_memory=STORE_BYTES,
+                _temp_dir=str(self.folder),
+                **gpus,
+            )
         silence()
 
     def _join(self, address: str) -> None:
@@ -198,6 +200,21 @@ def prepare_environment(address: str | None) -> None:
     if HOUSE.name not in ("site-packages", "dist-packages") and str(HOUSE) not in known:
         known.insert(0, str(HOUSE))
     os.environ["PYTHONPATH"] = os.pathsep.join(known)
+
+
+@contextlib.contextmanager
+def without_idle_helpers() -> Iterator[None]:
+    """Have Ray start neither its autoscaler nor its reader of logs: each costs a second of a core, and has no work."""
+    from ray._private.node import Node
+
+    kept = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor") if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, lambda self: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
 
 
 def silence() -> None:
