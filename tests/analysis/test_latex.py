@@ -72,3 +72,40 @@ def test_a_configuration_of_several_seeds_is_one_row_with_its_mean(make_sweep: M
     mean = np.mean([row.mean("test", "rouge1") for row in found.table.of_kind("configuration")])
     assert len(rows) == 1
     assert rows[0][-4].startswith(f"{100 * mean:.2f}")
+
+
+# What the table may hold beside plain text; anything else is a special character that LaTeX would take for its own.
+ALLOWED = re.compile(
+    r"\\(?:begin|end){(?:table|tabular)}|\\begin{tabular}{\w+}|\\(?:centering|(?:top|mid|bottom)rule)(?![a-z])|\\\\$|"
+    r"\\(?:textbf|caption){|\$\^?\\dagger\$|\\[_&%$#{}]|\\text(?:asciitilde|asciicircum|backslash|less|greater|bar){}",
+    re.MULTILINE,
+)
+
+
+def structure_of(text: str) -> None:
+    """Fail where LaTeX would: no compiler of it is at hand."""
+    opened: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end){(\w+)}", text):
+        if kind == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert opened == []
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert text.isascii() or not re.search("[→×†∞–]", text)  # what pdflatex lacks without further packages
+    columns = re.search(r"\\begin{tabular}{(\w+)}", text)
+    assert columns
+    for line in text.splitlines():
+        if line.endswith(r"\\"):
+            assert len(re.split(r"(?<!\\)&", line)) == len(columns[1]), line
+    rest = ALLOWED.sub("", text)
+    assert not re.search(r"[\\$#%_^~]", re.sub(r"(?<= )&(?= )", "", rest)), re.findall(r".{20}[\\$#%_^~].{20}", rest)
+
+
+def test_the_structure_is_what_latex_takes_whatever_the_names(make_sweep: Make) -> None:
+    hostile = "100% of #1_a & $b^2 {c} ~d \\e <f> |g|"
+    trials = [baseline(), configuration("A", quality=0.9), configuration("B & C_1", rank=16, quality=0.2)]
+    folder = make_sweep(trials, banner=hostile)
+    structure_of(to_latex(compare(folder)))
+    structure_of(to_latex(compare(make_sweep(grid(D={"state": "diverged", "cause": hostile})))))
