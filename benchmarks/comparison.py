@@ -123,7 +123,7 @@ def notes(work: Work, outcomes: dict[str, dict[str, Outcome]]) -> list[str]:
         *(f"({system}) {sentence}." for system, (_, sentence) in SYSTEMS.items()),
         "all done: from the command to its end. all compared: until every configuration has its first evaluation.",
         "ratio: of a system's time to all done to (d)'s.",
-        f"peak: memory of the whole process tree ({'; '.join(kinds) or 'none measured'}), sampled every 0.5 s.",
+        f"peak: memory of the whole process tree ({'; '.join(kinds) or 'none measured'}), sampled every second.",
         "losses: the largest relative difference of an evaluation loss from ours, of all that were measured.",
         "(d) also runs the zero-shot baselines, a last evaluation with texts, and scores, compares and reports.",
         "LoRA dropout is 0 everywhere, so that losses can be compared; the base's own dropout is off.",

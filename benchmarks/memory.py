@@ -7,7 +7,7 @@ from types import TracebackType
 
 import psutil
 
-SAMPLE_S = 0.5
+SAMPLE_S = 1.0  # a look at gigabytes costs milliseconds of the machine that is being measured
 
 
 class PeakOfTree:

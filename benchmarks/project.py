@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from benchmarks.timeline import Marks
 from benchmarks.work import Work
 from search_spaces.grid_2x2x2 import experiment as grid_2x2x2
-from trainables.config import TrainConfig
-from trainables.record import SweepFolder, TrialRecord
+from trainables.record import TrialRecord
 
 AXES = tuple(grid_2x2x2.grid.axes)
 
@@ -44,40 +42,52 @@ def command_of(experiment: Path, out: Path, device: str) -> list[str]:
     return [sys.executable, "-m", "sweep.run", str(experiment), *options]
 
 
-def marks_of_records(work: Work, folder: Path, before: Marks) -> Marks:
-    """Return the events in the records of a sweep: an evaluation counts once its texts are written too."""
-    if not (folder / "trials").is_dir():
-        return before
-    known = {(one["trial"], one["step"]) for one in before}
-    found = list(before)
-    for record in SweepFolder(folder).records():
-        trial = _trial_of(work, record)
+class Watch:
+    """What the records of a sweep tell while it runs; an evaluation counts once its texts are written too.
+
+    A look at records that have not grown costs next to nothing: the machine is the sweep's.
+    """
+
+    def __init__(self, work: Work, folder: Path) -> None:
+        self.work = work
+        self.folder = folder
+        self.marks: Marks = []
+        self._known: dict[Path, int | None] = {}  # trial of a record's folder, None of a baseline
+        self._sizes: dict[Path, int] = {}
+
+    def look(self) -> Marks:
+        """Return all events until now."""
+        for folder in sorted((self.folder / "trials").glob("[0-9]*")):
+            path = TrialRecord(folder).metrics_path
+            size = path.stat().st_size if path.exists() else 0
+            if size != self._sizes.get(path, 0):
+                self._sizes[path] = size
+                self._read(TrialRecord(folder))
+        return self.marks
+
+    def _read(self, record: TrialRecord) -> None:
+        if record.folder not in self._known:
+            self._known[record.folder] = _trial_of(self.work, record)
+        trial = self._known[record.folder]
         if trial is None:
-            continue
-        rows = _metrics(record)
+            return
+        rows = record.metrics()
         loss_at = {row["step"]: row["eval_loss"] for row in rows if row["kind"] == "eval"}
+        known = {one["step"] for one in self.marks if one["trial"] == trial}
         for row in rows:
-            if row["kind"] == "generate" and (trial, row["step"]) not in known and row["step"] in loss_at:
-                event = {"time": time.time(), "event": "evaluated", "trial": trial, "step": row["step"]}
-                found.append({**event, "eval_loss": loss_at[row["step"]]})
-    return found
+            step = row["step"]
+            if row["kind"] == "generate" and step not in known and step in loss_at:
+                event = {"time": time.time(), "event": "evaluated", "trial": trial, "step": step}
+                self.marks.append({**event, "eval_loss": loss_at[step]})
 
 
 def _trial_of(work: Work, record: TrialRecord) -> int | None:
     """Return which trial of the work a record is of, None for a baseline."""
-    train: TrainConfig = record.train_config()
+    train = record.train_config()
     if train.is_baseline:
         return None
-    wanted = [getattr(train, name) for name in (*AXES, "seed")]
+    names = (*AXES, "seed")
+    wanted = [getattr(train, name) for name in names]
     return next(
-        index
-        for index, one in enumerate(work.trials)
-        if [getattr(one.train, name) for name in (*AXES, "seed")] == wanted
+        index for index, one in enumerate(work.trials) if [getattr(one.train, name) for name in names] == wanted
     )
-
-
-def _metrics(record: TrialRecord) -> list[dict[str, Any]]:
-    try:
-        return record.metrics()
-    except (OSError, ValueError):  # a line that is just being written
-        return []

@@ -94,7 +94,7 @@ def _parts(work: Work, rows: list[dict[str, Any]]) -> list[Any]:
     title = f"Trials over one base, {steps} steps, 10 texts and losses every fourth; {'; '.join(work.base.notes)}"
     columns = ["precision", "trials", "until loaded", "then all done", "a trial", "peak", "each further trial"]
     kinds = sorted({row["memory"] for row in rows if row.get("memory")})
-    note = f"peak: memory of the process ({'; '.join(kinds) or 'none measured'}), sampled every 0.5 s."
+    note = f"peak: memory of the process ({'; '.join(kinds) or 'none measured'}), sampled every second."
     return [output.table(title, columns, lines), note]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import timeline
 from benchmarks.memory import PeakOfTree
 from benchmarks.peers.job import Job, write_job
-from benchmarks.project import command_of, marks_of_records, write_experiment
+from benchmarks.project import Watch, command_of, write_experiment
 from benchmarks.timeline import Times
 from benchmarks.work import CADENCE_STEPS, HOUSE, Work, to_json
 from trainables import files
@@ -131,15 +131,15 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
     else:
         command = _python(MODULES[plan.system], write_job(job))
     with _started(command, log) as process, PeakOfTree(process.pid) as peak:
-        marks: timeline.Marks = []
+        watch = Watch(plan.work, folder / "sweep" if plan.system == "d" else folder)
         is_over = False
         while not is_over:
             is_over = process.poll() is not None  # and then looked at once more
             if plan.system in OURS:
-                marks = marks_of_records(plan.work, folder / ("sweep" if plan.system == "d" else ""), marks)
+                watch.look()
             if not is_over:
                 time.sleep(WATCH_S)
-    return process.returncode, peak, marks + files.read_lines(job.marks)
+    return process.returncode, peak, watch.marks + files.read_lines(job.marks)
 
 
 def _run_together(job: Job, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import work as works
 from benchmarks.output import Findings, publish, table
 from benchmarks.peers.job import Job, job_of_command, mark, write_job
-from benchmarks.project import marks_of_records, write_experiment
+from benchmarks.project import Watch, write_experiment
 from search_spaces.experiment import load_experiment
 from sweep.devices import Device
 from trainables.config import TrialConfig
@@ -49,11 +49,11 @@ def test_an_evaluation_in_the_records_counts_once_its_texts_are_written(tmp_path
     record = TrialRecord(tmp_path / "trials" / "002-B-x")
     record.write_config(work.trials[1], 2, "B", "B")
     record.append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.5, "examples": 10})
-    assert marks_of_records(work, tmp_path, []) == []
+    watch = Watch(work, tmp_path)
+    assert watch.look() == []
     record.append_metrics({"kind": "generate", "step": 4, "examples": 10})
-    marks = marks_of_records(work, tmp_path, [])
-    assert [(one["trial"], one["step"], one["eval_loss"]) for one in marks] == [(1, 4, 2.5)]
-    assert marks_of_records(work, tmp_path, marks) == marks
+    assert [(one["trial"], one["step"], one["eval_loss"]) for one in watch.look()] == [(1, 4, 2.5)]
+    assert len(watch.look()) == 1
 
 
 def test_a_size_that_is_unknown_and_a_tokenizer_that_is_absent_are_said(
