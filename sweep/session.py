@@ -350,7 +350,8 @@ class Session:
             except Exception:  # dying or restarting: it runs nothing
                 self._asked.pop(name, None)
                 self._statuses.pop(name, None)
-        return [run for status in self._statuses.values() for run in status["runs"]]
+        there = [status for name, status in self._statuses.items() if name in self._engines]  # others were lost
+        return [run for status in there for run in status["runs"]]
 
     def interrupt(self, patience_s: float) -> None:
         """Have the engines write checkpoints and leave their trials, waiting no longer than this."""
