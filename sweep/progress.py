@@ -170,7 +170,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print a line above what is shown."""
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Show the last state and end the live table; safe to call twice."""
