@@ -384,7 +384,7 @@ def test_a_refused_run_leaves_what_was_there_before(finished: Path) -> None:
 def test_an_evaluation_joins_the_cluster_that_it_is_given(finished: Path) -> None:
     done = cli(finished, "eval", "own", "--decoding", "beam4", "--engine", "packed", "--address", "127.0.0.1:1")
     assert done.returncode == 2
-    assert "3 trials on CPU" in done.stderr
+    assert "3 trials on the CPUs of a Ray cluster" in done.stderr
     assert "engine packed" in done.stderr
     assert "--address '127.0.0.1:1': nothing answers there" in done.stderr
 
