@@ -18,6 +18,7 @@ from trainables import hub, sources, widths
 from trainables.errors import UserError
 
 LEAST_DISK_BYTES = 2 * 2**30
+SHOWN_WIDTHS = 8  # the latest
 LEAST_SHARED_BYTES = 512 * 2**20
 
 
@@ -131,10 +132,10 @@ def _print(found: dict[str, Any]) -> None:
     cached = [*found["cache"]["models"], *found["cache"]["data"]]
     line("cache", f"{found['cache']['folder']}: {', '.join(cached) or 'empty'}")
     line("bundled", found["bundled"] or "damaged")
-    for number, one in enumerate(found["widths"]["measured"]):
-        line("" if number else "pack width", _width_line(one))
-    if not found["widths"]["measured"]:
-        line("pack width", "not yet measured")
+    measured = found["widths"]["measured"]
+    line("pack width", f"{len(measured)} measured, kept in {found['widths']['file']}")
+    for one in measured[-SHOWN_WIDTHS:]:
+        line("", _width_line(one))
     line("disk", f"{size(found['disk_free_bytes'])} free here")
     for problem in found["problems"]:
         console.print(f"problem: {problem}", style="red", markup=False)

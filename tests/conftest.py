@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +14,11 @@ import pytest
 # Threads that spin while they wait starve each other where several processes share few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# What tests measure of tiny models is no use to anybody's sweeps.
+if "PACKSWEEP_CACHE" not in os.environ:
+    os.environ["PACKSWEEP_CACHE"] = tempfile.mkdtemp(prefix="packsweep-cache-")
+    atexit.register(shutil.rmtree, os.environ["PACKSWEEP_CACHE"], ignore_errors=True)
 
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 READ_AT_IMPORT = {

@@ -46,8 +46,9 @@ def memory_bytes() -> int:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is worth keeping on this machine between sweeps."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "packsweep"
+    """Return the folder for what is worth keeping on this machine between sweeps; PACKSWEEP_CACHE names another."""
+    own = os.environ.get("PACKSWEEP_CACHE")
+    return Path(own or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/packsweep").expanduser()
 
 
 def parse_bytes(option: str, text: str) -> int:

@@ -180,12 +180,13 @@ LIMITED = """
 import resource, sys
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
-from engine_inputs import trial, write_model, write_sweep
+from engine_inputs import evaluation_of, trial, write_model, write_sweep
 from packs import packed_engine, run_packed
 from trainables.memory import STATUS
 folder = Path(sys.argv[1])
 model = write_model(folder / "m", width=256)
-trials = {{name: trial(max_steps=2, batch_size=16, seed=seed, eval_every_steps=0) for name, seed in zip("ABCDEF", range(6))}}
+fields = {{"max_steps": 1, "batch_size": 16, "eval_every_steps": 0, "evaluation": evaluation_of(4, 2, 1)}}
+trials = {{name: trial(**fields, seed=seed) for seed, name in enumerate("ABCDEF")}}
 def ran(name, short):
     sweep = write_sweep(folder / name)
     engine = packed_engine(sweep, model, together=8)
@@ -212,7 +213,7 @@ print("same")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or not hasattr(resource, "RLIMIT_AS"), reason="needs a limit of memory")
 def test_results_are_the_same_where_the_system_refuses_memory(tmp_path: Path) -> None:
-    code = LIMITED.format(root=str(ROOT), here=str(Path(__file__).parent), spare=400 * 2**20)
+    code = LIMITED.format(root=str(ROOT), here=str(Path(__file__).parent), spare=200 * 2**20)
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
     )
