@@ -137,11 +137,12 @@ class Slots:
         if key not in self.ahead or key in self._left:
             return "wait"
         # It ended in a process before this one: its trial replays what was recorded.
-        run = self._seat(key, None)
-        record = TrialRecord(Path(run.job.folder))
+        job, now = self.jobs[key], time.monotonic()
+        record = TrialRecord(Path(job.folder))
         rows = [row for row in record.metrics() if row["kind"] == "eval"]
-        run.reports = [{"step": row["step"], "eval_loss": row["eval_loss"], "recorded": True} for row in rows]
-        run.end = {"state": (record.result() or {}).get("state", "failed")}
+        reports = [{"step": row["step"], "eval_loss": row["eval_loss"], "recorded": True} for row in rows]
+        end = {"state": (record.result() or {}).get("state", "failed")}
+        self.runs[key] = Run(key, job, None, now, now, begun=True, reports=reports, end=end)
         return "taken"
 
     def _seat(self, key: str, caller: Process | None, begun: bool = False) -> Run:
@@ -238,6 +239,9 @@ class Slots:
     def inherit(self, keys: Sequence[str]) -> None:
         """Take over trials of an engine that is gone for good; safe to call twice."""
         with self._changed:
+            if not self.ahead:  # trials come by themselves
+                self.mine = (*self.mine, *(key for key in keys if key not in self.mine))
+                return
             new = [key for key in keys if key not in self.ahead]
             self.ahead = (*self.ahead, *new)
             self._left += [key for key in new if not is_finished(self.jobs[key])]

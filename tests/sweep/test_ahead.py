@@ -135,6 +135,17 @@ def test_the_mean_width_is_that_of_the_time_in_which_enough_trials_are_left(make
     assert width["mean"] == pytest.approx(2, abs=0.1)
 
 
+def test_trials_of_a_lost_engine_are_run_here_and_judged_ones_still_come_by_themselves(make: Make) -> None:
+    slots = make("a", "b", "c", share="a")
+    for _ in range(2):
+        slots.inherit(("a", "b"))
+    wait(lambda: sorted(begun(slots)) == ["a", "b"])
+    judged = Slots(Scripted(), slots.jobs, lockstep=True, mine=("a",))
+    judged.open()
+    judged.inherit(("a", "b"))
+    assert (judged.ahead, judged.mine, judged.active()) == ((), ("a", "b"), [])
+
+
 def test_trials_of_several_engines_are_followed_in_turn() -> None:
     assert in_turn("abcdef", [("a", "b", "c"), ("d", "f")]) == ["a", "d", "b", "f", "c", "e"]
     assert in_turn("cab", []) == ["c", "a", "b"]
