@@ -47,10 +47,11 @@ def forest_figure(found: Comparison) -> Drawing | None:
     panels: list[tuple[str, Sequence[Bar]]] = [(f"minus its baseline ({unit})", first)]
     if second and found.best:
         panels.append((f"minus {found.best.name}, the best ({unit})", second))
+    correction = CORRECTIONS[found.correction]
+    correction = correction if found.correction == "holm" else f"{correction} for baselines, Holm for the best"
     about = (
         f"Differences in {metric} on {found.table.split} with 95% intervals, by configuration in the order of the "
-        "choice. Filled: the difference holds after correction ("
-        f"{CORRECTIONS[found.correction]} for baselines, Holm for the best). The diamond is the best on "
+        f"choice. Filled: the difference holds after correction ({correction}). The diamond is the best on "
         f"{found.table.selection_split}. The numbers are in the tables."
     )
     return forest("forest", f"Differences in {metric}, paired by example", about, panels)
