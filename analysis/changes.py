@@ -25,8 +25,7 @@ def changed(table: Table) -> list[str]:
     if not rows:
         return []
     by_seed = "seed" in table.axes or len({row.name for row in table.rows}) < len(table.rows)
-    names = {row.record.folder.name: row.label if by_seed else row.name for row in table.rows if row.record}
-    said = [_told(row, names) for row in rows[:MOST_ROWS]]
+    said = [_told(row, row.label if by_seed else row.name) for row in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
         said.append(f"{len(rows) - MOST_ROWS} more rows were changed likewise; their lineage.jsonl has each change.")
     one = len(rows) == 1
@@ -38,11 +37,11 @@ def changed(table: Table) -> list[str]:
     return said
 
 
-def _told(row: Row, names: dict[str, str]) -> str:
+def _told(row: Row, name: str) -> str:
     assert row.record is not None
     lineage = row.record.lineage()
-    told = [sentence(line, names) for line in lineage[:MOST_TOLD]]
+    told = [sentence(line) for line in lineage[:MOST_TOLD]]
     if len(lineage) > MOST_TOLD:
         told.append(f"{len(lineage) - MOST_TOLD} more")
     count = "once" if len(lineage) == 1 else f"{len(lineage)} times"
-    return f"{names[row.record.folder.name]} was changed {count} by population-based training ({'; '.join(told)})."
+    return f"{name} was changed {count} by population-based training ({'; '.join(told)})."

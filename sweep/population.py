@@ -61,10 +61,11 @@ def mutated(trains: Sequence[TrainConfig]) -> dict[str, list[float]]:
     return {name: found for name, found in values.items() if name == MUTABLE[0] or len(found) > 1}
 
 
-def check(trains: Iterable[TrainConfig], seeds: int, engine: str, limits: Mapping[str, int | None]) -> None:
-    """Raise UserError where population-based training of these configurations cannot be.
+def check(trains: Iterable[TrainConfig], seeds: int, engine: str, limits: Mapping[str, int | None]) -> str | None:
+    """Return a sentence about configurations that are in no population, None where all are in one.
 
-    `limits`: how many trials can be live, by the option that says so.
+    Raises UserError where population-based training of these configurations cannot be. `limits`: how many trials can be
+    live, by the option that says so.
     """
     trained = {str(number): train for number, train in enumerate(trains) if not train.is_baseline}
     if engine == "solo":
@@ -93,6 +94,13 @@ def check(trains: Iterable[TrainConfig], seeds: int, engine: str, limits: Mappin
                 f"{option} must be at least {members} with --scheduler pbt, whose trials train side by side, "
                 f"got {value}"
             )
+    alone = len(trained) - sum(map(len, found))
+    if not alone:
+        return None
+    return (
+        f"{alone} of {len(trained)} configurations have fewer than {FEWEST - 1} others whose weights they could take "
+        "over: they train to their end as they are"
+    )
 
 
 def _apart(trains: Sequence[TrainConfig]) -> list[str]:

@@ -101,7 +101,7 @@ class Board:
         new, trial.changes = lineage[trial.changes :], len(lineage)
         if new:
             trial.told = new[-1]["donor_step"]
-        return [sentence(line, {key: other.name for key, other in self.trials.items()}) for line in new]
+        return [sentence(line) for line in new]
 
     def _finish(self, trial: Shown) -> str:
         result = TrialRecord(Path(trial.job.folder)).result() or {}

@@ -76,7 +76,8 @@ def run(
     command.one_of("--engine", engine, command.ENGINES)
     if scheduler == "pbt":
         limits = {"--max-concurrent": max_concurrent, "--pack-width": pack_width}
-        check(wanted.experiment.configurations(), seeds, engine, limits)
+        if alone := check(wanted.experiment.configurations(), seeds, engine, limits):
+            note(alone)
     how: Any = scheduler
     launching = LaunchOptions(
         max_concurrent=max_concurrent,

@@ -58,10 +58,15 @@ def settle(record: TrialRecord, changes: int) -> list[dict[str, Any]]:
     return kept
 
 
-def sentence(line: dict[str, Any], names: dict[str, str] | None = None) -> str:
-    """Say what a change was: "step 8: weights of B at step 8, learning_rate 1e-09 to 0.004"."""
-    donor = (names or {}).get(line["donor"], line["donor"])
-    moved = [f"{key} {line['old'][key]:.3g} to {value:.3g}" for key, value in line["new"].items()]
+def sentence(line: dict[str, Any]) -> str:
+    """Say what a change was: "step 8: weights of B at step 8, learning_rate 1e-09 to 0.004".
+
+    A folder's name has the letter of its configuration, and a donor has the seed of the trial that it changed.
+    """
+    donor = line["donor"].split("-")[1]
+    moved = [
+        f"{key} {line['old'][key]:.3g} to {new:.3g}" for key, new in line["new"].items() if new != line["old"][key]
+    ]
     return ", ".join((f"step {line['step']}: weights of {donor} at step {line['donor_step']}", *moved))
 
 

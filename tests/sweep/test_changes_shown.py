@@ -17,7 +17,7 @@ from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
 LABEL = {"label": "tiny"}
-CHANGE = "step 9: weights of 001-A-lr0.005 at step 8, learning_rate 1e-09 to 0.004"
+CHANGE = "step 9: weights of A at step 8, learning_rate 1e-09 to 0.004"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def poor(tmp_path: Path) -> TrialRecord:
     folder.write_sweep({**folder.sweep(), **more})
     record = TrialRecord(Path(jobs[2].folder))
     knobs = {"old": {"learning_rate": 1e-9}, "new": {"learning_rate": 4e-3}}
-    append_line(record.lineage_path, {"number": 1, "step": 9, "donor": "001-A-lr0.005", "donor_step": 8, **knobs})
+    append_line(record.lineage_path, {"number": 1, "step": 9, "donor": "001-A-lr0.005-0f", "donor_step": 8, **knobs})
     return record
 
 
@@ -67,7 +67,7 @@ def test_a_change_is_told_once_and_the_curve_that_it_cuts_back_not_again(poor: T
     poor.cut_metrics_after(8)
     told = board.update([])
     assert [line.split(": ", 1)[1] for line in told] == [
-        "changed at step 12: weights of 001-A at step 8, learning_rate 1e-09 to 0.004"
+        "changed at step 12: weights of A at step 8, learning_rate 1e-09 to 0.004"
     ]
     poor.append_metrics(curve[2])
     assert [line.split(": ", 1)[1] for line in board.update([])] == ["step 12/16, eval loss 5.0000"]

@@ -91,6 +91,13 @@ def test_every_seed_needs_a_place_of_its_own() -> None:
         check(FOUR, 2, "packed", {"--max-concurrent": 4})
 
 
+def test_configurations_in_no_population_are_told() -> None:
+    assert check(FOUR, 1, "packed", {}) is None
+    told = check([*FOUR, train(lora_rank=4)], 1, "packed", {})
+    assert told is not None
+    assert told.startswith("1 of 5 configurations have fewer than 3 others")
+
+
 def test_a_pointer_to_another_trial_is_a_change_and_one_to_itself_is_not() -> None:
     config = {"trial": "B", "engines": ["e"], "changes": 2, "pointer_every": 4, "learning_rate": 0.1}
     assert change_of(config, None) is None

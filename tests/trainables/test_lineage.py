@@ -85,7 +85,7 @@ def test_a_trial_with_the_knobs_of_its_donor_goes_on_as_its_donor_does(
     (line,) = record.lineage()
     assert (line["step"], line["donor"], line["donor_step"]) == (4, donor.folder.name, 4)
     assert (line["old"], line["new"]) == ({"learning_rate": 1e-9}, {"learning_rate": 5e-3})
-    assert sentence(line, {donor.folder.name: "A"}) == "step 4: weights of A at step 4, learning_rate 1e-09 to 0.005"
+    assert sentence(line) == "step 4: weights of A at step 4, learning_rate 1e-09 to 0.005"
 
 
 @pytest.mark.parametrize(("own_step", "donor_step"), [(6, 4), (4, 6)])
