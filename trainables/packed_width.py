@@ -102,20 +102,22 @@ class Widener:
         source = "cache"
         if known is None:
             try:
-                known = measure(base, task.train, task.rows, place, device, self.slots)
+                cap = self.cap_bytes + self.idle_bytes()
+                known, is_whole = measure(base, task.train, task.rows, place, device, self.slots, cap)
                 # What is remembered is this base's alone.
                 known = replace(known, base_bytes=max(0, known.base_bytes - self.idle_bytes()))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 give_back(device, error)
-                cap = machine.show_bytes(self.cap_bytes)
                 raise UserError(
-                    f"not even one micro-batch of one trial fits the memory, of which {cap} may be used: "
+                    "not even one micro-batch of one trial fits the memory, of which "
+                    f"{machine.show_bytes(self.cap_bytes)} may be used: "
                     f"{str(error).splitlines()[0]}; take a smaller model, batch_size or max_length_tokens, "
                     "gradient_checkpointing=true, or quantization=nf4"
                 ) from None
             known = replace(known, base_bytes=max(0, known.base_bytes - self.idle_bytes()))
             source = "measured now"
-            widths.remember(place, known)
+            if is_whole:
+                widths.remember(place, known)
         return known, source

@@ -31,11 +31,11 @@ from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.packed_train import Learner, Turn, train_together
 from trainables.tokens import Row
-from trainables.widths import GAIN, Measured, Place, Point, today
+from trainables.widths import Measured, Place, Point, fastest, today
 
 TOGETHER = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16, 32)}
 ROWS = {"cpu": (16, 32, 64, 128), "cuda": (32, 64, 128, 256, 512)}
-BUDGET_S = {"cpu": 4.0, "cuda": 6.0}  # of training, and again of decoding
+BUDGET_S = {"cpu": 5.0, "cuda": 6.0}  # of training, and again of decoding
 STEADY_S = 0.2  # a shorter run is repeated
 REPEATS = 3
 TOKENS = 4  # decoded in a run
@@ -51,7 +51,9 @@ class Bench:
     rows: Sequence[Row]
     place: Place
     device: str
+    cap_bytes: int
     adapters: list[Adapter] = field(default_factory=list)
+    is_cut: bool = False  # a width was left out because it might not keep to the cap
 
     @property
     def kind(self) -> str:
@@ -69,15 +71,16 @@ class Bench:
 
 
 def measure(
-    base: PackedBase, train: TrainConfig, rows: Sequence[Row], place: Place, device: str, most: int
-) -> Measured:
+    base: PackedBase, train: TrainConfig, rows: Sequence[Row], place: Place, device: str, most: int, cap_bytes: int
+) -> tuple[Measured, bool]:
     """Measure training with up to `most` adapters and decoding; `rows` are training rows, those that fit.
 
-    Raises what memory raises where not even one micro-batch of one adapter fits.
+    The second value tells whether it is whole: no width was left out for the memory that may be used. Raises what
+    memory raises where not even one micro-batch of one adapter fits.
     """
     began = time.monotonic()
     nearest = sorted(rows, key=lambda row: abs(len(row.prompt_ids) + len(row.target_ids) - place.tokens))
-    bench = Bench(base, train, nearest[: train.batch_size], place, device)
+    bench = Bench(base, train, nearest[: train.batch_size], place, device, cap_bytes)
     with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
         try:
             _train_run(bench, 1)()  # what is loaded, compiled or found out at the first run
@@ -91,18 +94,21 @@ def measure(
             bench.adapters.clear()
             give_back(device)
             reset_peak_memory(device)
-    return Measured(training, decoding, in_use, today(), round(time.monotonic() - began, 2))
+    return Measured(training, decoding, in_use, today(), round(time.monotonic() - began, 2)), not bench.is_cut
 
 
 def _points(
     bench: Bench, widths: Sequence[int], prepare: Callable[[Bench, int], Callable[[], None]], in_use: int
 ) -> tuple[Point, ...]:
-    """Return the widths tried, from the narrowest on, until one is not clearly faster for each that shares it."""
+    """Return the widths tried, from the narrowest on, until two are not clearly faster for each that shares them."""
     found: list[Point] = []
     until = time.monotonic() + BUDGET_S[bench.kind]
     for width in widths:
         # The run that may take long is foreseen from the one before, which was no wider than half.
         if found and time.monotonic() + 2 * found[-1].seconds * width > until:
+            break
+        if found and in_use + found[-1].extra_bytes * width / found[-1].width > bench.cap_bytes:
+            bench.is_cut = True
             break
         try:
             reset_peak_memory(bench.device)
@@ -118,7 +124,7 @@ def _points(
         del run
         give_back(bench.device)
         found.append(Point(width, seconds / width, max(0, extra)))
-        if len(found) > 1 and found[-1].seconds > GAIN * found[-2].seconds:
+        if [point.width for point in found].index(fastest(found)) <= len(found) - 3:
             break
     return tuple(found)
 

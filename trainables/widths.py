@@ -18,7 +18,7 @@ from trainables import files, machine
 from trainables.errors import UserError
 
 MOST_SLOTS = 32
-GAIN = 0.95  # a wider one must take at most this share of the time of a narrower one
+GAIN = 0.9  # a wider one must take at most this share of the time of a narrower one
 KEPT = 200  # measurements in the cache
 
 
