@@ -51,6 +51,8 @@ def profiled(device: str, ranks: set[int], vocabulary: int) -> Iterator[Breakdow
         yield found
         found.wall_s = time.perf_counter() - began
     for event in recorded.key_averages(group_by_input_shape=True):
+        if event.device_type != torch.autograd.DeviceType.CPU:
+            continue  # a kernel, whose time its operator has too
         seconds = _own_us(event, device) / 1e6
         kind = _kind(event.key, event.input_shapes, ranks, vocabulary)
         if seconds > 0 and kind is not None:

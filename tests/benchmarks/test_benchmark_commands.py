@@ -46,6 +46,7 @@ def test_a_wrong_option_is_one_sentence_and_exit_2(arguments: tuple[str, ...], s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_makespan_compares_peers_whose_losses_agree(tmp_path: Path) -> None:
     little = ("--trials", "2", "--steps", "4", "--precision", "fp32", "--at-a-time", "1")
     folders = ("--out", str(tmp_path / "raw"))
