@@ -9,28 +9,43 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from analysis.baselines import BaselineTest
 from analysis.cells import raw
 from analysis.columns import Column
 from analysis.compare import Comparison
+from analysis.sentences import title_of
 
 SHORT_TITLES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L", "rougeLsum": "R-Lsum", "eval_loss": "loss"}
 
 
 def all_columns(found: Comparison) -> list[Column]:
-    """Return all columns, with the validation score of another metric than ROUGE-L where that decides."""
-    columns = found.table.columns()
+    """Return all columns, with the scores of another metric than ROUGE-L where that decides."""
+    columns = _with_deciding(found.table.columns(), found.metric)
     name = f"validation_{found.metric}"
     if found.table.split == found.table.selection_split or name == "validation_rougeL":
         return columns
     style = "loss" if found.metric == "eval_loss" else "points"
-    own = Column(name, f"val\n{SHORT_TITLES.get(found.metric, found.metric)}", style, 0)
+    own = Column(name, f"val\n{_short_title(found.metric)}", style, 0)
     columns = [column for column in columns if column.name != name]
     place = [column.name for column in columns].index("validation_rougeL")
     return [*columns[: place + 1], own, *columns[place + 1 :]]
+
+
+def _with_deciding(columns: list[Column], metric: str) -> list[Column]:
+    """Return the columns with the metric that decides among those for people, where it is for programs alone."""
+    own = next((column for column in columns if column.name == metric), None)
+    if own is None or own.rank is not None:
+        return columns
+    others = [column for column in columns if column is not own]
+    place = [column.name for column in others].index("validation_rougeL")
+    return [*others[:place], replace(own, title=_short_title(metric), rank=0), *others[place:]]
+
+
+def _short_title(metric: str) -> str:
+    return SHORT_TITLES.get(metric, title_of(metric).replace(" ", "\n"))
 
 
 def to_csv(found: Comparison, timing: bool = True) -> str:

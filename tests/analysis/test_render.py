@@ -16,7 +16,7 @@ from sweeps_on_disk import baseline, configuration, grid
 
 from analysis.compare import Comparison, compare
 from analysis.export import to_csv, to_document
-from analysis.grids import fit, main_grid
+from analysis.grids import fit, main_grid, one_line
 from analysis.panels import baseline_grid
 from analysis.render import to_markdown, to_terminal
 
@@ -180,3 +180,11 @@ def test_every_word_of_a_table_that_does_not_say_itself_is_explained_below_it(ma
     narrow = fit(baseline_grid(found), 60)[0]
     assert "d_z" in baseline_grid(found).legend
     assert "d_z" not in narrow.legend
+
+
+def test_the_metric_that_decides_is_shown_even_where_it_is_for_programs_otherwise(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A")])
+    heads = [one_line(head.title) for head in main_grid(compare(folder, "rouge1_unstemmed")).heads]
+    place = heads.index("unstemmed ROUGE-1")
+    assert heads[place + 1 : place + 3] == ["val R-L", "val unstemmed ROUGE-1"]
+    assert "unstemmed ROUGE-1" not in [one_line(head.title) for head in main_grid(compare(folder)).heads]
