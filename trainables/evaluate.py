@@ -13,6 +13,7 @@ from trainables.data import Example
 from trainables.generate import Completion, Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
 from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
+from trainables.memory import is_out_of_memory
 from trainables.model import arithmetic
 from trainables.rescore import scores_of
 from trainables.tokens import Encoder, Row
@@ -97,11 +98,11 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
         try:
             with reader.arithmetic():
                 results = generate_batch(reader.model, prompts, writing, reader.control)
-        except (Interrupted, torch.OutOfMemoryError, MemoryError):
+        except Interrupted:
             raise
         except (RuntimeError, IndexError, ValueError) as error:
             failures += 1
-            if failures == len(groups):
+            if failures == len(groups) or is_out_of_memory(error):
                 raise
             results = [f"{type(error).__name__}: {error}".splitlines()[0]] * len(indices)
         for index, result in zip(indices, results, strict=True):

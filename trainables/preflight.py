@@ -6,14 +6,13 @@ import math
 import time
 from typing import Any
 
-import torch
-
 from trainables import external
 from trainables.config import TrialConfig
 from trainables.course import Engine, seated
 from trainables.errors import UserError
 from trainables.evaluate import longest
 from trainables.jobs import go_on
+from trainables.memory import is_out_of_memory
 from trainables.prompts import split_template, template_of
 from trainables.shapes import lora_parameters
 from trainables.tokens import Row, check_lengths
@@ -145,7 +144,9 @@ def _check_step(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
     try:
         with seated(engine, config, go_on, adapted=True) as seat:
             tokens, loss, norm = seat.rehearse(rows)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         return {"out_of_memory": str(error).splitlines()[0]}  # other trials may be smaller: each is judged alone
     if not math.isfinite(loss) or not math.isfinite(norm):
         raise UserError(f"{config.model} is not finite on its longest batch: loss {loss}, gradient {norm}")

@@ -32,7 +32,7 @@ from trainables.lora import (
     set_adapter_tensors,
 )
 from trainables.loss import collate, completion_loss
-from trainables.memory import reset_peak_memory
+from trainables.memory import limit_memory, reset_peak_memory
 from trainables.model import arithmetic, parameter_counts, quiet
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
@@ -52,6 +52,7 @@ class SoloEngine:
         self.bases = LoadedBases(setup)
         if setup.threads:
             torch.set_num_threads(setup.threads)
+        limit_memory(setup.device, setup.memory_bytes)
 
     def warm(self, trial: TrialConfig) -> None:
         """Load the base of a trial, so that its run need not wait."""
