@@ -27,6 +27,15 @@ ADAPTER = "default"
 WEIGHTS = "adapter_model.safetensors"
 
 
+@dataclass(frozen=True)
+class Part:
+    """The row of a micro-batch of so many rows and padded tokens that is now in the model, without its padding."""
+
+    row: int
+    rows: int
+    tokens: int
+
+
 @dataclass
 class Clock:
     """Where the training is: the loop sets it, the dropout of every layer reads it."""
@@ -34,6 +43,7 @@ class Clock:
     seed: int
     step: int = 0  # of the optimizer, from 0
     micro: int = 0  # micro-batch within the step
+    part: Part | None = None  # where a micro-batch is taken row by row
 
 
 def seed_of(*parts: object) -> int:
@@ -53,15 +63,27 @@ class SeededDropout(nn.Module):
         self.rate = rate
         self.clock = clock
         self.layer = layer
+        self._kept: tuple[tuple[int, int], Tensor] | None = None  # (step, micro-batch) and the mask of all its rows
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (rows, tokens, inputs) -> the same; the mask is drawn in fp32 whatever the arithmetic."""
         if not self.training:
             return x
-        generator = torch.Generator(x.device)
+        return x * self._mask(x) * (1 / (1 - self.rate))
+
+    def _mask(self, x: Tensor) -> Tensor:
+        """Return the mask of a micro-batch, or its part for the row that is now in the model."""
+        part, now = self.clock.part, (self.clock.step, self.clock.micro)
+        if part is None:
+            return self._draw(x.shape, x.device)
+        if self._kept is None or self._kept[0] != now:
+            self._kept = now, self._draw((part.rows, part.tokens, x.shape[2]), x.device)
+        return self._kept[1][part.row : part.row + 1, : x.shape[1]]
+
+    def _draw(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        generator = torch.Generator(device)
         generator.manual_seed(seed_of("dropout", self.clock.seed, self.clock.step, self.clock.micro, self.layer))
-        keep = torch.rand(x.shape, generator=generator, device=x.device) >= self.rate
-        return x * keep * (1 / (1 - self.rate))
+        return torch.rand(shape, generator=generator, device=device) >= self.rate
 
 
 def attach(base: Any, train: TrainConfig, clock: Clock) -> Any:

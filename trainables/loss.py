@@ -63,6 +63,20 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
     return Batch(ids, positions, row_N, column_N, target_N)
 
 
+def row_of(batch: Batch, row: int) -> Batch:
+    """Return one row up to the token that predicts its last: nothing behind that has a part in the loss."""
+    mine = batch.row_N == row
+    column_N = batch.column_N[mine]
+    stop = int(column_N.max()) + 1
+    return Batch(
+        batch.input_ids_BT[row : row + 1, :stop],
+        batch.position_ids_BT[row : row + 1, :stop],
+        torch.zeros_like(column_N),
+        column_N,
+        batch.target_N[mine],
+    )
+
+
 def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int) -> list[list[int]]:
     """Return indices in batches of equal padded length, at most `rows(length)` together, the longest first."""
     groups: dict[int, list[int]] = {}

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.lesson import MicroBatch
-from trainables.loss import Batch, completion_nll
+from trainables.lora import Part
+from trainables.loss import Batch, completion_nll, row_of
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
 from trainables.packed_lora import Adapter, Group, PackedBase
 
+ROW_NUMBERS = 65536  # of a row's hidden states: products of fewer do not keep a core busy
 NORM_EPSILON = 1e-6  # of torch's clip_grad_norm_
 FLAT = "flat"
 
@@ -178,6 +180,9 @@ def _update(turn: Turn) -> Outcome | Exception:
 def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: str) -> None:
     """Take micro-batch `number` of each adapter forward and backward."""
     micro = [turn.micro[number] for turn in turns]
+    if len(turns) == 1 and _gains_by_rows(base, turns[0].learner.adapter, micro[0].batch, device):
+        _row_by_row(base, turns[0], micro[0], device)
+        return
     for turn, one in zip(turns, micro, strict=True):
         turn.learner.adapter.clock.step, turn.learner.adapter.clock.micro = one.step, one.micro
     batch, groups = join(micro, [turn.learner.adapter for turn in turns])
@@ -190,6 +195,32 @@ def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: st
     (torch.stack(scaled).sum() if len(scaled) > 1 else scaled[0]).backward()
     for turn, loss in zip(turns, losses, strict=True):
         turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()
+
+
+def _gains_by_rows(base: PackedBase, adapter: Adapter, batch: Batch, device: str) -> bool:
+    """Tell whether a micro-batch is better taken row by row: on a CPU, where a row alone keeps the cores busy."""
+    rows, tokens = batch.input_ids_BT.shape
+    width = base.model.get_input_embeddings().weight.shape[1]
+    # The mask of an adapted head is drawn over the completion tokens of all rows.
+    return device == "cpu" and rows > 1 and tokens * width >= ROW_NUMBERS and not base.adapts_head(adapter)
+
+
+def _row_by_row(base: PackedBase, turn: Turn, micro: MicroBatch, device: str) -> None:
+    """Take a micro-batch forward and backward row by row, each without its padding and under its part of the masks."""
+    adapter, (rows, tokens) = turn.learner.adapter, micro.batch.input_ids_BT.shape
+    adapter.clock.step, adapter.clock.micro = micro.step, micro.micro
+    try:
+        for row in range(rows):
+            adapter.clock.part = Part(row, rows, tokens)
+            one = row_of(micro.batch, row)
+            base.route.send([Group(adapter, 0, 1, one.input_ids_BT.shape[1])], training=True)
+            with arithmetic(adapter.train.precision, device):
+                nll_N = completion_nll(base.model, one)
+            loss = nll_N.sum() / micro.step_tokens
+            turn.learner.scaled(loss).backward()
+            turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()
+    finally:
+        adapter.clock.part = None
 
 
 def join(micro: Sequence[MicroBatch], adapters: Sequence[Adapter]) -> tuple[Batch, list[Group]]:
