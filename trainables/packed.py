@@ -18,6 +18,7 @@ from trainables import preflight
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.course import run_trial
+from trainables.dequantize import unpack_where_room
 from trainables.generate import Completion, Prompt, Writing
 from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
@@ -109,7 +110,10 @@ class PackedEngine:
         pack = self.pack
 
         def packed(model: Any) -> PackedBase:
-            return PackedBase(model, parameter_counts(model)[1], self.shelf.encoder(config).pad_id)
+            total = parameter_counts(model)[1]
+            if config.quantization == "nf4":
+                unpack_where_room(model, self.setup.device, self.setup.memory_bytes)
+            return PackedBase(model, total, self.shelf.encoder(config).pad_id)
 
         if pack.base is None or key != pack.base_key:
             pack.base = None
