@@ -99,7 +99,9 @@ def known_widths(
         place = task.place(machine.processor(), device.cores) if on_cpu else task.place(device.gpus[0].name, 0)
         measured = widths.recall(place)
         cap = min(cap_bytes or device_bytes(device), device_bytes(device))
-        chosen = widths.choose(measured, task.load, device.kind, cap, asked)
+        # A quantized base takes what the engine lets it: it may have been unpacked where that was measured.
+        within = cap if task.train.quantization == "none" else None
+        chosen = widths.choose(measured, task.load, device.kind, within, asked)
         need = widths.need_bytes(measured, task.load, chosen) if measured else None
         found.append(Known(key, chosen, measured.date if measured else None, need, cap))
     return found

@@ -13,7 +13,7 @@ from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup
 from trainables.loss import LOSS_TOKENS
-from trainables.memory import give_back, is_out_of_memory
+from trainables.memory import give_back, is_out_of_memory, memory_in_use_bytes
 from trainables.pack import TooLarge
 from trainables.packed_lora import PackedBase
 from trainables.rows import RowShelf
@@ -100,6 +100,9 @@ class Widener:
         place = task.place(name, threads)
         known = widths.recall(place)
         source = "cache"
+        if known is not None and (self.kind != "cpu" or task.train.quantization != "none"):
+            # A quantized base may have been unpacked then and not now. On a CPU others are read in as they are used.
+            known = replace(known, base_bytes=max(0, memory_in_use_bytes(device) - self.idle_bytes()))
         if known is None:
             try:
                 cap = self.cap_bytes + self.idle_bytes()
