@@ -38,7 +38,8 @@ ROWS = {"cpu": (16, 32, 64, 128), "cuda": (32, 64, 128, 256, 512)}
 BUDGET_S = {"cpu": 5.0, "cuda": 6.0}  # of training, and again of decoding
 STEADY_S = 0.2  # a shorter run is repeated
 REPEATS = 3
-TOKENS = 4  # decoded in a run
+TOKENS = 2  # decoded in a run
+MARGIN = 1.6  # of the time of a width, with what prepares it, over that of the run before
 NEVER_S = 1e9  # of a width that memory did not suffice for
 
 
@@ -104,8 +105,8 @@ def _points(
     found: list[Point] = []
     until = time.monotonic() + BUDGET_S[bench.kind]
     for width in widths:
-        # The run that may take long is foreseen from the one before, which was no wider than half.
-        if found and time.monotonic() + 2 * found[-1].seconds * width > until:
+        # The run that may take long is foreseen from the one before.
+        if found and time.monotonic() + MARGIN * found[-1].seconds * width > until:
             break
         if found and in_use + found[-1].extra_bytes * width / found[-1].width > bench.cap_bytes:
             bench.is_cut = True

@@ -101,6 +101,12 @@ def fastest(points: Sequence[Point]) -> int:
     return best.width
 
 
+def _best(points: Sequence[Point], usual: int) -> int:
+    """Return the fastest width; the usual one where none was compared, or the widest that there was time for gained."""
+    best = fastest(points) if len(points) > 1 else usual
+    return max(best, usual) if points and best == points[-1].width else best
+
+
 def extra_bytes(points: Sequence[Point], width: int) -> int:
     """Return what a width needs beside base and adapters, in proportion to the nearest width that was measured."""
     if not points:
@@ -123,9 +129,8 @@ def choose(
     Raises UserError where not even one trial alone fits.
     """
     default = UNMEASURED[kind]
-    # One width alone says nothing: on a slow machine there was no time for a second one.
-    rows = fastest(measured.decode) if measured and len(measured.decode) > 1 else default.rows
-    together = fastest(measured.train) if measured and len(measured.train) > 1 else default.together
+    rows = _best(measured.decode if measured else (), default.rows)
+    together = _best(measured.train if measured else (), default.together)
     filling = -(-rows // max(1, load.question))  # trials whose smallest generations fill a batch
     slots = asked or min(MOST_SLOTS, max(default.slots, together, filling), max(1, load.trials))
     widths = Widths(slots, min(together, slots), rows)

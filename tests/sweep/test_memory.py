@@ -57,7 +57,10 @@ def pretend_measured(capsys: pytest.CaptureFixture[str]) -> Place:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory.widths, "recall", lambda where: asked.append(where))
         plan(capsys)
-    train, decode = (Point(1, 1.0, 10 * 2**20),), (Point(16, 1.0, 2**20), Point(32, 0.5, 2 * 2**20))
+    train, decode = (
+        (Point(1, 1.0, 10 * 2**20),),
+        tuple(Point(rows, seconds, rows * 2**16) for rows, seconds in ((16, 1.0), (32, 0.5), (64, 0.49))),
+    )
     widths.remember(asked[0], Measured(train, decode, 500 * 2**20, "2026-11-20", 2.0))
     return asked[0]
 

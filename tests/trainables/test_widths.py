@@ -49,6 +49,8 @@ def test_a_wider_one_is_chosen_where_it_is_clearly_faster_and_trials_fill_what_d
 def test_without_a_comparison_the_widths_are_those_that_suit_most_machines() -> None:
     alone = Measured(TRAIN[:1], DECODE[:1], 1000, "", 1.0)
     assert choose(None, LOAD, "cpu") == choose(alone, LOAD, "cpu") == widths.UNMEASURED["cpu"]
+    gaining = Measured(TRAIN, DECODE[:2], 1000, "", 1.0)
+    assert choose(gaining, LOAD, "cpu").rows == 64
 
 
 def test_memory_narrows_what_shares_a_batch_before_who_shares_the_pack() -> None:
