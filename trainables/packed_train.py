@@ -26,7 +26,6 @@ from trainables.model import arithmetic
 from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
 from trainables.packed_lora import Adapter, Group, PackedBase
 
-ROW_NUMBERS = 65536  # of a row's hidden states: products of fewer do not keep a core busy
 NORM_EPSILON = 1e-6  # of torch's clip_grad_norm_
 FLAT = "flat"
 
@@ -199,10 +198,8 @@ def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: st
 
 def _gains_by_rows(base: PackedBase, adapter: Adapter, batch: Batch, device: str) -> bool:
     """Tell whether a micro-batch is better taken row by row: on a CPU, where a row alone keeps the cores busy."""
-    rows, tokens = batch.input_ids_BT.shape
-    width = base.model.get_input_embeddings().weight.shape[1]
     # The mask of an adapted head is drawn over the completion tokens of all rows.
-    return device == "cpu" and rows > 1 and tokens * width >= ROW_NUMBERS and not base.adapts_head(adapter)
+    return device == "cpu" and len(batch.input_ids_BT) > 1 and not base.adapts_head(adapter)
 
 
 def _row_by_row(base: PackedBase, turn: Turn, micro: MicroBatch, device: str) -> None:

@@ -39,7 +39,6 @@ def test_a_trial_taken_row_by_row_is_the_trial_alone(
     trials = {"A": trial(max_steps=6, **settings)}
     alone = run_solo(write_sweep(tmp_path / "alone"), model, trials)
     taken = []
-    monkeypatch.setattr(packed_train, "ROW_NUMBERS", 0)
     monkeypatch.setattr(packed_train, "row_of", lambda batch, row: taken.append(row) or row_of(batch, row))
     sweep = write_sweep(tmp_path / "rows")
     by_rows = run_packed(packed_engine(sweep, model), sweep, trials)
