@@ -79,11 +79,13 @@ class RaggedLayer(DynamicLayer):
         # Query heads that share a key head stand together: they are the queries of one attention.
         query_RGQD = query.view(rows, groups, heads // groups, width).float().index_select(0, self.order)
         found, start = [], 0
-        for segment in self.segments:
-            stop = start + len(segment.rows)
-            keys, values = (x[:, :, : segment.length].float() for x in (segment.keys, segment.values))
-            found.append(scaled_dot_product_attention(query_RGQD[start:stop], keys, values, scale=scale))
-            start = stop
+        # Autocast would turn everything back to bf16, in which this kernel is several times slower.
+        with torch.autocast(query.device.type, enabled=False):
+            for segment in self.segments:
+                stop = start + len(segment.rows)
+                keys, values = (x[:, :, : segment.length].float() for x in (segment.keys, segment.values))
+                found.append(scaled_dot_product_attention(query_RGQD[start:stop], keys, values, scale=scale))
+                start = stop
         out = torch.cat(found).index_select(0, self.inverse)
         return out.reshape(rows, 1, heads, -1).to(query.dtype)
 

@@ -36,7 +36,7 @@ class Widths:
         return f"{trials}; trains {self.together} at a time, decodes {self.rows} rows"
 
 
-UNMEASURED = {"cpu": Widths(8, 1, 64), "cuda": Widths(8, 8, 256)}
+UNMEASURED = {"cpu": Widths(8, 1, 128), "cuda": Widths(8, 8, 256)}
 
 
 @dataclass(frozen=True)
