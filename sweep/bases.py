@@ -57,6 +57,11 @@ class Bases:
         return {model.label: model.place for model in self.models}
 
 
+def folders(bases: Bases) -> list[str]:
+    """Return the folders of the models that were found."""
+    return [model.place for model in bases.models if model.place]
+
+
 def model_names(experiment: Experiment) -> list[str]:
     """Return the models that an experiment asks for."""
     grid = experiment.grid

@@ -7,13 +7,16 @@ import ctypes
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from sweep.command import one_of
+from trainables import machine, shapes
 from trainables.errors import UserError
+
+GAINS_BY_BF16 = 20_000_000  # parameters; below, casting costs a CPU what its products gain (docs/decisions.md)
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,16 @@ def resolve_device(asked: str, needs_gpu: bool, experiment: str) -> Device:
     return Device("cpu", (), cores)
 
 
-def resolve_precision(device: Device) -> str:
-    """Return what `precision="auto"` means: bf16 from compute capability 8.0, fp16 below it, fp32 on a CPU.
+def resolve_precision(device: Device, folders: Iterable[str]) -> str:
+    """Return what `precision="auto"` means for the models in `folders`.
 
-    torch.cuda.is_bf16_supported() is no guide: it is true on a T4, by emulation.
+    On a GPU bf16 from compute capability 8.0 and fp16 below it (torch.cuda.is_bf16_supported() is no guide: it is true
+    on a T4, by emulation). On a CPU bf16 where the processor has instructions for it and a model is large enough to
+    gain, else fp32.
     """
     if device.kind == "cpu":
-        return "fp32"
+        gains = machine.multiplies_bf16() and any(shapes.total_parameters(one) >= GAINS_BY_BF16 for one in folders)
+        return "bf16" if gains else "fp32"
     return "bf16" if min(gpu.capability for gpu in device.gpus) >= (8, 0) else "fp16"
 
 

@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from sweep import command, provenance
-from sweep.devices import find_gpus, resolve_device, resolve_precision, torch_has_cuda, usable_gpus
+from sweep.devices import (
+    GAINS_BY_BF16,
+    Device,
+    find_gpus,
+    resolve_device,
+    resolve_precision,
+    torch_has_cuda,
+    usable_gpus,
+)
 from sweep.plan import size
-from trainables import hub, sources, widths
+from trainables import hub, machine, sources, widths
 from trainables.errors import UserError
 
 LEAST_DISK_BYTES = 2 * 2**30
@@ -50,7 +58,7 @@ def examine() -> dict[str, Any]:
         "commit": provenance.commit(),
         "packages": versions,
         "device": device.sentence,
-        "precision": resolve_precision(device),
+        "precision": _precision(device),
         "gpus": [{"name": gpu.name, "capability": gpu.capability, "bytes": gpu.memory_bytes} for gpu in find_gpus()],
         "torch_has_cuda": torch_has_cuda(),
         "bitsandbytes": _bitsandbytes(versions["bitsandbytes"]),
@@ -64,6 +72,12 @@ def examine() -> dict[str, Any]:
         "temporary_folder": tempfile.gettempdir(),
         "problems": problems,
     }
+
+
+def _precision(device: Device) -> str:
+    if device.kind != "cpu" or not machine.multiplies_bf16():
+        return resolve_precision(device, ())
+    return f"bf16 from {GAINS_BY_BF16 // 10**6} million parameters, fp32 below"
 
 
 def _bitsandbytes(version: str | None) -> str:

@@ -51,7 +51,7 @@ def plan(
     trust_remote_code: command.TrustOption = False,
     as_json: command.JsonOption = False,
 ) -> None:
-    """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where a rate was measured."""
+    """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where it was measured."""
     options = (model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke)
     wanted = request(experiment, Changes(tuple(overrides or ()), *options))
     place = (out or command.RUNS / wanted.folder_name).absolute()
@@ -77,7 +77,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     notes: list[str] = []
     device = _device(wanted, options, notes)
     bases, corpus = _bases(wanted, options, stored, notes)
-    precision = stored.sweep["resolved"]["precision"] if stored else resolve_precision(device)
+    precision = stored.sweep["resolved"]["precision"] if stored else resolve_precision(device, on.folders(bases))
     experiment = stored.experiment if stored else on.on_bases(wanted, bases, precision)
     if corpus and not stored:
         counts = {split: len(examples) for split, examples in corpus.splits.items()}

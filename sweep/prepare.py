@@ -121,7 +121,7 @@ def prepare(request: Request, options: Options, stored: Stored | None = None) ->
 
 def _new(request: Request, options: Options, device: Device) -> Prepared:
     bases = on.resolve(request, options.source, options.trust_remote_code)
-    precision = _precision(request.experiment.grid.base, device)
+    precision = _precision(request.experiment.grid.base, device, bases)
     experiment = on.on_bases(request, bases, precision)
     planned = plan_trials(experiment, options.seeds)
     sizes.check_models(planned, bases.model_folders, request.changed)  # before the data, which takes longer
@@ -195,8 +195,8 @@ def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -
     }
 
 
-def _precision(base: TrainConfig, device: Device) -> str:
-    return resolve_precision(device) if base.precision == "auto" else base.precision
+def _precision(base: TrainConfig, device: Device, bases: on.Bases) -> str:
+    return resolve_precision(device, on.folders(bases)) if base.precision == "auto" else base.precision
 
 
 def load(place: on.Base, experiment: Experiment) -> Corpus:

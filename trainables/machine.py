@@ -32,6 +32,15 @@ def processor() -> str:
     return match.group(1) if match else platform.machine()
 
 
+def multiplies_bf16() -> bool:
+    """Tell whether the processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"\b(avx512_bf16|amx_bf16)\b", text) is not None
+
+
 def memory_bytes() -> int:
     """Return the memory that this process may have: the machine's, or its container's where that is less."""
     import psutil

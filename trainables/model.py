@@ -29,16 +29,6 @@ for _name in ("accelerate", "peft", "bitsandbytes"):
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_precision(device: str) -> str:
-    """Return what `precision: auto` means here: bf16 from compute capability 8.0, fp16 below, fp32 on a CPU.
-
-    `torch.cuda.is_bf16_supported()` would not do: it is true on older cards by emulation.
-    """
-    if device == "cpu":
-        return "fp32"
-    return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
-
-
 def check_device(train: TrainConfig, device: str) -> None:
     """Raise UserError for a device that is absent or a precision that it cannot compute in."""
     if device != "cpu" and not torch.cuda.is_available():

@@ -131,7 +131,8 @@ def choose(
     default = UNMEASURED[kind]
     rows = _best(measured.decode if measured else (), default.rows)
     together = _best(measured.train if measured else (), default.together)
-    filling = -(-rows // max(1, load.question))  # trials whose smallest generations fill a batch
+    compared = measured is not None and len(measured.decode) > 1
+    filling = -(-rows // max(1, load.question)) if compared else 0  # trials whose smallest generations fill a batch
     slots = asked or min(MOST_SLOTS, max(default.slots, together, filling), max(1, load.trials))
     widths = Widths(slots, min(together, slots), rows)
     if measured is None or cap_bytes is None:

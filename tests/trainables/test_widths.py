@@ -50,7 +50,7 @@ def test_without_a_comparison_the_widths_are_those_that_suit_most_machines() -> 
     alone = Measured(TRAIN[:1], DECODE[:1], 1000, "", 1.0)
     assert choose(None, LOAD, "cpu") == choose(alone, LOAD, "cpu") == widths.UNMEASURED["cpu"]
     gaining = Measured(TRAIN, DECODE[:2], 1000, "", 1.0)
-    assert choose(gaining, LOAD, "cpu").rows == 64
+    assert choose(gaining, LOAD, "cpu").rows == 128
 
 
 def test_memory_narrows_what_shares_a_batch_before_who_shares_the_pack() -> None:
