@@ -19,6 +19,7 @@ import numpy as np
 from analysis.compare import Candidate, Comparison, candidates
 from analysis.factorial import Factor, factor_of, half_normal_quantiles, lenth, shares, terms
 from analysis.inference import ALPHA, TOLERANCE, Array, attainable_p, flips_for, holm, is_attainable
+from analysis.scores import LOSS
 from analysis.sentences import title_of, value_of
 from analysis.stats import FEWEST, SAME, paired
 
@@ -148,8 +149,11 @@ def design_of(found: Comparison, metric: str | None = None) -> Design | None:
 def why_no_effects(found: Comparison) -> str | None:
     """Say why effects cannot be separated; None where they can, or where there is nothing to separate."""
     wanted = factors_of(found)
-    if not wanted or design_of(found) is not None:
+    if not wanted:
         return None
+    if design := design_of(found):
+        is_other_tokens = found.metric == LOSS and _scores_of(found, design, found.metric) is None
+        return "Losses over other tokens cannot be compared, so no effect is stated." if is_other_tokens else None
     total = math.prod(len(factor.levels) for factor in wanted)
     asked = len({tuple(getattr(row.train, factor.name) for factor in wanted) for row in _asked(found)})
     if asked < total:
@@ -165,8 +169,8 @@ def effects(found: Comparison, metric: str | None = None) -> tuple[Effect, ...]:
     if design is None:
         return ()
     wanted = terms(design.factors)
-    scores = found.scores[found.table.split].matrix([cell.rows for cell in design.cells], metric)
-    if not scores.shape[1] or np.isnan(scores).any():
+    scores = _scores_of(found, design, metric)
+    if scores is None:
         return ()
     per_example = np.array([term.weights for term in wanted]) @ scores  # (T, N)
     tests = [paired(row.tolist()) for row in per_example]
@@ -191,7 +195,7 @@ def effect_shares(found: Comparison, metric: str | None = None) -> tuple[Share, 
     """Return the exact shares of the sum of squares of a full factorial, the largest first."""
     metric = metric or found.metric
     design = design_of(found, metric)
-    if design is None:
+    if design is None or _scores_of(found, design, metric) is None:
         return ()
     means = _cell_means(design)
     rows = [Share(names, share) for names, share in shares(design.factors, means).items()]
@@ -205,7 +209,7 @@ def half_normal(found: Comparison, metric: str | None = None) -> tuple[HalfNorma
     """
     metric = metric or found.metric
     design = design_of(found, metric)
-    if design is None or not design.is_two_level or design.is_replicated:
+    if design is None or not design.is_two_level or design.is_replicated or _scores_of(found, design, metric) is None:
         return ()
     wanted = terms(design.factors, most=len(design.factors))
     values = np.array([term.weights for term in wanted]) @ _cell_means(design)
@@ -227,8 +231,8 @@ def trends(found: Comparison, metric: str | None = None) -> tuple[Trend, ...]:
     design = design_of(found, metric)
     if design is None:
         return ()
-    scores = found.scores[found.table.split].matrix([cell.rows for cell in design.cells], metric)
-    if not scores.shape[1]:
+    scores = _scores_of(found, design, metric)
+    if scores is None:
         return ()
     shaped = scores.reshape([*(len(factor.levels) for factor in design.factors), scores.shape[1]])
     rows = []
@@ -288,6 +292,12 @@ def caution(known: Sequence[Effect]) -> str | None:
 
 def _asked(found: Comparison) -> list[Any]:
     return [row for row in found.table.of_kind("configuration") if row.train]
+
+
+def _scores_of(found: Comparison, design: Design, metric: str) -> Array | None:
+    """Return the cells' scores (C, N); None without an example in common, and for losses over other tokens."""
+    scores = found.scores[found.table.split].matrix([cell.rows for cell in design.cells], metric)
+    return scores if scores.shape[1] and not np.isnan(scores).any() else None
 
 
 def _cell_means(design: Design) -> Array:

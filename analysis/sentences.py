@@ -36,7 +36,9 @@ def title_of(metric: str) -> str:
 
 
 def value_of(metric: str, value: float, sign: bool = False) -> str:
-    """Write a score as points, a loss as it is."""
+    """Write a score as points, a loss as it is; a dash for what is no number."""
+    if math.isnan(value):
+        return NOTHING
     if not math.isfinite(value):
         return "∞" if value > 0 else "-∞"
     if metric == "eval_loss":

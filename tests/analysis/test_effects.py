@@ -18,6 +18,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 from analysis import effects, searches
 from analysis.compare import compare
 from analysis.factorial import expected_best, factor_of, half_normal_quantiles, lenth, shares, terms
+from analysis.render import to_markdown
 from trainables.config import eval_id
 from trainables.record import SweepFolder
 
@@ -203,3 +204,27 @@ def test_a_grid_has_neither_importance_nor_a_curve(make_sweep: Make) -> None:
     assert (searches.importance(found), searches.expected_best_curve(found)) == ((), ())
     few = compare(make_sweep(search(6)))
     assert searches.importance(few) == ()
+
+
+@pytest.mark.parametrize("ranks", [(4, 8, 16), (4, 8)])
+def test_losses_over_other_tokens_have_no_effects_and_the_report_says_so(make_sweep: Make, ranks: tuple) -> None:
+    points = [(model, rank) for model in ("pocket-gpt2", "another") for rank in ranks]
+    trials = [
+        configuration(name, rank=rank, train={"model": model})
+        for name, (model, rank) in zip("ABCDEF", points, strict=False)
+    ]
+    folder = make_sweep([baseline(), *trials])
+    for record in SweepFolder(folder).records():
+        if record.config()["train"]["model"] != "another":
+            continue
+        summary = record.summary(eval_id(SMALL)) or {}
+        rows = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
+        for row in (*rows["validation"], *rows["test"]):
+            row["nll_tokens"] += 3
+        record.write_evaluation(SMALL, rows, {key: summary[key] for key in ("signature", "splits")})
+    found = compare(folder, "eval_loss")
+    assert (effects.effects(found), effects.trends(found), effects.half_normal(found)) == ((), (), ())
+    assert effects.effect_shares(found) == ()
+    assert "Losses over other tokens cannot be compared, so no effect is stated." in found.findings.sentences
+    assert "∞" not in to_markdown(found)
+    assert effects.effects(compare(folder))
