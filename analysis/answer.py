@@ -23,12 +23,13 @@ def _keep(found: Comparison, baseline: Difference | None) -> str:
     name = f"{best.name} ({describe(best, table)}{aside(best.rows)})"
     metric = title_of(found.metric)
     size = table.evaluation.examples[table.split]
+    examples = f"{size} {table.split} example{'s' * (size != 1)}"
     if won is None:
         return headline(found)
     worth = f"{metric} {value_of(found.metric, won.estimate)}"
     if won.has_interval:
         worth += f" [{value_of(found.metric, won.low)}, {value_of(found.metric, won.high)}]"
-    where = f"{worth} on {size} {table.split} examples"
+    where = f"{worth} on {examples}"
     if won.is_same_set and won.has_interval:
         where = f"{worth} on new examples (corrected for choosing on the same {size})"
     if baseline is None:
@@ -36,6 +37,12 @@ def _keep(found: Comparison, baseline: Difference | None) -> str:
     gain = value_of(found.metric, abs(baseline.paired.mean))
     unit = "" if found.metric == "eval_loss" else " points"
     interval = _interval(baseline)
+    if baseline.verdict == "better" and won.is_same_set and won.optimism > 0:
+        much = f"optimistic by about {value_of(found.metric, won.optimism)}{unit}"
+        return (
+            f"Keep {name}: {where}; on these {size} it is {gain}{unit} better than the untrained model with the same "
+            f"prompt{interval}, {much} for having been chosen there."
+        )
     if baseline.verdict == "better":
         return f"Keep {name}: {where}, {gain}{unit} better than the untrained model with the same prompt{interval}."
     if baseline.verdict == "worse":

@@ -12,10 +12,12 @@ from analysis.inference import CORRECTIONS
 from analysis.learning import Curve
 from analysis.plots import SERIES, Bar, Drawing, Spot, Track, costs, curves, forest, half_normal, lines
 from analysis.sentences import describe, title_of
+from analysis.stats import FEWEST
 from analysis.table import Row
 
 MOST_LINES = 24
 POINTS = 100.0
+NO_INTERVALS = " There are no intervals: the examples are too few, or all alike."
 
 
 def forest_figure(found: Comparison) -> Drawing | None:
@@ -30,8 +32,7 @@ def forest_figure(found: Comparison) -> Drawing | None:
         Bar(
             labels.get(one.name, one.name),
             scale * one.difference,
-            scale * one.low,
-            scale * one.high,
+            *_whiskers(scale, one.difference, one.low, one.high, one.has_interval),
             one.has_star,
             place.get(one.name) == 0,
         )
@@ -39,7 +40,12 @@ def forest_figure(found: Comparison) -> Drawing | None:
     ]
     shown = {bar.label for bar in first}
     second = [
-        Bar(labels[one.name], -scale * one.difference, -scale * one.high, -scale * one.low, one.is_separable)
+        Bar(
+            labels[one.name],
+            -scale * one.difference,
+            *_whiskers(-scale, one.difference, one.high, one.low, one.n >= FEWEST),
+            one.is_separable,
+        )
         for one in found.findings.against_best
         if labels[one.name] in shown
     ]
@@ -54,6 +60,7 @@ def forest_figure(found: Comparison) -> Drawing | None:
         f"choice. Filled: the difference holds after correction ({correction}). The diamond is the best on "
         f"{found.table.selection_split}. The numbers are in the tables."
     )
+    about += "" if any(one.has_interval for one in tests) else NO_INTERVALS
     return forest("forest", f"Differences in {metric}, paired by example", about, panels)
 
 
@@ -65,11 +72,12 @@ def effect_figures(found: Comparison) -> list[Drawing]:
     known = found.findings.effects
     if known:
         bars = [
-            Bar(_effect_name(one), scale * one.effect, scale * one.low, scale * one.high,
-                one.is_clear)
+            Bar(_effect_name(one), scale * one.effect,
+                *_whiskers(scale, one.effect, one.low, one.high, one.has_interval), one.is_clear)
             for one in known[:MOST_LINES]
         ]  # fmt: skip
         about = "Effects with 95% intervals over examples. Filled: it holds after Holm's correction over all effects."
+        about += "" if any(one.has_interval for one in known) else NO_INTERVALS
         drawn.append(forest("effects", f"What each axis does to {metric}", about, [(f"effect ({unit})", bars)]))
     points = effects_of.half_normal(found)
     if len(points) > 2:
@@ -152,6 +160,11 @@ def cost_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
     return costs("costs", "Quality against cost", about, quality, panels)
 
 
+def _whiskers(scale: float, value: float, low: float, high: float, has_interval: bool) -> tuple[float, float]:
+    """Return the ends of an interval as drawn: none, as in the tables, where it would mean nothing."""
+    return (scale * low, scale * high) if has_interval else (scale * value, scale * value)
+
+
 def _effect_name(one: Effect) -> str:
     """Return the name of an effect, with its levels where they are short."""
     name = one.term.replace("_", " ")
@@ -160,15 +173,16 @@ def _effect_name(one: Effect) -> str:
 
 def _trends(found: Comparison, scale: float, unit: str) -> list[Drawing]:
     drawn = []
+    is_stated = any(one.has_interval for one in found.findings.effects)  # the examples are the same
     for one in found.findings.trends:
         if len(one.levels) < 3:
             continue  # two levels are the effect itself
         axis = one.axis.replace("_", " ")
         series = [("", [(level.level, scale * level.mean) for level in one.levels])]
         per = "doubling" if one.is_log else "unit"
-        about = (
-            f"Mean {title_of(found.metric)} by {axis}; slope {scale * one.slope:+.2f} per {per}, 95% interval "
-            f"{scale * one.low:+.2f} to {scale * one.high:+.2f}."
+        about = f"Mean {title_of(found.metric)} by {axis}; slope {scale * one.slope:+.2f} per {per}"
+        about += (
+            f", 95% interval {scale * one.low:+.2f} to {scale * one.high:+.2f}." if is_stated else f".{NO_INTERVALS}"
         )
         titles = (axis, f"{title_of(found.metric)} ({unit})")
         drawn.append(lines(f"trend-{one.axis}", f"Trend along {axis}", about, titles, series))

@@ -29,6 +29,7 @@ class Even(evaluate.Metric):
 """
 
 
+@pytest.mark.slow
 def test_a_metric_of_a_script_is_compared_like_any_other(
     make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from simulated import comparison, systems
 from sweeps_on_disk import baseline, configuration, grid
 
-from analysis import choice, effects
+from analysis import choice, effects, figures
 from analysis.answer import answer
 from analysis.baselines import against_baselines
 from analysis.compare import Comparison, compare
@@ -137,3 +137,22 @@ def test_the_level_of_the_power_is_named(make_sweep: Make, correction: str, leve
     quality = {name: {"quality": 0.12} for name in "ABCDEFGH"}
     found = replace(compare(make_sweep(grid(**quality))), correction=correction)
     assert level in said(found)
+
+
+@pytest.mark.parametrize(("evaluation", "is_drawn"), [(TINY, False), (EIGHT, True)])
+def test_figures_draw_an_interval_where_the_tables_have_one(
+    make_sweep: Make, evaluation: EvalConfig, is_drawn: bool
+) -> None:
+    trials = [configuration(name, rank=rank, quality=rank / 20) for name, rank in zip("ABC", (4, 8, 16), strict=True)]
+    found = compare(make_sweep([baseline(), *trials], evaluation))
+    drawn = [one for one in (figures.forest_figure(found), *figures.effect_figures(found)) if one]
+    assert len(drawn) == 3
+    assert all(("There are no intervals" in one.about) != is_drawn for one in drawn)
+    assert ("95% interval " in drawn[-1].about) == is_drawn
+
+
+def test_one_example_is_no_plural_and_has_no_infinite_interval(make_sweep: Make) -> None:
+    trials = [configuration(name, rank=rank, quality=rank / 20) for name, rank in zip("ABC", (4, 8, 16), strict=True)]
+    found = compare(make_sweep([baseline(), *trials], EvalConfig(validation_examples=1, test_examples=1)))
+    assert answer(found)[0].endswith(" on 1 test example.")
+    assert "inf" not in figures.effect_figures(found)[-1].about

@@ -13,6 +13,7 @@ from simulated import comparison, systems
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis import choice, winner
+from analysis.answer import answer
 from analysis.compare import compare
 from analysis.selection import resample_selection, spearman
 from trainables.config import EvalConfig, eval_id
@@ -87,6 +88,9 @@ def test_one_set_for_both_is_corrected_by_the_bootstrap(make_sweep: Make) -> Non
     assert won.low < won.estimate < won.high
     assert "bias-corrected bootstrap" in choice.sentences(found, won)[0]
     assert any("the score of the best is optimistic" in said for said in found.sentences)
+    gain = f"optimistic by about {100 * won.optimism:.2f} points for having been chosen there."
+    assert answer(found)[0].endswith(gain)
+    assert "; on these 20 it is " in answer(found)[0]
 
 
 def test_a_loss_is_optimistic_downward(make_sweep: Make) -> None:

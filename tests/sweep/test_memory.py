@@ -70,7 +70,7 @@ def test_a_plan_says_whether_the_width_was_measured_and_what_it_is(
 ) -> None:
     code, out, _ = plan(capsys)
     assert code == 0
-    assert "pack width: 3 trials; trains 1 at a time, decodes 64 rows; not yet measured" in out
+    assert "pack width: 3 trials; trains 1 at a time, decodes 128 rows; not yet measured" in out
     where = pretend_measured(capsys)
     assert where.device == machine.processor()
     _, out, _ = plan(capsys)

@@ -95,7 +95,7 @@ def test_a_pack_that_cannot_fit_even_one_trial_is_refused_and_a_trial_too_large_
         own = adapter_bytes(first.shelf, TRIALS[name].train)
         return need_bytes(found, Workload(1, own, 1, task.load.scale), Widths(1, 1, 1))
 
-    with pytest.raises(UserError, match=r"not even one trial fits: it needs about \d+ MiB .* may be used"):
+    with pytest.raises(UserError, match=r"not even one trial fits: it needs about [\d.]+ [MG]iB .* may be used"):
         measuring(sweep, model, need("A") - 1).warm(TRIALS["A"])
     engine = measuring(sweep, model, (need("A") + need("B")) // 2)
     engine.warm(TRIALS["A"])
