@@ -108,7 +108,8 @@ def report(
     except OSError as error:
         raise UserError(str(error)) from None
     if as_json:
-        print(json.dumps(export.to_document(found), indent=1, ensure_ascii=False))
+        document = {"alarm": page.known_alarm(found) or None, **export.to_document(found)}
+        print(json.dumps(document, indent=1, ensure_ascii=False))
         return
     console = render.console_for_output()
     render.to_terminal(console, found, page.known_alarm(found))

@@ -16,7 +16,7 @@ from rich.console import Console
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.report import print_table, write
-from trainables.config import DECODINGS, eval_id
+from trainables.config import DECODINGS, EvalConfig, eval_id
 
 Make = Callable[..., Path]
 
@@ -81,6 +81,15 @@ def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
     done = run(make_sweep([baseline(), configuration("A")]), "--json", "--metric", "rouge2", "--no-page")
     document = json.loads(done.stdout)
     assert (document["metric"], document["best"]["name"]) == ("rouge2", "A")
+
+
+def test_json_begins_with_the_alarm_of_the_page(make_sweep: Make) -> None:
+    evaluation = EvalConfig(validation_examples=10, test_examples=40)
+    for quality, is_raised in ((0.0, True), (0.6, False)):
+        done = run(make_sweep([baseline(quality=quality), configuration("A", quality=quality)], evaluation), "--json")
+        key, alarm = next(iter(json.loads(done.stdout).items()))
+        assert key == "alarm"
+        assert (alarm is not None and alarm.startswith("The evaluation is probably broken")) == is_raised
 
 
 @pytest.mark.parametrize(
