@@ -109,4 +109,5 @@ def to_markdown(found: Comparison, by: str) -> str:
         groups = by_group(panel.outputs, by)
         parts += [f"**{escaped(group_title(groups))}**", pipes(group_grid(groups))]
     parts.append("\n".join(f"- {escaped(head.about)}" for head in grid.heads if head.about))
+    parts += [f"Scores: {escaped(one)}." for one in found.table.signatures]
     return "\n\n".join(parts) + "\n"

@@ -64,9 +64,10 @@ def tests_to_csv(found: Comparison) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [*BaselineTest.__dataclass_fields__, "has_star", "verdict"]
-    writer.writerow(names)
+    made = " | ".join(found.table.signatures)
+    writer.writerow([*names, "signature"])
     for one in found.findings.every_test:
-        writer.writerow([_plain_number(getattr(one, name)) for name in names])
+        writer.writerow([*(_plain_number(getattr(one, name)) for name in names), made])
     return text.getvalue()
 
 

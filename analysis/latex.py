@@ -114,4 +114,5 @@ def _caption(found: Comparison) -> str:
         parts.append("With so few examples no difference from the untrained model could have been significant.")
     parts.append("Bold only where a configuration is separable from every other (paired t, p < .05 over all pairs).")
     parts.append("Loss: lower is better.")
+    parts += [f"Scores: {one}." for one in table.signatures]
     return escaped(" ".join(parts)).replace("†", r"$\dagger$")

@@ -15,6 +15,8 @@ import pytest
 from rich.console import Console
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
+from analysis import behaviourtables, export, latex, render
+from analysis.compare import compare
 from analysis.report import print_table, write
 from trainables.config import DECODINGS, EvalConfig, eval_id
 
@@ -81,6 +83,17 @@ def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
     done = run(make_sweep([baseline(), configuration("A")]), "--json", "--metric", "rouge2", "--no-page")
     document = json.loads(done.stdout)
     assert (document["metric"], document["best"]["name"]) == ("rouge2", "A")
+
+
+def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep: Make) -> None:
+    found = compare(make_sweep())
+    assert len(found.table.signatures) == 1
+    made = found.table.signatures[0]
+    tables = [export.to_csv(found), export.tests_to_csv(found), json.dumps(export.to_document(found))]
+    assert all(made in text for text in tables)
+    assert latex.escaped(made) in latex.to_latex(found)
+    for text in (render.to_markdown(found), behaviourtables.to_markdown(found, "source_words")):
+        assert render.escaped(made) in text
 
 
 def test_json_begins_with_the_alarm_of_the_page(make_sweep: Make) -> None:
