@@ -114,9 +114,11 @@ def notes(
     for one in tests:
         if one.metric == found.metric and one.name in said:
             said[one.name] += _baseline_notes(one)
-    for metric, name in metric_winners(found).items() if len(found.ranking) > 1 else ():
-        if metric != found.metric and name in said:
-            said[name].append(f"best {title_of(metric)}")
+    firsts = metric_winners(found) if len(found.ranking) > 1 else {}
+    for name in said:
+        metrics = [title_of(metric) for metric, first in firsts.items() if first == name and metric != found.metric]
+        if metrics:  # on the split of the choice: the scores beside it are those of the reported one
+            said[name].append(f"best {', '.join(metrics)} on {found.table.selection_split}")
     for row in found.table.of_kind("configuration"):
         said[row.name] += [note for note in _row_notes(found, row.values, row.state) if note not in said[row.name]]
     return said

@@ -188,6 +188,7 @@ def test_notes_say_what_a_row_is_and_what_became_of_it(make_sweep: Make) -> None
     found = compare(make_sweep(trials))
     notes = found.findings.notes
     assert notes["H"][0] == "best on validation (optimistic there)"
+    assert "best ROUGE-1, ROUGE-2, ROUGE-Lsum, evaluation loss on validation" in notes["H"]
     assert "out of memory" in notes["B"]
     assert "stopped" in notes["C"]
     assert "below LEAD-3" in notes["A"]
