@@ -78,7 +78,8 @@ class Ratings:
         if self.agreement is not None:
             alpha = "undefined" if self.alpha is None else f"{self.alpha:.2f}"
             agreed = f"; raters agree on {100 * self.agreement:.0f}% of pairs (Krippendorff's alpha {alpha})"
-        return f"{verdict}: {who} give {self.first} a preference of {share}{agreed}."
+        give = "give" if len(self.raters) > 1 else "gives"
+        return f"{verdict}: {who} {give} {self.first} a preference of {share}{agreed}."
 
 
 def make_sheet(outputs: Outputs, first: System, second: System, count: int, seed: int = 0) -> Sheet:

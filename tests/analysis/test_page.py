@@ -81,6 +81,7 @@ def test_its_sections_come_in_order(made: tuple[Path, Page, str]) -> None:
     levels = [int(tag[1]) for tag, _ in headings]
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert "An example is shown once, in the first group that it belongs to." in made[2]
 
 
 def test_every_row_and_what_became_of_it_is_there(made: tuple[Path, Page, str]) -> None:

@@ -151,9 +151,10 @@ def test_a_lease_is_renewed_while_its_driver_lives_and_tells_when_it_is_lost(
     while files.read_json(tmp_path / lease.LEASE_FILE)["renewed_at"] == first and time.monotonic() < until:
         time.sleep(0.05)
     assert files.read_json(tmp_path / lease.LEASE_FILE)["renewed_at"] > first
-    make_old(tmp_path)
     path = tmp_path / lease.LEASE_FILE
-    files.write_json(path, {**files.read_json(path), "owner": "another", "generation": 2})
+    with lease._alone(tmp_path):  # as another driver would: a renewal must not come between reading and writing
+        make_old(tmp_path)
+        files.write_json(path, {**files.read_json(path), "owner": "another", "generation": 2})
     until = time.monotonic() + 10
     while not lost and time.monotonic() < until:
         time.sleep(0.05)
