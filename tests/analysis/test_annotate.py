@@ -129,7 +129,7 @@ def test_the_command_writes_a_sheet_and_reads_it_back(make_sweep: Make) -> None:
     (table,) = (folder / "report").glob("annotate-*.csv")
     filled = fill([table, table], folder, "anna", lambda row: "equal")
     done = CliRunner().invoke(app, [str(folder), "--ratings", str(filled)])
-    assert done.stdout.startswith("A and zero-shot v1 cannot be told apart: 1 rater on 4 items")
+    assert done.stdout.startswith("A and zero-shot v1 cannot be told apart: 1 rater on 4 items gives A ")
 
 
 def test_krippendorffs_published_example() -> None:
