@@ -85,7 +85,7 @@ class Panel:
 
     def mean(self, system: str, measure: str, ids: Iterable[str] | None = None) -> float | None:
         """Return the mean of a measure over the texts that have it; None where none has."""
-        rows = self.values[system]
+        rows = self.values.get(system, {})  # the references have no row where their file is gone
         chosen = rows if ids is None else [identity for identity in ids if identity in rows]
         found = [value for identity in chosen if (value := rows[identity].get(measure)) is not None]
         return math.fsum(found) / len(found) if found else None

@@ -84,6 +84,11 @@ def collect(found: Comparison, most: int = MOST_SYSTEMS) -> Outputs:
     table, metric = found.table, text_metric(found)
     examples = read_examples(table)
     notes = []
+    if not examples:
+        notes.append(
+            f"The sweep has no file of its {table.split} examples: copied turns, how the texts are made, examples to "
+            "read and the check of the evaluation need it."
+        )
     rows = [row for row in table.of_kind("configuration") if row.summary and row.record]
     if len(rows) > most:
         order = {row.label: place for place, one in enumerate(found.ranking) for row in one.rows}

@@ -298,6 +298,14 @@ def test_texts_that_are_lost_or_of_no_number_are_said_and_left_out(make_sweep: M
     assert not re.search(r"\bnan\b", text.lower())
 
 
+def test_a_sweep_whose_examples_are_gone_has_a_page_that_says_so(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A"), configuration("B")])
+    SweepFolder(folder).evaluation_examples_path("test").unlink()
+    page = write(compare(folder))
+    assert "The sweep has no file of its test examples" in page.path.read_text(encoding="utf-8")
+    assert page.said[0].startswith("Keep ")
+
+
 def test_words_that_rouge_does_not_see_are_said(make_sweep: Make) -> None:
     folder = make_sweep([baseline(), configuration("A")])
     path = folder / "data" / "test.jsonl"
