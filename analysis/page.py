@@ -98,6 +98,16 @@ def known_alarm(found: Comparison) -> str:
     return str(known["alarm"]) if known.get("alarm") and known.get("inputs") == inputs_of(found) else ""
 
 
+def alarm_of(found: Comparison) -> str:
+    """Return the alarm of this very state: its page's where there is one, else that of the texts, all of them read."""
+    from analysis import alarm
+
+    known = files.read_json_or_set_aside(_paths(found)[1]) or {}
+    if known.get("inputs") == inputs_of(found):
+        return str(known["alarm"])
+    return alarm.alarm(alarm.check(found.findings.panel))
+
+
 def inputs_of(found: Comparison) -> str:
     """Return a digest of all that a page shows: records, examples, curves, and the code that shows them."""
     table, sweep = found.table, SweepFolder(found.table.folder)

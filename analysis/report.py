@@ -29,17 +29,17 @@ def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -
     return write_comparison(compare(folder, metric, eval_id))
 
 
-def write_comparison(found: Comparison) -> list[Path]:
+def write_comparison(found: Comparison, alarm: str | None = None) -> list[Path]:
     """Write a comparison to its sweep's report folder.
 
     One of another evaluation, metric, correction or margin than usual has that in its name, and overwrites nothing.
-    Where a page of this state has raised the alarm, that comes first: write the page before.
+    What comes first is `alarm`, or without it that of a page of this state: write the page before.
     """
     table = found.table
     folder = SweepFolder(table.folder).report_folder
     name = f"comparison{found.ending}"
     texts = {
-        folder / f"{name}.md": render.to_markdown(found, page.known_alarm(found)),
+        folder / f"{name}.md": render.to_markdown(found, page.known_alarm(found) if alarm is None else alarm),
         folder / f"{name}.tex": latex.to_latex(found),
         folder / f"{name}.csv": export.to_csv(found),
         folder / f"{name}-tests.csv": export.tests_to_csv(found),
@@ -104,15 +104,16 @@ def report(
             _rate(found, annotate, systems, ratings or [])
             return
         written = write_page(run, by=by, found=found) if with_page else None
-        paths = write_comparison(found)
+        alarm = page.alarm_of(found)
+        paths = write_comparison(found, alarm)
     except OSError as error:
         raise UserError(str(error)) from None
     if as_json:
-        document = {"alarm": page.known_alarm(found) or None, **export.to_document(found)}
+        document = {"alarm": alarm or None, **export.to_document(found)}
         print(json.dumps(document, indent=1, ensure_ascii=False))
         return
     console = render.console_for_output()
-    render.to_terminal(console, found, page.known_alarm(found))
+    render.to_terminal(console, found, alarm)
     if with_behaviour:
         behaviourtables.to_terminal(console, found, by)
     paths += [written.path, *written.others] if written else []

@@ -17,6 +17,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis import behaviourtables, export, latex, render
 from analysis.compare import compare
+from analysis.page import alarm_of
 from analysis.report import print_table, write
 from trainables.config import DECODINGS, EvalConfig, eval_id
 
@@ -96,13 +97,15 @@ def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep:
         assert render.escaped(made) in text
 
 
-def test_json_begins_with_the_alarm_of_the_page(make_sweep: Make) -> None:
-    evaluation = EvalConfig(validation_examples=10, test_examples=40)
-    for quality, is_raised in ((0.0, True), (0.6, False)):
-        done = run(make_sweep([baseline(quality=quality), configuration("A", quality=quality)], evaluation), "--json")
-        key, alarm = next(iter(json.loads(done.stdout).items()))
-        assert key == "alarm"
-        assert (alarm is not None and alarm.startswith("The evaluation is probably broken")) == is_raised
+def test_the_alarm_comes_first_in_json_and_without_a_page_too(make_sweep: Make) -> None:
+    evaluation, sentence = EvalConfig(validation_examples=10, test_examples=40), "The evaluation is probably broken"
+    folder = make_sweep([baseline(quality=0.0), configuration("A", quality=0.0)], evaluation)
+    assert run(folder, "--no-page").stdout.startswith(sentence)
+    assert f"**{sentence}" in (folder / "report/comparison.md").read_text(encoding="utf-8")
+    key, alarm = next(iter(json.loads(run(folder, "--json").stdout).items()))
+    assert (key, alarm[: len(sentence)]) == ("alarm", sentence)
+    sound = make_sweep([baseline(quality=0.6), configuration("A", quality=0.6)], evaluation)
+    assert alarm_of(compare(sound)) == ""
 
 
 @pytest.mark.parametrize(
