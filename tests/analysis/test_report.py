@@ -12,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 from sweeps_on_disk import SMALL, baseline, configuration, grid
+from typer.testing import CliRunner
 
 from analysis import behaviourtables, export, latex, render
 from analysis.compare import compare
 from analysis.page import alarm_of
-from analysis.report import print_table, write
+from analysis.report import print_table, report, write
 from trainables.config import DECODINGS, EvalConfig, eval_id
 
 Make = Callable[..., Path]
@@ -100,9 +102,11 @@ def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep:
 def test_the_alarm_comes_first_in_json_and_without_a_page_too(make_sweep: Make) -> None:
     evaluation, sentence = EvalConfig(validation_examples=10, test_examples=40), "The evaluation is probably broken"
     folder = make_sweep([baseline(quality=0.0), configuration("A", quality=0.0)], evaluation)
-    assert run(folder, "--no-page").stdout.startswith(sentence)
+    app = typer.Typer()
+    app.command()(report)
+    assert CliRunner().invoke(app, [str(folder), "--no-page"]).stdout.startswith(sentence)
     assert f"**{sentence}" in (folder / "report/comparison.md").read_text(encoding="utf-8")
-    key, alarm = next(iter(json.loads(run(folder, "--json").stdout).items()))
+    key, alarm = next(iter(json.loads(CliRunner().invoke(app, [str(folder), "--json"]).stdout).items()))
     assert (key, alarm[: len(sentence)]) == ("alarm", sentence)
     sound = make_sweep([baseline(quality=0.6), configuration("A", quality=0.6)], evaluation)
     assert alarm_of(compare(sound)) == ""
