@@ -77,8 +77,8 @@ class SeededDropout(nn.Module):
         if part is None:
             return self._draw(x.shape, x.device)
         if self._kept is None or self._kept[0] != now:
-            self._kept = now, self._draw((part.rows, part.tokens, x.shape[2]), x.device)
-        return self._kept[1][part.row : part.row + 1, : x.shape[1]]
+            self._kept = now, self._draw((part.rows, part.tokens, x.shape[-1]), x.device)
+        return self._kept[1][part.row, : x.shape[-2]]  # some models hand over (tokens, inputs)
 
     def _draw(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
         generator = torch.Generator(device)

@@ -142,7 +142,7 @@ def test_a_run_measures_once_and_keeps_in_its_folder_how_wide_it_ran(place: Path
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stderr
 
-    assert "pack width: 2 trials; trains 1 at a time, decodes 64 rows; not yet measured" in run("first")
+    assert "pack width: 2 trials; trains 1 at a time, decodes 128 rows; not yet measured" in run("first")
     (used,) = SweepFolder(place / "first").sweep()["pack_width"]
     assert used["slots"] == 2
     assert used["measured"]

@@ -130,7 +130,8 @@ def test_texts_of_a_trained_model_at_widths_1_3_and_8(tmp_path: Path, precision:
     evaluation = EvalConfig(decoding=DECODINGS[decoding], max_new_tokens=32, validation_examples=0, test_examples=48)
     common: dict[str, Any] = {"precision": precision, "target_modules": ("q_proj", "v_proj"), "max_steps": 3}
     common |= {"prompt_template": "{source}\n", "prompt": "story", "eval_every_steps": 0, "train_examples": 24}
-    trials = {str(seed): trial(evaluation, **common, seed=seed, learning_rate=1e-2 / (1 + seed)) for seed in range(8)}
+    trials = {str(seed): trial(evaluation, **common, seed=seed, learning_rate=1e-2 / (1 + seed)) for seed in range(7)}
+    trials["zero-shot"] = trial(evaluation, **{**common, "max_steps": 0})
     found: dict[int, dict[str, Ran]] = {}
     for width in (1, 3, 8):
         sweep, _ = stories(tmp_path / str(width))
@@ -141,10 +142,13 @@ def test_texts_of_a_trained_model_at_widths_1_3_and_8(tmp_path: Path, precision:
             chosen = {name: trials[name] for name in names[start : start + width]}
             found[width] |= run_packed(engine, sweep, chosen)
     sweep, _ = stories(tmp_path / "alone")
-    alone = run_solo(sweep, STORIES, {"0": trials["0"]})
+    alone = run_solo(sweep, STORIES, {name: trials[name] for name in ("0", "zero-shot")})
     texts = {width: [text for ran in rans.values() for text in ran.texts()] for width, rans in found.items()}
     assert texts[1] == texts[3] == texts[8]
-    assert texts[8][:48] == alone["0"].texts()
+    assert found[8]["zero-shot"].texts() == alone["zero-shot"].texts()
+    # In bf16 rows without padding round otherwise than rows with it, so that the engines' weights part after a step.
+    if precision == "fp32":
+        assert found[8]["0"].texts() == alone["0"].texts()
     long = {row["text"] for ran in found[8].values() for row in ran.predictions() if row["new_tokens"] >= 20}
     assert len(long) >= 40
     tolerance = 1e-5 if precision == "fp32" else 1e-2
