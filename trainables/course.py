@@ -23,14 +23,13 @@ import torch
 from trainables import external, files, rescore
 from trainables.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_checkpoint
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.evaluate import Reads, losses_of_texts, mean_loss, predictions
-from trainables.generate import Completion
+from trainables.curve import Curve
+from trainables.evaluate import Reads, mean_loss, predictions
 from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
 from trainables.lineage import settle, trained_with
 from trainables.lora import WEIGHTS
 from trainables.memory import is_out_of_memory, peak_memory_bytes
-from trainables.metrics import means
 from trainables.record import Fence, TrialRecord
 from trainables.rows import RowShelf
 from trainables.tokens import Row
@@ -138,8 +137,7 @@ class _Course:
         self.device = self.engine.setup.device
         self.progress = Progress()
         self.evaluate_s = 0.0
-        self.known: dict[Row, tuple[float, int] | None] = {}  # losses of the weights now in the seat
-        self.written: tuple[list[Row], list[Completion | str]] | None = None  # texts of the step now evaluated
+        self.curve = Curve(self.trial, self.shelf)
 
     # --- the way -------------------------------------------------------------------------------------------------
 
@@ -176,7 +174,7 @@ class _Course:
         kept_step = progress.step
         if self.config.keep_checkpoint == "best" and progress.best:
             self.seat.set_tensors(progress.best)
-            self.known = {}
+            self.curve.known = {}  # of other weights
             kept_step = progress.best_step or kept_step
         self.record.fence()
         size, checksum = self.seat.export(self.record.adapter_folder)
@@ -259,8 +257,9 @@ class _Course:
             rows=rows,
             pad_id=self.shelf.encoder(self.config).pad_id,
             tensors=self.seat.tensors,
-            evaluate=self._curve_loss,
-            generate=self._curve_texts,
+            # Between steps nothing is lost by leaving: the step after which these run is done again.
+            evaluate=lambda: self.curve.loss(self._reader(), "generate" in self.progress.owes),
+            generate=lambda: self.curve.texts(self._reader()),
             report=self.report,
             control=self.control,
         )
@@ -272,44 +271,6 @@ class _Course:
         reader: Reads = self.seat.reader(self.control)
         return reader
 
-    def _curve_loss(self) -> tuple[float | None, int]:
-        count = self.trial.evaluation.validation_examples
-        if not count:
-            return None, 0
-        # Nothing is kept free for a text here: the curve, and the best step by it, do not depend on the decoding.
-        rows = self.shelf.evaluation_rows(self.config, "validation", count, 0)
-        # Between steps nothing is lost by leaving: the step after which this runs is done again.
-        self.known = {}
-        if "generate" in self.progress.owes:
-            # Writing reads the prompts with their references: what is due in a moment gives these losses too.
-            self.written = self._write_curve_texts()
-            self.known = losses_of_texts(*self.written)
-        missing = [row for row in rows if row not in self.known]
-        self.known |= dict(zip(missing, self._reader().losses(missing), strict=True))
-        found = [self.known[row] for row in rows]
-        return mean_loss(found), sum(one is not None for one in found)
-
-    def _write_curve_texts(self) -> tuple[list[Row], list[Completion | str]]:
-        evaluation = self.trial.evaluation
-        split = "validation" if evaluation.validation_examples else "test"
-        count = self.config.generate_examples
-        rows = self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
-        return rows, self._reader().texts(rows, evaluation.decoding, evaluation.max_new_tokens)
-
-    def _curve_texts(self) -> dict[str, Any]:
-        evaluation = self.trial.evaluation
-        rows, written = self.written or self._write_curve_texts()
-        self.written = None
-        examples = self.shelf.evaluation_examples(
-            "validation" if evaluation.validation_examples else "test", self.config.generate_examples
-        )
-        encoder = self.shelf.encoder(self.config)
-        scores = []
-        for example, one in zip(examples, written, strict=True):
-            text = "" if isinstance(one, str) else encoder.decode(one.ids).strip()
-            scores.append(rescore.scores_of({"text": text}, example.references, evaluation))
-        return {"examples": len(rows), **means(scores)}
-
     def _evaluate(self) -> None:
         began = time.monotonic()
         evaluation = self.trial.evaluation
@@ -318,7 +279,7 @@ class _Course:
             for split, count in evaluation.examples.items()
         }
         examples = self._evaluation_examples(evaluation)
-        found = predictions(self._reader(), rows, examples, evaluation, self.known)
+        found = predictions(self._reader(), rows, examples, evaluation, self.curve.known)
         whole = external.scored(evaluation.metrics, found, examples)
         rescore.write(self.record, evaluation, whole, time.monotonic() - began)
 
