@@ -120,15 +120,19 @@ def predictions(
     """Return the prediction lines of every split; `known` are losses of these very weights.
 
     The prompts of all splits decode together, which is faster, and where decoding has read the references too, their
-    losses are known by then.
+    losses are known by then. Else losses are computed split by split, so that a split's are the same numbers whether
+    known from a curve or not.
     """
     flat = [row for split in evaluation.examples for row in rows[split]]
     sources = [example for split in evaluation.examples for example in examples[split]]
     written = reader.texts(flat, evaluation.decoding, evaluation.max_new_tokens)
-    loss_of = {**known, **losses_of_texts(flat, written)}
+    loss_of = losses_of_texts(flat, written)
     for split in evaluation.examples:
         missing = [row for row in rows[split] if row not in loss_of]
-        loss_of |= dict(zip(missing, reader.losses(missing), strict=True))
+        if all(row in known for row in missing):
+            loss_of |= {row: known[row] for row in missing}
+        else:
+            loss_of |= dict(zip(missing, reader.losses(missing), strict=True))
     found = [
         _line(reader.encoder, row, example, loss_of[row], one, evaluation)
         for row, example, one in zip(flat, sources, written, strict=True)
