@@ -119,7 +119,6 @@ class Widener:
                     f"{str(error).splitlines()[0]}; take a smaller model, batch_size or max_length_tokens, "
                     "gradient_checkpointing=true, or quantization=nf4"
                 ) from None
-            known = replace(known, base_bytes=max(0, known.base_bytes - self.idle_bytes()))
             source = "measured now"
             if is_whole:
                 widths.remember(place, known)

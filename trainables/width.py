@@ -30,6 +30,8 @@ from trainables.memory import (
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.packed_train import Learner, Turn, train_together
+from trainables.prefill import reads_ragged
+from trainables.ragged import Prefill, RaggedFiller
 from trainables.tokens import Row
 from trainables.widths import Measured, Place, Point, fastest, today
 
@@ -186,6 +188,10 @@ def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
         cache: Any = roomy_cache(model, bench.place.tokens)
         cache = model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
     cache.batch_repeat_interleave(width)
+    if reads_ragged(model):  # as texts are written here
+        filler = RaggedFiller(bench.place.tokens - ids.shape[1])
+        filler.add(Prefill(range(width), [ids.shape[1]] * width, cache))
+        cache = filler.cache(model.config.get_text_config(decoder=True), ids.shape[1])
     token_R1 = torch.zeros(width, 1, dtype=torch.long, device=device)
     # The first token makes the cache's buffers for so many rows.
     _decode(bench, cache, token_R1, groups, 1)

@@ -10,11 +10,12 @@ import torch
 from engine_inputs import trial, write_model, write_sweep
 from packs import assert_same, packed_engine, run_packed
 
-from trainables import packed_width, widths
+from trainables import packed_width, width, widths
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.memory import is_out_of_memory
 from trainables.packed import PackedEngine
+from trainables.ragged import Prefill, RaggedFiller
 from trainables.record import SweepFolder
 from trainables.widths import Widths, Workload, need_bytes
 from trainables.workload import adapter_bytes, task_of
@@ -73,6 +74,42 @@ def test_a_second_engine_finds_what_the_first_one_measured(
     assert measured.train[0].width == 1
     assert measured.train[0].seconds > 0
     assert [point.width for point in measured.decode][:2] == [16, 32]
+
+
+def test_decoding_is_measured_over_the_states_that_texts_are_written_over(
+    sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+
+    class Counting(RaggedFiller):
+        def add(self, prefill: Prefill) -> None:
+            rows.append(len(prefill.rows))
+            super().add(prefill)
+
+    monkeypatch.setattr(width, "RaggedFiller", Counting)
+    engine = measuring(sweep, model)
+    engine.warm(TRIALS["A"])
+    assert engine.widener.found is not None
+    assert rows == [point.width for point in engine.widener.found.decode]
+
+
+def test_memory_that_idle_bases_hold_is_taken_once_from_what_a_base_needs(
+    sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = measuring(sweep, model)
+    first.warm(TRIALS["A"])
+    found = first.widener.found
+    assert found is not None
+    widths.cache_path().unlink()
+    gib = 1 << 30
+    monkeypatch.setattr(packed_width, "measure", lambda *_: (replace(found, base_bytes=3 * gib), True))
+    second = measuring(sweep, model)
+    monkeypatch.setattr(second.widener, "idle_bytes", lambda: gib)
+    second.warm(TRIALS["A"])
+    assert second.widener.found is not None
+    assert second.widener.found.base_bytes == 2 * gib
+    ((_, kept),) = widths.read_all().values()
+    assert kept.base_bytes == 2 * gib
 
 
 def test_an_engine_whose_trials_are_unknown_measures_nothing(sweep: SweepFolder, model: Path) -> None:
