@@ -95,7 +95,7 @@ class Pack:
     # --- for the threads of trials -------------------------------------------------------------------------------
 
     def join(self, member: Member, control: Control) -> None:
-        """Enter the pack, in the order of coming: trials of another base must have left, and there must be a place.
+        """Enter the pack, in the order of coming; trials of another base must have left, and there must be a place.
 
         Raises Interrupted.
         """
@@ -116,10 +116,12 @@ class Pack:
             member.joined = time.monotonic()
 
     def _may_enter(self, member: Member) -> bool:
-        others = [*self._members, *self._waiting[: self._waiting.index(member)]]
-        if any(other.key != member.key for other in others):
+        ahead = [*self._members, *self._waiting[: self._waiting.index(member)]]
+        if ahead and ahead[0].key != member.key:
             return False
-        return not member.is_adapted or sum(other.is_adapted for other in others) < self.room.now.slots
+        # Those of another base that came between wait until all of this one have left: else it would be loaded twice.
+        alike = [other for other in ahead if other.key == member.key]
+        return not member.is_adapted or sum(other.is_adapted for other in alike) < self.room.now.slots
 
     def leave(self, member: Member) -> None:
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_inputs import write_data, write_model
 
-from trainables.record import SweepFolder
+from trainables.record import SweepFolder, TrialRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = """
@@ -41,6 +42,10 @@ def sweep(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=place, env=variables, check=False)
 
 
+def kind_of(record: TrialRecord) -> str:
+    return record.train_config().quantization
+
+
 def one_line(text: str) -> str:
     return " ".join(text.split())
 
@@ -64,6 +69,9 @@ def test_trials_of_a_grid_over_quantization_share_a_pack_only_with_their_like(pl
     assert {result["state"] for result in results} == {"done"}
     packs: dict[str, set[str]] = {}
     for record in records:
-        packs.setdefault(record.train_config().quantization, set()).add(record.folder.name)
+        packs.setdefault(kind_of(record), set()).add(record.folder.name)
     for record, result in zip(records, results, strict=True):
-        assert set(result["packmates"]) <= packs[record.train_config().quantization]
+        assert set(result["packmates"]) <= packs[kind_of(record)]
+    ended = sorted((result["ended_at"], kind_of(record)) for record, result in zip(records, results, strict=True))
+    turns = [kind for kind, _ in itertools.groupby(kind for _, kind in ended)]
+    assert sorted(turns) == ["nf4", "none"], "a base was loaded twice"

@@ -1,0 +1,77 @@
+"""The pack's door: who enters when, without a model."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from trainables.jobs import Interrupted, go_on
+from trainables.pack import Member, Pack
+from trainables.widths import Room, Widths
+
+ONE, TWO = ("one", "none", "fp32"), ("two", "none", "fp32")
+
+
+class Door:
+    """A pack of some slots, and the members whose threads have come to it, in the order of entering."""
+
+    def __init__(self, slots: int) -> None:
+        self.pack = Pack("cpu", Room(Widths(slots, 1, 1), 1024))
+        self.entered: list[str] = []
+
+    def come(self, name: str, key: tuple[str, ...], is_adapted: bool = True) -> Member:
+        """Have a thread come to the door, and return when it waits there or is inside."""
+        member = Member(name, key, is_adapted)
+
+        def enter() -> None:
+            self.pack.join(member, go_on)
+            self.entered.append(name)
+
+        threading.Thread(target=enter, daemon=True).start()
+        until = time.monotonic() + 10
+        while not (name in self.entered or member in self.pack._waiting):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        return member
+
+    def settle(self, count: int) -> list[str]:
+        """Wait until `count` have entered, and a little for one too many."""
+        until = time.monotonic() + 10
+        while len(self.entered) < count and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(0.25)
+        return self.entered
+
+
+def test_trials_of_another_base_that_come_between_do_not_split_a_pack() -> None:
+    door = Door(slots=4)
+    first = door.come("one-a", ONE)
+    between = [door.come("two-a", TWO), door.come("two-b", TWO)]
+    later = door.come("one-b", ONE)
+    assert door.settle(2) == ["one-a", "one-b"]
+    door.pack.leave(first)
+    assert door.settle(2) == ["one-a", "one-b"]
+    door.pack.leave(later)
+    assert sorted(door.settle(4)) == ["one-a", "one-b", "two-a", "two-b"]
+    assert [member.packmates for member in between] == [{"two-b"}, {"two-a"}]
+
+
+def test_places_are_given_in_the_order_of_coming_and_a_baseline_takes_none() -> None:
+    door = Door(slots=1)
+    first = door.come("a", ONE)
+    for name in ("b", "c"):
+        door.come(name, ONE)
+    door.come("zero-shot", ONE, is_adapted=False)
+    assert door.settle(2) == ["a", "zero-shot"]
+    door.pack.leave(first)
+    assert door.settle(3) == ["a", "zero-shot", "b"]
+
+
+def test_one_who_waits_at_the_door_can_be_called_away() -> None:
+    door = Door(slots=1)
+    door.come("a", ONE)
+    with pytest.raises(Interrupted, match="waiting for a place"):
+        door.pack.join(Member("b", ONE), lambda: "interrupt")
+    assert door.pack._waiting == []
