@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,8 +152,23 @@ def test_texts_of_a_trained_model_at_widths_1_3_and_8(tmp_path: Path, precision:
         assert found[8]["0"].texts() == alone["0"].texts()
     long = {row["text"] for ran in found[8].values() for row in ran.predictions() if row["new_tokens"] >= 20}
     assert len(long) >= 40
+    same_weights_write_the_same(tmp_path, found[8]["0"])
     tolerance = 1e-5 if precision == "fp32" else 1e-2
     close(found[8]["0"].column("train", "train_loss"), alone["0"].column("train", "train_loss"), tolerance)
+
+
+def same_weights_write_the_same(folder: Path, ran: Ran) -> None:
+    """Have the solo engine write, with the adapter that a pack trained, what the pack wrote with it."""
+    sweep, _ = stories(folder / "moved")
+    later = ran.trial.model_copy(
+        update={"evaluation": ran.trial.evaluation.model_copy(update={"validation_examples": 1, "test_examples": 48})}
+    )
+    record, _ = record_of(sweep, later, "moved")
+    shutil.copytree(ran.record.folder, record.folder, dirs_exist_ok=True)
+    steps = len(ran.record.metrics())
+    again = run_solo(sweep, STORIES, {"moved": later})["moved"]
+    assert len(again.record.metrics()) == steps, "it was trained again"
+    assert again.texts()[1:] == ran.texts()
 
 
 def test_a_trial_after_ten_refills_is_the_trial_alone(tmp_path: Path, model: Path) -> None:
