@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tiny_inputs import record, write_model
 
 from sweep.launch import LaunchOptions, launch
@@ -50,6 +51,14 @@ def write_sweep(out: Path, trials: list[dict[str, Any]]) -> tuple[SweepFolder, l
             TrialRecord(path).write_config(trial, index, name, label)
         jobs.append(TrialJob(str(path), trial))
     return folder, jobs, EngineSetup(str(out), {"tiny": str(model)}, threads=1)
+
+
+def title(process: psutil.Process) -> str:
+    """Return the command line of a process, empty where it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def row_of(number: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from unittest import mock
 import psutil
 import pytest
 import ray_nodes
-from small_sweep import output, start, states, write_sweep
+from small_sweep import output, start, states, title, write_sweep
 
 from trainables.files import read_lines
 from trainables.jobs import go_on, no_report
@@ -74,13 +74,6 @@ def children(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children()
     except psutil.NoSuchProcess:
         return []
-
-
-def title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def steps(out: Path) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from small_sweep import output, start, states
+from small_sweep import output, start, states, title
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sweep.cluster import new_folder
@@ -34,13 +34,6 @@ def ray_processes(driver: psutil.Process) -> list[psutil.Process]:
         return list(driver.children(recursive=True))
     except psutil.NoSuchProcess:
         return []
-
-
-def title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def engine_of(driver: psutil.Process) -> psutil.Process | None:
