@@ -72,6 +72,6 @@ def test_trials_of_a_grid_over_quantization_share_a_pack_only_with_their_like(pl
         packs.setdefault(kind_of(record), set()).add(record.folder.name)
     for record, result in zip(records, results, strict=True):
         assert set(result["packmates"]) <= packs[kind_of(record)]
-    ended = sorted((result["ended_at"], kind_of(record)) for record, result in zip(records, results, strict=True))
-    turns = [kind for kind, _ in itertools.groupby(kind for _, kind in ended)]
+    in_order = sorted(records, key=lambda record: record.result_path.stat().st_mtime_ns)
+    turns = [kind for kind, _ in itertools.groupby(in_order, kind_of)]
     assert sorted(turns) == ["nf4", "none"], "a base was loaded twice"
