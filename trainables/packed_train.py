@@ -28,6 +28,7 @@ from trainables.packed_lora import Adapter, Group, PackedBase
 
 NORM_EPSILON = 1e-6  # of torch's clip_grad_norm_
 FLAT = "flat"
+FASTER_BY_ROWS = ("cpu",)  # a row alone keeps its cores busy, and has no padding
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Learner:
         train = adapter.train
         self.adapter = adapter
         self.done = 0  # steps of the schedule
+        self.by_rows = device in FASTER_BY_ROWS  # elsewhere where memory does not suffice for more
         self.is_flat = train.optimizer == "adamw_torch"
         self.parameters: Mapping[str, nn.Parameter] = adapter.parameters
         if self.is_flat:
@@ -134,21 +136,25 @@ def take_steps(
 ) -> list[Outcome | Exception]:
     """Take the next optimizer step of each adapter; all are of one precision and one manner of checkpointing.
 
-    Where memory does not suffice for a shared batch, `narrowed` is told that half as many train together from now on.
-    Where one fails otherwise, each adapter trains alone, and a fault is its owner's.
+    Where memory does not suffice for a shared batch, `narrowed` is told that half as many train together from now on;
+    where it does not for the micro-batch of one, its rows go one by one from now on. Where one fails otherwise, each
+    adapter trains alone, and a fault is its owner's.
     """
     try:
         return train_together(base, turns, device)
     except Exception as error:
         for turn in turns:
             turn.clear()
-        if len(turns) == 1:
+        if len(turns) == 1 and not (is_out_of_memory(error) and _can_split(base, turns[0])):
             return [error]
         failed = error
     size = 1
     if is_out_of_memory(failed):
         size = len(turns) // 2
         give_back(device, failed)
+        if len(turns) == 1:
+            turns[0].learner.by_rows = True
+            return take_steps(base, turns, device, narrowed)
         if narrowed is not None:
             narrowed(size)
     groups = [turns[start : start + size] for start in range(0, len(turns), size)]
@@ -179,7 +185,7 @@ def _update(turn: Turn) -> Outcome | Exception:
 def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: str) -> None:
     """Take micro-batch `number` of each adapter forward and backward."""
     micro = [turn.micro[number] for turn in turns]
-    if len(turns) == 1 and _gains_by_rows(base, turns[0].learner.adapter, micro[0].batch, device):
+    if len(turns) == 1 and _goes_by_rows(base, turns[0].learner, micro[0].batch):
         _row_by_row(base, turns[0], micro[0], device)
         return
     for turn, one in zip(turns, micro, strict=True):
@@ -196,10 +202,16 @@ def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: st
         turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()
 
 
-def _gains_by_rows(base: PackedBase, adapter: Adapter, batch: Batch, device: str) -> bool:
-    """Tell whether a micro-batch is better taken row by row: on a CPU, where a row alone keeps the cores busy."""
+def _goes_by_rows(base: PackedBase, learner: Learner, batch: Batch) -> bool:
     # The mask of an adapted head is drawn over the completion tokens of all rows.
-    return device == "cpu" and len(batch.input_ids_BT) > 1 and not base.adapts_head(adapter)
+    return learner.by_rows and len(batch.input_ids_BT) > 1 and not base.adapts_head(learner.adapter)
+
+
+def _can_split(base: PackedBase, turn: Turn) -> bool:
+    """Tell whether a step's micro-batches were taken whole and can go row by row."""
+    learner = turn.learner
+    has_rows = any(len(one.batch.input_ids_BT) > 1 for one in turn.micro)
+    return has_rows and not learner.by_rows and not base.adapts_head(learner.adapter)
 
 
 def _row_by_row(base: PackedBase, turn: Turn, micro: MicroBatch, device: str) -> None:
@@ -209,7 +221,7 @@ def _row_by_row(base: PackedBase, turn: Turn, micro: MicroBatch, device: str) ->
     try:
         for row in range(rows):
             adapter.clock.part = Part(row, rows, tokens)
-            one = row_of(micro.batch, row)
+            one = row_of(micro.batch, row).to(device)
             base.route.send([Group(adapter, 0, 1, one.input_ids_BT.shape[1])], training=True)
             with arithmetic(adapter.train.precision, device):
                 nll_N = completion_nll(base.model, one)

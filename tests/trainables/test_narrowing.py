@@ -19,6 +19,7 @@ import torch
 from engine_inputs import trial, write_model, write_sweep
 from packs import Ran, assert_same, packed_engine, run_packed
 
+from trainables import packed_train
 from trainables.config import TrialConfig
 from trainables.packed import PackedEngine
 from trainables.record import SweepFolder
@@ -85,6 +86,24 @@ def test_training_batches_are_halved(spared: dict[str, Ran], sweep: SweepFolder,
     last = max(found.values(), key=lambda one: one.result["ended_at"])
     assert last.result["narrowed_to"] == {"together": 1}
     assert last.result["pack_width"]["together"] == 4
+
+
+def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
+    spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_train, "FASTER_BY_ROWS", ())  # as on a GPU
+    taken: set[int] = set()
+
+    def fits(_: PackedEngine, rows: int, training: bool) -> bool:
+        taken.update([rows] * training)
+        return not training or rows <= 1
+
+    engine = short_engine(sweep, model, fits)
+    found = run_packed(engine, sweep, TRIALS)
+    same(spared, found)
+    assert {1, 2} <= taken
+    assert engine.pack.room.narrowed_to == {"together": 1}
+    assert {one.result["restarts"] for one in found.values()} == {0}
 
 
 def test_rows_that_are_read_and_written_together_are_halved(
