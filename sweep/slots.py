@@ -76,15 +76,19 @@ class Slots:
     ordered: bool = False
     ahead: Sequence[str] = ()
     mine: Sequence[str] = ()  # trials that begin here before those of other engines do
-    at_most: int | None = None  # slots in use
+    at_most: int | None = None  # runs at a time
     deaths: Deaths = field(default_factory=Deaths)
     silent_s: float = SILENT_S
     dead_s: float = DEAD_S
     on_lease_lost: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
-        own: int = getattr(self.engine, "slots", 1)
-        self.count = min(own, self.at_most or own)
+        own: int | None = getattr(self.engine, "slots", None)  # of an engine whose trials share a base
+        self.count = min(own or 1, self.at_most or own or 1)
+        # A baseline has no weights of its own: beside trials that have, it takes nobody's place.
+        self._guests = {
+            name for name, job in self.jobs.items() if own and not self.at_most and job.trial.train.is_baseline
+        }
         self.runs: dict[str, Run] = {}
         self.is_open = False
         self.closed = False
@@ -95,9 +99,9 @@ class Slots:
         ]
         self._idle_since = time.monotonic()
         self._left = [name for name in self.ahead if not is_finished(self.jobs[name])]
-        self.width = Width(self.count, len(self._left if self.ahead else self._order))
+        self.width = Width(self.count, len(set(self._left if self.ahead else self._order) - self._guests))
         self._changed = threading.Condition()
-        self._threads = ThreadPoolExecutor(max_workers=self.count, thread_name_prefix="slot")
+        self._threads = ThreadPoolExecutor(self.count + len(self._guests), thread_name_prefix="slot")
 
     # --- what a trial calls --------------------------------------------------------------------------------------
 
@@ -149,14 +153,16 @@ class Slots:
         now = time.monotonic()
         run = Run(key, self.jobs[key], caller, now, now, begun=begun, followed=not begun)
         self.runs[key] = run
-        self.width.now(len(self.active()))
+        self.width.now(self._in_slots())
         return run
 
     def _has_room_for(self, key: str) -> bool:
         """Tell whether a run may begin beside those that run; one under which the process died twice runs alone."""
         active = self.active()
-        if not active or len(active) >= self.count:
-            return not active
+        if not active:
+            return True
+        if key not in self._guests and self._in_slots() >= self.count:
+            return False
         return not any(self.deaths.is_suspect(name) for name in (key, *(run.key for run in active)))
 
     def _run_ahead(self) -> None:
@@ -227,8 +233,11 @@ class Slots:
     # --- what the engine's process calls -------------------------------------------------------------------------
 
     def active(self) -> list[Run]:
-        """Runs that hold a slot."""
+        """Return the runs that have not ended."""
         return [run for run in self.runs.values() if run.end is None]
+
+    def _in_slots(self) -> int:
+        return sum(run.key not in self._guests for run in self.active())
 
     def open(self) -> None:
         """Give slots from now on."""
@@ -276,7 +285,7 @@ class Slots:
         run.verdict = verdict
         if not run.begun:
             run.end = {"state": "interrupted"}
-            self.width.now(len(self.active()))
+            self.width.now(self._in_slots())
         self._changed.notify_all()
 
     # --- the thread of a slot ------------------------------------------------------------------------------------
@@ -301,7 +310,8 @@ class Slots:
             run.end = end
             self._idle_since = time.monotonic()
             self.deaths.ended(run.key)
-            self.width.ended(len(self.active()))
+            if run.key not in self._guests:
+                self.width.ended(self._in_slots())
             self._run_ahead()
             self._changed.notify_all()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ Make = Callable[..., Slots]
 def make(tmp_path: Path) -> Iterator[Make]:
     made = []
 
-    def slots(*names: str, width: int = 2, share: str = "", **options: Any) -> Slots:
+    def slots(*names: str, width: int = 2, share: str = "", baselines: Sequence[str] = (), **options: Any) -> Slots:
         engine = Scripted(slots=width)
-        one = Slots(engine, jobs(tmp_path, *names), ahead=tuple(share) or names, **options)
+        one = Slots(engine, jobs(tmp_path, *names, baselines=baselines), ahead=tuple(share) or names, **options)
         one.open()
         made.append(one)
         return one
@@ -104,6 +104,17 @@ def test_no_more_trials_run_than_were_asked_for(make: Make) -> None:
     slots = make("a", "b", "c", width=3, at_most=2)
     wait(lambda: len(begun(slots)) == 2)
     assert len(slots.active()) == 2
+
+
+def test_baselines_take_no_place_from_trials_that_share_a_base(make: Make) -> None:
+    slots = make("a", "b", "c", "d", "z", width=2, baselines=("a", "z"))
+    wait(lambda: sorted(begun(slots)) == ["a", "b", "c", "z"])
+    let_go(slots, 5 * STEPS)
+    wait(lambda: not slots.active())
+    assert slots.width.facts()["chosen"] == 2
+    one_by_one = make("f", "g", baselines=("f",), at_most=1)
+    wait(lambda: begun(one_by_one) == ["f"])
+    assert len(one_by_one.active()) == 1
 
 
 def test_an_interrupt_ends_what_runs_and_begins_nothing_more(make: Make) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
         wait(lambda one=one: not one.active())
 
 
-def jobs(folder: Path, *names: str) -> dict[str, TrialJob]:
-    trial = TrialConfig(train=TrainConfig(**{**BASE, "max_steps": STEPS}), evaluation=EVALUATION)
-    return {name: TrialJob(str(folder / name), trial) for name in names}
+def jobs(folder: Path, *names: str, baselines: Sequence[str] = ()) -> dict[str, TrialJob]:
+    def trial(steps: int) -> TrialConfig:
+        return TrialConfig(train=TrainConfig(**{**BASE, "max_steps": steps}), evaluation=EVALUATION)
+
+    return {name: TrialJob(str(folder / name), trial(0 if name in baselines else STEPS)) for name in names}
 
 
 def wait(condition: Callable[[], bool], seconds: float = 5) -> None:
