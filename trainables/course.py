@@ -174,7 +174,7 @@ class _Course:
         kept_step = progress.step
         if self.config.keep_checkpoint == "best" and progress.best:
             self.seat.set_tensors(progress.best)
-            self.curve.known = {}  # of other weights
+            self.curve.forget()
             kept_step = progress.best_step or kept_step
         self.record.fence()
         size, checksum = self.seat.export(self.record.adapter_folder)
@@ -279,7 +279,7 @@ class _Course:
             for split, count in evaluation.examples.items()
         }
         examples = self._evaluation_examples(evaluation)
-        found = predictions(self._reader(), rows, examples, evaluation, self.curve.known)
+        found = predictions(self._reader(), rows, examples, evaluation, self.curve.known, self.curve.written)
         whole = external.scored(evaluation.metrics, found, examples)
         rescore.write(self.record, evaluation, whole, time.monotonic() - began)
 

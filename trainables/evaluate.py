@@ -116,8 +116,9 @@ def predictions(
     examples: Mapping[str, Sequence[Example]],
     evaluation: EvalConfig,
     known: Mapping[Row, tuple[float, int] | None],
+    known_texts: Mapping[Row, Completion | str],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the prediction lines of every split; `known` are losses of these very weights.
+    """Return the prediction lines of every split; what is known are losses and texts of these very weights.
 
     The prompts of all splits decode together, which is faster, and where decoding has read the references too, their
     losses are known by then. Else losses are computed split by split, so that a split's are the same numbers whether
@@ -125,8 +126,12 @@ def predictions(
     """
     flat = [row for split in evaluation.examples for row in rows[split]]
     sources = [example for split in evaluation.examples for example in examples[split]]
-    written = reader.texts(flat, evaluation.decoding, evaluation.max_new_tokens)
-    loss_of = losses_of_texts(flat, written)
+    text_of: dict[Row, Completion | str] = {row: one for row, one in known_texts.items() if isinstance(one, Completion)}
+    unwritten = [row for row in flat if row not in text_of]
+    if unwritten:
+        texts = reader.texts(unwritten, evaluation.decoding, evaluation.max_new_tokens)
+        text_of |= dict(zip(unwritten, texts, strict=True))
+    loss_of = losses_of_texts(text_of)
     for split in evaluation.examples:
         missing = [row for row in rows[split] if row not in loss_of]
         if all(row in known for row in missing):
@@ -134,20 +139,16 @@ def predictions(
         else:
             loss_of |= dict(zip(missing, reader.losses(missing), strict=True))
     found = [
-        _line(reader.encoder, row, example, loss_of[row], one, evaluation)
-        for row, example, one in zip(flat, sources, written, strict=True)
+        _line(reader.encoder, row, example, loss_of[row], text_of[row], evaluation)
+        for row, example in zip(flat, sources, strict=True)
     ]
     lines = iter(found)
     return {split: [next(lines) for _ in rows[split]] for split in evaluation.examples}
 
 
-def losses_of_texts(rows: Sequence[Row], written: Sequence[Completion | str]) -> dict[Row, tuple[float, int] | None]:
+def losses_of_texts(written: Mapping[Row, Completion | str]) -> dict[Row, tuple[float, int] | None]:
     """Return the losses of the references that were found on the way to the texts."""
-    return {
-        row: one.loss
-        for row, one in zip(rows, written, strict=True)
-        if isinstance(one, Completion) and one.loss is not None
-    }
+    return {row: one.loss for row, one in written.items() if isinstance(one, Completion) and one.loss is not None}
 
 
 def _line(

@@ -6,19 +6,23 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_inputs import engine_of, evaluation_of, record_of, trial, write_model, write_sweep
+from packs import packed_engine, run_packed
 
 from trainables.config import EvalConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, go_on, no_report
 from trainables.metrics import score
+from trainables.packed import PackedReader
 from trainables.record import SweepFolder
 from trainables.rescore import summarize
 from trainables.solo import SoloEngine
+from trainables.tokens import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +58,36 @@ def test_a_prediction_holds_text_ending_loss_and_scores(sweep: SweepFolder, mode
         assert found["perplexity"] == pytest.approx(math.exp(loss))
         assert found["rougeL"] == pytest.approx(sum(row["scores"]["rougeL"] for row in rows) / len(rows))
         assert found["success_rate"] == 1 - found["empty_rate"]
+
+
+def test_what_the_last_step_of_a_curve_has_written_is_not_written_again(
+    tmp_path: Path, sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def counting(self: PackedReader, rows: Sequence[Row], *others: Any) -> Any:
+        written.append(len(rows))
+        return original(self, rows, *others)
+
+    original = PackedReader.texts
+    monkeypatch.setattr(PackedReader, "texts", counting)
+    without, curve = trial(), trial(generate_every_steps=2, generate_examples=4)
+    plain = run_packed(packed_engine(sweep, model), sweep, {"A": without})["A"]
+    assert written == [6 + 4]
+    written.clear()
+    other = write_sweep(tmp_path / "other")
+    found = run_packed(packed_engine(other, model), other, {"A": curve})["A"]
+    assert written == [4, 4, 2 + 4]  # at steps 2 and 4, and the rest
+    assert found.predictions() == plain.predictions()
+
+
+def test_texts_of_other_weights_than_those_kept_are_written_anew(sweep: SweepFolder, model: Path) -> None:
+    settings: dict[str, Any] = {"learning_rate": 3.0, "eval_every_steps": 1, "keep_checkpoint": "best"}
+    alone = run_packed(packed_engine(sweep, model), sweep, {"A": trial(**settings)})["A"]
+    assert alone.result["kept_step"] < 4
+    curve = trial(**settings, generate_every_steps=2, generate_examples=4)
+    found = run_packed(packed_engine(sweep, model), sweep, {"B": curve})["B"]
+    assert found.texts() == alone.texts()
 
 
 def test_failed_and_empty_rows_count_with_scores_of_zero() -> None:
