@@ -19,6 +19,9 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
+from trainables.cores import compute_on
 from trainables.generate import Writing
 from trainables.jobs import Control, Crowded, Interrupted
 from trainables.loss import LOSS_TOKENS
@@ -29,7 +32,7 @@ from trainables.packed_read import Desk, Question, read_losses, write_texts
 from trainables.packed_train import Outcome, Turn, take_steps
 from trainables.widths import UNMEASURED, Room
 
-GRACE_S = 0.1  # an evaluation waits so long for the next ask of a trial that is busy elsewhere
+GRACE_S = 0.1  # an evaluation waits so long for the next ask of a trial that is busy elsewhere, or was answered
 PATIENCE_S = 60.0  # and no longer than this for those that train
 POLL_S = 0.1
 IDLE_S = 1.0
@@ -77,18 +80,20 @@ class Ask:
 class Pack:
     """Trials over one base at a time; the methods are safe from any thread.
 
-    `room`: how many may share; the engine sets it anew with a base.
+    `room`: how many may share; the engine sets it anew with a base. `threads`: of torch, on a CPU.
     """
 
-    def __init__(self, device: str, room: Room | None = None) -> None:
+    def __init__(self, device: str, room: Room | None = None, threads: int | None = None) -> None:
         kind = device.split(":")[0]
         self.device = device
+        self.threads = threads or torch.get_num_threads()
         self.room = room or Room(UNMEASURED[kind], LOSS_TOKENS[kind])
         self.base: PackedBase | None = None
         self.base_key: tuple[str, ...] = ()
         self._members: list[Member] = []
         self._waiting: list[Member] = []
         self._asks: list[Ask] = []
+        self._answered = 0.0  # when the last ask was
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
@@ -158,6 +163,7 @@ class Pack:
     # --- the thread of the device --------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        compute_on(self.threads)
         while True:
             with self._changed:
                 began = time.monotonic()
@@ -186,7 +192,7 @@ class Pack:
         if not questions:
             return []
         all_ask = len({ask.member for ask in self._asks}) == len(self._members)
-        if not all_ask and now - questions[-1].asked < GRACE_S:
+        if not all_ask and now - max(questions[-1].asked, self._answered) < GRACE_S:
             return []
         losses = [ask for ask in questions if ask.writing is None]
         return losses or [ask for ask in questions if ask.writing == questions[0].writing]
@@ -223,6 +229,7 @@ class Pack:
                 ask.future.set_result(answer)
             elif not self._make_room(ask, answer, shared):
                 ask.future.set_exception(answer)
+        self._answered = time.monotonic()
 
     def _make_room(self, ask: Ask, error: BaseException, shared: Sequence[Member]) -> bool:
         """Have the youngest trial leave where memory does not suffice for this ask; False where that would not help.

@@ -17,6 +17,7 @@ import torch
 from trainables import preflight
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.config import Decoding, TrainConfig, TrialConfig
+from trainables.cores import one_core
 from trainables.course import run_trial
 from trainables.dequantize import unpack_where_room
 from trainables.generate import Completion, Prompt, Writing
@@ -48,12 +49,10 @@ class PackedEngine:
         self.fence = fence
         self.slots = setup.pack_width or PACK_WIDTH
         self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
-        self.pack = Pack(setup.device)
+        self.pack = Pack(setup.device, threads=setup.threads or torch.get_num_threads())
         self.bases = LoadedBases(setup)
         self.widener = Widener(setup, self.shelf, self.slots, together, idle_bytes=lambda: self.bases.idle_bytes)
         self.pack.room = self.widener.room(None)
-        if setup.threads:
-            torch.set_num_threads(setup.threads)
         limit_memory(setup.device, setup.memory_bytes)
         reset_peak_memory(setup.device)
 
@@ -68,7 +67,8 @@ class PackedEngine:
 
     def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
         """Prove that every stage can work before anything trains; raises UserError with the reason."""
-        return preflight.check(self, trials)
+        with one_core():
+            return preflight.check(self, trials)
 
     def base(self, config: TrainConfig) -> Any:
         """Return the frozen base of a trial."""
@@ -101,7 +101,8 @@ class PackedEngine:
         once = Once(report)
         while True:
             try:
-                return run_trial(self, job, once, control)
+                with one_core():
+                    return run_trial(self, job, once, control)
             except Crowded:
                 continue  # from its checkpoint, when there is a place in the pack again
 

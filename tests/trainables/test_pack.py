@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from trainables.jobs import Interrupted, go_on
-from trainables.pack import Member, Pack
+from trainables.pack import GRACE_S, Ask, Member, Pack
+from trainables.packed_read import Question
+from trainables.packed_train import Turn
 from trainables.widths import Room, Widths
 
 ONE, TWO = ("one", "none", "fp32"), ("two", "none", "fp32")
@@ -75,3 +80,35 @@ def test_one_who_waits_at_the_door_can_be_called_away() -> None:
     with pytest.raises(Interrupted, match="waiting for a place"):
         door.pack.join(Member("b", ONE), lambda: "interrupt")
     assert door.pack._waiting == []
+
+
+def test_an_evaluation_waits_for_the_trial_whose_step_has_just_ended() -> None:
+    """Its own question comes in a moment, and then all share their batches."""
+    answered: list[int] = []
+
+    class Slow(Pack):
+        def _take(self, turns: Sequence[Turn]) -> list[Any]:
+            time.sleep(2 * GRACE_S)  # longer than one who has asked would wait for one who is busy elsewhere
+            return [None] * len(turns)
+
+        def _read(self, asks: Sequence[Ask]) -> list[Any]:
+            answered.append(len(asks))
+            return [None] * len(asks)
+
+    pack = Slow("cpu")
+    members = [Member(name, ONE) for name in "ab"]
+    for member in members:
+        pack.join(member, go_on)
+    learner = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
+
+    def trains_and_asks() -> None:
+        pack.ask(Ask(members[0], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+        time.sleep(GRACE_S / 4)  # it writes its book
+        pack.ask(Ask(members[0], go_on, question=Question(None, [])))
+
+    other = threading.Thread(target=trains_and_asks)
+    other.start()
+    time.sleep(GRACE_S / 4)
+    pack.ask(Ask(members[1], go_on, question=Question(None, [])))
+    other.join()
+    assert answered == [2]

@@ -315,6 +315,24 @@ def test_trials_of_two_bases_take_turns(tmp_path: Path, sweep: SweepFolder, mode
     assert_same(alone["A"], found["A"])
 
 
+def test_only_the_thread_of_the_device_computes_on_all_cores(sweep: SweepFolder, model: Path) -> None:
+    engine = packed_engine(sweep, model)
+    engine.pack.threads = 2
+    one = trial(max_steps=2)
+    computing, asking = set(), set()
+    engine.base(one.train).register_forward_pre_hook(lambda *_: computing.add(torch.get_num_threads()))
+
+    def control() -> str:
+        if threading.current_thread().name != "pack":
+            asking.add(torch.get_num_threads())
+        return "go"
+
+    before = torch.get_num_threads()
+    run_packed(engine, sweep, {"A": one}, {"A": lambda _: control})  # type: ignore[dict-item, return-value]
+    assert (computing, asking) == ({2}, {1})
+    assert torch.get_num_threads() == before
+
+
 def test_an_evaluation_of_a_finished_trial_never_trains_again(sweep: SweepFolder, model: Path) -> None:
     engine = packed_engine(sweep, model)
     first = run_packed(engine, sweep, {"A": trial(max_steps=2)})["A"]
