@@ -204,7 +204,7 @@ from packs import packed_engine, run_packed
 from trainables.memory import STATUS
 folder = Path(sys.argv[1])
 model = write_model(folder / "m", width=256)
-fields = {{"max_steps": 1, "batch_size": 16, "eval_every_steps": 0, "evaluation": evaluation_of(4, 2, 1)}}
+fields = {{"max_steps": 3, "batch_size": 16, "eval_every_steps": 0, "evaluation": evaluation_of(4, 2, 1)}}
 trials = {{name: trial(**fields, seed=seed) for seed, name in enumerate("ABCDEF")}}
 def ran(name, short):
     sweep = write_sweep(folder / name)
