@@ -221,6 +221,11 @@ class PackedBase:
         layer = self.model.get_submodule(name)
         if not isinstance(layer, nn.Linear) and not _is_conv1d(layer):
             raise UserError(f"target_modules: {name} is a {type(layer).__name__}, no linear layer")
+        if "experts" in name.split("."):
+            raise UserError(
+                f"target_modules: {name} is part of an expert, which sees chosen tokens in place of rows; "
+                "take layers outside the experts, such as those of the attention, or --engine solo"
+            )
         packed = PackedLinear(layer, name, self.route)
         parent, _, last = name.rpartition(".")
         setattr(self.model.get_submodule(parent), last, packed)
