@@ -60,6 +60,7 @@ MORE = (
     Column("limit_rate", "hit the limit", "percent"),
     Column("success_rate", "success", "percent"),
     Column("steps", "steps", "count"),
+    Column("skipped_steps", "skipped by fp16", "count"),
     Column("changes", "changed by pbt", "count"),
     Column("trainable_parameters", "trainable parameters", "count"),
     Column("total_parameters", "total parameters", "count"),

@@ -321,6 +321,7 @@ class _Course:
             "device": self.device,
             "precision": self.config.precision,
             "steps": progress.step,
+            "skipped_steps": progress.skipped_steps,
             "kept_step": None,
             "trainable_parameters": None,
             "total_parameters": None,

@@ -59,6 +59,7 @@ class Progress:
     best_step: int | None = None
     best_loss: float | None = None
     stopped: bool = False
+    skipped_steps: int = 0  # left out by fp16, whose gradients overflowed at the loss scale of the time
     changes: int = 0  # of the configuration, as in the trial's lineage
     owes: list[str] = field(default_factory=list)  # "eval", "generate" due at this step and not yet done
     best: Tensors = field(default_factory=dict)
@@ -216,6 +217,8 @@ class Diary:
         # With fp16 a first overflow is how the loss scale is found; Trainer leaves that step out.
         elif self.loss_scale() < SMALLEST_SCALE:
             raise Diverged(f"fp16 gradients overflow at every loss scale at step {step}")
+        else:
+            self.progress.skipped_steps += 1
 
 
 def resume(lesson: Lesson, progress: Progress) -> bool:
