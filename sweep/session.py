@@ -278,7 +278,7 @@ class Session:
                 for key, job in left.items()
                 if not job.trial.train.is_baseline and records[key].result() is None
             }
-            scheduler, live = self._scheduler(judged), min(self._live(), len(left))
+            scheduler, live = self._scheduler(judged), min(self._live(left), len(left))
             in_populations = self.options.scheduler == "pbt"
             keys = in_turn(left, self._shares.values() if self._runs_ahead else [])
             fit(keys, Fit(tuple(self._engines), live, scheduler, self.folder.folder / "ray", in_populations))
@@ -298,12 +298,15 @@ class Session:
     def _runs_ahead(self) -> bool:
         return self.options.scheduler == "none"
 
-    def _live(self) -> int:
+    def _live(self, left: dict[str, TrialJob]) -> int:
         """Return how many Tune trials are alive at once: a pack is as full as these, but where engines run ahead."""
         if self._runs_ahead:
             return AHEAD_LIVE * len(self._engines)
-        slots = (self.setup.pack_width or PACK_WIDTH) if self.options.engine == "packed" else 1
-        return self.options.max_concurrent or len(self._engines) * slots + 1
+        slots, guests = 1, 0
+        if self.options.engine == "packed":
+            slots = self.setup.pack_width or PACK_WIDTH
+            guests = sum(job.trial.train.is_baseline for job in left.values())  # which take no slot
+        return self.options.max_concurrent or len(self._engines) * slots + guests + 1
 
     def _finished_curves(self, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:
         curves = []
