@@ -1,14 +1,19 @@
-"""Attention on a CPU, where the library's kernel is slow: training in bf16, and one new token per row.
+"""Attention on a CPU, where the library's kernel is slow: training in bf16, one new token per row, rows in a string.
 
-Registered with transformers under one name that a base loaded for a CPU uses; whatever is not one of the two cases
-goes to the library's own `sdpa`. Measured for GPT-2's shape on one AVX512-BF16 core (docs/decisions.md): forward and
-backward 9 ms against 19 ms; a token over 200 others 0.13 ms a row and layer against 0.31 ms.
+Registered with transformers under one name that a base loaded for a CPU uses; whatever is none of these cases goes to
+the library's own `sdpa`. A string is rows one behind another in the place of one row: the linear layers see all their
+tokens at once and no padding, and here each row attends to itself alone. Measured for GPT-2's shape on one AVX512-BF16
+core (docs/decisions.md): forward and backward 9 ms against 19 ms; a token over 200 others 0.13 ms a row and layer
+against 0.31 ms.
 
 Shapes: R rows, H query heads, G key heads, T tokens, D width of a head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -21,7 +26,18 @@ from trainables.ragged import RaggedLayer
 
 NAME = "cpu_rows"
 LONGEST_TOKENS = 1024  # of plain products: their memory grows with the square
+_lengths: ContextVar[tuple[int, ...]] = ContextVar("lengths", default=())
 PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_attentions", "num_items_in_batch"))
+
+
+@contextmanager
+def strung(lengths: Sequence[int]) -> Iterator[None]:
+    """Say that the one row of a batch is a string of rows of these lengths; also for what is recomputed backward."""
+    token = _lengths.set(tuple(lengths))
+    try:
+        yield
+    finally:
+        _lengths.reset(token)
 
 
 def use(model: Any) -> None:
@@ -29,8 +45,15 @@ def use(model: Any) -> None:
     config = model.config.get_text_config(decoder=True)
     if config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, attend)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
+        AttentionMaskInterface.register(NAME, _mask)
         config._attn_implementation = NAME
+
+
+def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
+    if _lengths.get():
+        return None  # rows of a string are told apart by their lengths
+    found: Tensor | None = sdpa_mask(*args, **kwargs)
+    return found
 
 
 def attend(
@@ -48,6 +71,9 @@ def attend(
     if isinstance(key, RaggedLayer):
         return key.attend(query, scale), None
     assert isinstance(value, Tensor)
+    lengths = _lengths.get()
+    if lengths:
+        return _row_by_row(module, query, key, value, lengths, scaling=scale, dropout=dropout, **kwargs), None
     if _is_plain(query, key, attention_mask, kwargs):
         groups = getattr(module, "num_key_value_groups", 1)
         return _products(query, repeat_kv(key, groups), repeat_kv(value, groups), scale), None
@@ -55,6 +81,15 @@ def attend(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
     return found
+
+
+def _row_by_row(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], **more: Any
+) -> Tensor:
+    """Return (1, T, H, D) for a string of rows of these lengths."""
+    parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    with strung(()):
+        return torch.cat([attend(module, *part, None, **more)[0] for part in parts], dim=1)
 
 
 def _is_plain(query: Tensor, key: Tensor, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> bool:

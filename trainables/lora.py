@@ -29,11 +29,13 @@ WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class Part:
-    """The row of a micro-batch of so many rows and padded tokens that is now in the model, without its padding."""
+    """A row of a micro-batch of so many rows and padded tokens, without its padding: its first `length` tokens."""
 
+    micro: int
     row: int
     rows: int
     tokens: int
+    length: int
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Clock:
     seed: int
     step: int = 0  # of the optimizer, from 0
     micro: int = 0  # micro-batch within the step
-    part: Part | None = None  # where a micro-batch is taken row by row
+    parts: tuple[Part, ...] = ()  # the rows now in the model one behind another, where they are not a whole micro-batch
 
 
 def seed_of(*parts: object) -> int:
@@ -63,7 +65,6 @@ class SeededDropout(nn.Module):
         self.rate = rate
         self.clock = clock
         self.layer = layer
-        self._kept: tuple[tuple[int, int], Tensor] | None = None  # (step, micro-batch) and the mask of all its rows
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (rows, tokens, inputs) -> the same; the mask is drawn in fp32 whatever the arithmetic."""
@@ -72,17 +73,19 @@ class SeededDropout(nn.Module):
         return x * self._mask(x) * (1 / (1 - self.rate))
 
     def _mask(self, x: Tensor) -> Tensor:
-        """Return the mask of a micro-batch, or its part for the row that is now in the model."""
-        part, now = self.clock.part, (self.clock.step, self.clock.micro)
-        if part is None:
-            return self._draw(x.shape, x.device)
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, self._draw((part.rows, part.tokens, x.shape[-1]), x.device)
-        return self._kept[1][part.row, : x.shape[-2]]  # some models hand over (tokens, inputs)
+        """Return the mask of a micro-batch, or its parts for the rows that are now in the model: (tokens, inputs)."""
+        parts = self.clock.parts
+        if not parts:
+            return self._draw(self.clock.micro, x.shape, x.device)
+        masks = {
+            part.micro: self._draw(part.micro, (part.rows, part.tokens, x.shape[-1]), x.device)
+            for part in {part.micro: part for part in parts}.values()
+        }
+        return torch.cat([masks[part.micro][part.row, : part.length] for part in parts])
 
-    def _draw(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    def _draw(self, micro: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
         generator = torch.Generator(device)
-        generator.manual_seed(seed_of("dropout", self.clock.seed, self.clock.step, self.clock.micro, self.layer))
+        generator.manual_seed(seed_of("dropout", self.clock.seed, self.clock.step, micro, self.layer))
         return torch.rand(shape, generator=generator, device=device) >= self.rate
 
 

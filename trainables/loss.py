@@ -9,6 +9,7 @@ Shapes: B rows, T padded tokens, N completion tokens of all rows, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,18 @@ def row_of(batch: Batch, row: int) -> Batch:
         torch.zeros_like(column_N),
         column_N,
         batch.target_N[mine],
+    )
+
+
+def string(rows: Sequence[Batch]) -> Batch:
+    """Return batches of one row each as one row, one behind another; positions begin anew with each."""
+    offsets = [0, *itertools.accumulate(row.input_ids_BT.shape[1] for row in rows)]
+    return Batch(
+        torch.cat([row.input_ids_BT for row in rows], dim=1),
+        torch.cat([row.position_ids_BT for row in rows], dim=1),
+        torch.cat([row.row_N for row in rows]),
+        torch.cat([row.column_N + offset for row, offset in zip(rows, offsets, strict=False)]),
+        torch.cat([row.target_N for row in rows]),
     )
 
 

@@ -51,6 +51,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     from trainables.prefill import try_ragged
+    from trainables.strings import try_strings
 
     check_device(train, device)
     with quiet():
@@ -83,6 +84,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
     model.eval()
     if device == "cpu":
         try_ragged(model)
+        try_strings(model)
     # What a folder recommends for generation (sampling, penalties, lengths) must not leak into an evaluation.
     model.generation_config = GenerationConfig()
     return model

@@ -1,8 +1,9 @@
 """Optimizer steps of adapters over one packed base: one adapter's at a time, or several adapters' in shared batches.
 
-Each adapter has its own loss, its own clipping and its own optimizer; the sum of the losses is what is differentiated,
-and since rows are apart and the base is frozen, no gradient of one adapter depends on another. Where several train in
-one batch, its first rows are the first adapter's micro-batch, padded to the widest.
+On a CPU an adapter alone takes its rows in strings, one behind another without padding (see `attention`). Each adapter
+has its own loss, its own clipping and its own optimizer; the sum of the losses is what is differentiated, and since
+rows are apart and the base is frozen, no gradient of one adapter depends on another. Where several train in one batch,
+its first rows are the first adapter's micro-batch, padded to the widest.
 
 Shapes: B rows, T padded tokens, N completion tokens, as in `loss`.
 """
@@ -17,18 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.attention import strung
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.lesson import MicroBatch
 from trainables.lora import Part
-from trainables.loss import Batch, completion_nll, row_of
+from trainables.loss import Batch, completion_nll, row_of, string
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
 from trainables.packed_lora import Adapter, Group, PackedBase
+from trainables.strings import reads_strings
 
 NORM_EPSILON = 1e-6  # of torch's clip_grad_norm_
 FLAT = "flat"
-FASTER_BY_ROWS = ("cpu",)  # a row alone keeps its cores busy, and has no padding
+STRING_TOKENS = {"cpu": 1024}  # rows of one step that go one behind another; in a GPU a batch is as good
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Learner:
         train = adapter.train
         self.adapter = adapter
         self.done = 0  # steps of the schedule
-        self.by_rows = device in FASTER_BY_ROWS  # elsewhere where memory does not suffice for more
+        # Tokens of a step in one string: None where micro-batches go whole, 0 for a row at a time, as memory may ask.
+        self.string_tokens = STRING_TOKENS.get(device.split(":")[0])
         self.is_flat = train.optimizer == "adamw_torch"
         self.parameters: Mapping[str, nn.Parameter] = adapter.parameters
         if self.is_flat:
@@ -153,7 +157,7 @@ def take_steps(
         size = len(turns) // 2
         give_back(device, failed)
         if len(turns) == 1:
-            turns[0].learner.by_rows = True
+            turns[0].learner.string_tokens = 0
             return take_steps(base, turns, device, narrowed)
         if narrowed is not None:
             narrowed(size)
@@ -165,8 +169,11 @@ def train_together(base: PackedBase, turns: Sequence[Turn], device: str) -> list
     """Take one optimizer step of each adapter in shared batches; raises what fails before the updates."""
     prepare_training(base, turns[0].learner.adapter)
     try:
-        for number in range(max(len(turn.micro) for turn in turns)):
-            _accumulate(base, [turn for turn in turns if number < len(turn.micro)], number, device)
+        if len(turns) == 1 and _goes_in_strings(base, turns[0].learner):
+            _take_strings(base, turns[0], device)
+        else:
+            for number in range(max(len(turn.micro) for turn in turns)):
+                _accumulate(base, [turn for turn in turns if number < len(turn.micro)], number, device)
     finally:
         base.route.clear()
     return [_update(turn) for turn in turns]
@@ -185,9 +192,6 @@ def _update(turn: Turn) -> Outcome | Exception:
 def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: str) -> None:
     """Take micro-batch `number` of each adapter forward and backward."""
     micro = [turn.micro[number] for turn in turns]
-    if len(turns) == 1 and _goes_by_rows(base, turns[0].learner, micro[0].batch):
-        _row_by_row(base, turns[0], micro[0], device)
-        return
     for turn, one in zip(turns, micro, strict=True):
         turn.learner.adapter.clock.step, turn.learner.adapter.clock.micro = one.step, one.micro
     batch, groups = join(micro, [turn.learner.adapter for turn in turns])
@@ -202,34 +206,54 @@ def _accumulate(base: PackedBase, turns: Sequence[Turn], number: int, device: st
         turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()
 
 
-def _goes_by_rows(base: PackedBase, learner: Learner, batch: Batch) -> bool:
+def _goes_in_strings(base: PackedBase, learner: Learner) -> bool:
     # The mask of an adapted head is drawn over the completion tokens of all rows.
-    return learner.by_rows and len(batch.input_ids_BT) > 1 and not base.adapts_head(learner.adapter)
+    return learner.string_tokens is not None and not base.adapts_head(learner.adapter)
 
 
 def _can_split(base: PackedBase, turn: Turn) -> bool:
-    """Tell whether a step's micro-batches were taken whole and can go row by row."""
+    """Tell whether rows of a step were taken together that can go one by one."""
     learner = turn.learner
-    has_rows = any(len(one.batch.input_ids_BT) > 1 for one in turn.micro)
-    return has_rows and not learner.by_rows and not base.adapts_head(learner.adapter)
+    rows = sum(len(one.batch.input_ids_BT) for one in turn.micro)
+    return rows > 1 and learner.string_tokens != 0 and not base.adapts_head(learner.adapter)
 
 
-def _row_by_row(base: PackedBase, turn: Turn, micro: MicroBatch, device: str) -> None:
-    """Take a micro-batch forward and backward row by row, each without its padding and under its part of the masks."""
-    adapter, (rows, tokens) = turn.learner.adapter, micro.batch.input_ids_BT.shape
-    adapter.clock.step, adapter.clock.micro = micro.step, micro.micro
+def _take_strings(base: PackedBase, turn: Turn, device: str) -> None:
+    """Take a step's rows forward and backward without padding, each under its part of the masks."""
+    adapter, step_tokens = turn.learner.adapter, turn.micro[0].step_tokens
+    adapter.clock.step = turn.micro[0].step
+    most = (turn.learner.string_tokens or 0) if reads_strings(base.model) else 0
     try:
-        for row in range(rows):
-            adapter.clock.part = Part(row, rows, tokens)
-            one = row_of(micro.batch, row).to(device)
-            base.route.send([Group(adapter, 0, 1, one.input_ids_BT.shape[1])], training=True)
-            with arithmetic(adapter.train.precision, device):
-                nll_N = completion_nll(base.model, one)
-            loss = nll_N.sum() / micro.step_tokens
-            turn.learner.scaled(loss).backward()
+        for rows in _strings(turn.micro, most):
+            adapter.clock.parts = tuple(part for part, _ in rows)
+            batch = string([one for _, one in rows]).to(device)
+            base.route.send([Group(adapter, 0, 1, batch.input_ids_BT.shape[1])], training=True)
+            lengths = [part.length for part, _ in rows]
+            with strung(lengths if len(lengths) > 1 else ()):
+                with arithmetic(adapter.train.precision, device):
+                    nll_N = completion_nll(base.model, batch)
+                loss = nll_N.sum() / step_tokens
+                turn.learner.scaled(loss).backward()
             turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()
     finally:
-        adapter.clock.part = None
+        adapter.clock.parts = ()
+
+
+def _strings(micro: Sequence[MicroBatch], most_tokens: int) -> list[list[tuple[Part, Batch]]]:
+    """Return the rows of a step in strings of at most so many tokens, or of one row."""
+    found: list[list[tuple[Part, Batch]]] = []
+    room = 0
+    for one in micro:
+        rows, tokens = one.batch.input_ids_BT.shape
+        for row in range(rows):
+            batch = row_of(one.batch, row)
+            length = batch.input_ids_BT.shape[1]
+            if not found or length > room:
+                found.append([])
+                room = most_tokens
+            room -= length
+            found[-1].append((Part(one.micro, row, rows, tokens, length), batch))
+    return found
 
 
 def join(micro: Sequence[MicroBatch], adapters: Sequence[Adapter]) -> tuple[Batch, list[Group]]:

@@ -67,7 +67,10 @@ class Bench:
             self.adapters.append(self.base.adapter(self.train, self.device))
         rows = [self.rows[index % len(self.rows)] for index in range(self.train.batch_size)]
         micro = MicroBatch(collate(rows, self.base.pad_id), 0, 0, sum(len(row.target_ids) for row in rows))
-        return Turn(Learner(self.adapters[number], self.device), [micro])
+        learner = Learner(self.adapters[number], self.device)
+        # As many as share a string: a step holds no more at once.
+        count = max(1, (learner.string_tokens or 0) // micro.batch.input_ids_BT.numel())
+        return Turn(learner, [micro] * min(count, learner.adapter.train.gradient_accumulation_steps))
 
     def adapters_bytes(self) -> int:
         return sum(2 * adapter.flat.nbytes for adapter in self.adapters)

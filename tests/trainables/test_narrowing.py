@@ -91,7 +91,7 @@ def test_training_batches_are_halved(spared: dict[str, Ran], sweep: SweepFolder,
 def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_train, "FASTER_BY_ROWS", ())  # as on a GPU
+    monkeypatch.setattr(packed_train, "STRING_TOKENS", {})  # as on a GPU
     taken: set[int] = set()
 
     def fits(_: PackedEngine, rows: int, training: bool) -> bool:
