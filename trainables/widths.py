@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ class Widths:
 UNMEASURED = {"cpu": Widths(8, 1, 128), "cuda": Widths(8, 8, 256)}
 
 
+WAY = 2  # raised when training or decoding goes another way: what was measured before is of no use
+
+
 @dataclass(frozen=True)
 class Place:
     """What a measurement is of; `rows` and `tokens` are those of a micro-batch."""
@@ -52,6 +55,7 @@ class Place:
     recomputes: bool
     rows: int
     tokens: int
+    way: int = field(default=WAY, kw_only=True)
 
     @property
     def key(self) -> str:
@@ -185,7 +189,7 @@ def read_all() -> dict[str, tuple[Place, Measured]]:
             values = dict(entry["found"])
             for name in ("train", "decode"):
                 values[name] = tuple(Point(**point) for point in values[name])
-            place = Place(**entry["place"])
+            place = Place(**{"way": 1, **entry["place"]})
             found[place.key] = (place, Measured(**values))
     except (OSError, files.DamagedFile, KeyError, TypeError, ValueError):
         return {}
