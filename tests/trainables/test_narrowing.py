@@ -19,7 +19,7 @@ import torch
 from engine_inputs import trial, write_model, write_sweep
 from packs import Ran, assert_same, packed_engine, run_packed
 
-from trainables import packed_train
+from trainables import attention, packed_train
 from trainables.config import TrialConfig
 from trainables.packed import PackedEngine
 from trainables.record import SweepFolder
@@ -103,6 +103,22 @@ def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     same(spared, found)
     assert {1, 2} <= taken
     assert engine.pack.room.narrowed_to == {"together": 1}
+    assert {one.result["restarts"] for one in found.values()} == {0}
+
+
+def test_a_string_too_large_for_one_trial_goes_row_by_row(
+    spared: dict[str, Ran], sweep: SweepFolder, model: Path
+) -> None:
+    taken: set[int] = set()
+
+    def fits(_: PackedEngine, rows: int, training: bool) -> bool:
+        in_string = len(attention._lengths.get()) if training else 0
+        taken.update([in_string] * training)
+        return in_string == 0
+
+    found = run_packed(short_engine(sweep, model, fits), sweep, TRIALS)
+    same(spared, found)
+    assert 0 in taken and max(taken) > 1
     assert {one.result["restarts"] for one in found.values()} == {0}
 
 
