@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
+from trainables.blocked import BlockedLinear, is_possible
 from trainables.model import DTYPES
 
 SQUARES = (1024, 2048, 4096)
@@ -37,8 +39,17 @@ def seconds_of(work: Callable[[], object], device: str, best_of: int = BEST_OF, 
 def gemm_rates(
     precision: str, device: str, shapes: Sequence[tuple[int, int, int]], squares: Sequence[int] = SQUARES
 ) -> dict[str, float]:
-    """Return FLOP/s of matrix products: squares, and the model's own shapes as (tokens, inputs, outputs)."""
+    """Return FLOP/s of matrix products: squares, and the model's own shapes as (tokens, inputs, outputs).
+
+    The own shapes also with their weight as the packed engine keeps it, where the processor has that.
+    """
     found = {}
+    for tokens, inputs, outputs in shapes:
+        layer = nn.Linear(inputs, outputs, bias=False, device=device, dtype=DTYPES[precision]).requires_grad_(False)
+        if is_possible(device):
+            left = torch.randn(tokens, inputs).to(DTYPES[precision])
+            seconds = seconds_of(_layer(BlockedLinear(layer), left), device)
+            found[f"{tokens} x {inputs} x {outputs} blocked"] = 2 * tokens * inputs * outputs / seconds
     for tokens, inputs, outputs in (*((side, side, side) for side in squares), *shapes):
         left = torch.randn(tokens, inputs, device=device).to(DTYPES[precision])
         right = torch.randn(inputs, outputs, device=device).to(DTYPES[precision])
@@ -50,6 +61,10 @@ def gemm_rates(
 
 def _product(left: torch.Tensor, right: torch.Tensor, target: torch.Tensor) -> Callable[[], object]:
     return lambda: torch.mm(left, right, out=target)
+
+
+def _layer(layer: nn.Module, left: torch.Tensor) -> Callable[[], object]:
+    return lambda: layer(left)
 
 
 def bandwidth(device: str, size_bytes: int = LARGE_BYTES) -> dict[str, float]:

@@ -138,6 +138,12 @@ def keep_trainable_after_evaluation(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Tell whether two ways of computing the same agree as far as this arithmetic goes."""
+    tolerance = 1e-4 if dtype == torch.float32 else 0.05
+    return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+
+
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
     """Return (trainable, total) parameters; a 4-bit weight counts as the elements that it stands for."""
     trainable = total = 0

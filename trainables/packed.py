@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from trainables import preflight
+from trainables.blocked import block_where_room
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.cores import one_core
@@ -23,7 +24,7 @@ from trainables.dequantize import unpack_where_room
 from trainables.generate import Completion, Prompt, Writing
 from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
-from trainables.loaded import LoadedBases
+from trainables.loaded import LoadedBases, usable_bytes
 from trainables.lora import WEIGHTS, write_adapter
 from trainables.loss import collate
 from trainables.memory import limit_memory, reset_peak_memory
@@ -114,6 +115,7 @@ class PackedEngine:
             total = parameter_counts(model)[1]
             if config.quantization == "nf4":
                 unpack_where_room(model, self.setup.device, self.setup.memory_bytes)
+            block_where_room(model, self.setup.device, usable_bytes(self.setup))
             return PackedBase(model, total, self.shelf.encoder(config).pad_id)
 
         if pack.base is None or key != pack.base_key:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from trainables.blocked import BlockedLinear
 from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.lora import Clock, SeededDropout, start_of
@@ -219,7 +220,7 @@ class PackedBase:
 
     def _pack(self, name: str) -> None:
         layer = self.model.get_submodule(name)
-        if not isinstance(layer, nn.Linear) and not _is_conv1d(layer):
+        if not isinstance(layer, nn.Linear | BlockedLinear) and not _is_conv1d(layer):
             raise UserError(f"target_modules: {name} is a {type(layer).__name__}, no linear layer")
         if "experts" in name.split("."):
             raise UserError(
@@ -236,11 +237,11 @@ class PackedBase:
 def _is_conv1d(layer: nn.Module) -> bool:
     from transformers.pytorch_utils import Conv1D
 
-    return isinstance(layer, Conv1D)
+    return layer.is_conv1d if isinstance(layer, BlockedLinear) else isinstance(layer, Conv1D)
 
 
 def _shape(layer: Any) -> tuple[int, int]:
     """Return (inputs, outputs); a 4-bit weight is packed, its layer knows both."""
-    if _is_conv1d(layer):
+    if hasattr(layer, "nx"):  # a Conv1D
         return int(layer.nx), int(layer.nf)
     return int(layer.in_features), int(layer.out_features)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from trainables import attention
 from trainables.jobs import Control, Interrupted
 from trainables.loss import BUCKET_TOKENS, batches, collate, completion_nll, row_sums
+from trainables.model import agree
 from trainables.ragged import Prefill, RaggedFiller
 from trainables.tokens import Row
 
@@ -90,9 +90,4 @@ def _agrees(model: Any, pad_id: int) -> bool:
             wanted = torch.stack([model(input_ids=torch.tensor([one])).logits[0, -1] for one in ids])
     except Exception:  # of a model that does something else with its cache: the library's own way is there for it
         return False
-    return _close(found, wanted)
-
-
-def _close(found: Tensor, wanted: Tensor) -> bool:
-    tolerance = 1e-4 if found.dtype == torch.float32 else 0.05
-    return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+    return agree(found, wanted, found.dtype)

@@ -8,6 +8,7 @@ import torch
 
 from trainables import attention
 from trainables.loss import Batch, collate, completion_nll, row_of, string
+from trainables.model import agree
 from trainables.tokens import Row
 
 CHECKED = "_reads_strings"
@@ -47,8 +48,7 @@ def _agrees(model: Any) -> bool:
             found = _read(model, each)
     except Exception:  # of a model that does something else with its rows: they are taken one by one
         return False
-    tolerance = 1e-4 if wanted.dtype == model.dtype else 0.05
-    return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+    return agree(found, wanted, model.dtype)
 
 
 def _read(model: Any, each: list[Batch]) -> torch.Tensor:

@@ -1,0 +1,112 @@
+"""Linear layers over blocked weights: the same values and gradients, and only where they can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_inputs import TARGETS, trial, write_model
+from torch import nn
+
+from trainables.blocked import BlockedLinear, block_where_room, is_possible, plain_layers
+from trainables.dequantize import unpack_where_room
+from trainables.loaded import nbytes_of
+from trainables.model import load_base
+from trainables.packed_lora import PackedBase
+
+PLENTY = 2**33
+pytestmark = pytest.mark.skipif(not is_possible("cpu"), reason="oneDNN's layouts are those of x86 processors")
+
+
+def base(folder: Path, family: str = "gpt2", **changes: Any) -> Any:
+    return load_base(
+        write_model(folder / family, family), trial(target_modules=TARGETS[family], **changes).train, "cpu"
+    )
+
+
+def logits_and_gradient(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits of two texts, and the gradient of their sum of squares at the embeddings."""
+    ids = torch.arange(26).view(2, 13) + 3
+    embedded = model.get_input_embeddings()(ids).requires_grad_()
+    logits = model(inputs_embeds=embedded).logits
+    (logits.float() ** 2).sum().backward()
+    assert embedded.grad is not None
+    return logits.detach(), embedded.grad
+
+
+@pytest.mark.parametrize("family", ["gpt2", "phi", "llama"])
+@pytest.mark.parametrize(("precision", "relative"), [("fp32", 1e-5), ("bf16", 2e-2)])
+def test_a_blocked_base_gives_the_logits_and_gradients_of_the_plain_one(
+    tmp_path: Path, family: str, precision: str, relative: float
+) -> None:
+    model = base(tmp_path, family, precision=precision)
+    names = [name for name, _ in plain_layers(model)]
+    wanted = logits_and_gradient(model)
+    assert block_where_room(model, "cpu", PLENTY)
+    assert plain_layers(model) == []
+    assert all(isinstance(model.get_submodule(name), BlockedLinear) for name in names)
+    for found, one in zip(logits_and_gradient(model), wanted, strict=True):
+        assert (found - one).abs().max() <= relative * one.abs().max()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_4_bit_base_that_was_unpacked_is_blocked_too(tmp_path: Path, family: str) -> None:
+    model = base(tmp_path, family, quantization="nf4")
+    assert unpack_where_room(model, "cpu", None)
+    wanted = logits_and_gradient(model)
+    assert block_where_room(model, "cpu", PLENTY)
+    for found, one in zip(logits_and_gradient(model), wanted, strict=True):
+        assert (found - one).abs().max() <= 1e-5 * one.abs().max()
+
+
+def test_a_layer_without_rows_and_one_cut_from_a_larger_tensor_are_computed(tmp_path: Path) -> None:
+    plain = nn.Linear(32, 48)
+    layer = BlockedLinear(plain)
+    assert layer(torch.zeros(1, 0, 32)).shape == (1, 0, 48)
+    cut = torch.randn(4, 6, 64)[:, ::2, :32]
+    torch.testing.assert_close(layer(cut), plain(cut), rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_is_held_twice_and_one_that_is_the_embedding_stays_as_well(tmp_path: Path) -> None:
+    model = base(tmp_path)
+    before = nbytes_of(model)
+    layers = sum(layer.weight.nbytes for _, layer in plain_layers(model))
+    head = model.lm_head.weight.nbytes
+    assert block_where_room(model, "cpu", PLENTY)
+    assert nbytes_of(model) == before + layers + head
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+
+
+def test_weights_stay_as_they_are_where_two_copies_would_take_too_much(tmp_path: Path) -> None:
+    model = base(tmp_path)
+    layers = plain_layers(model)
+    assert not block_where_room(model, "cpu", 8 * sum(layer.weight.nbytes for _, layer in layers) - 1)
+    assert plain_layers(model) == layers
+    assert block_where_room(model, "cpu", 8 * sum(layer.weight.nbytes for _, layer in layers))
+
+
+def test_a_model_that_computes_with_its_weights_itself_keeps_them(tmp_path: Path) -> None:
+    model = base(tmp_path)
+    layers, head = plain_layers(model), model.lm_head
+    attention = model.transformer.h[1].attn
+
+    def itself(module: Any, inputs: Any, output: Any) -> Any:
+        return (output[0] + attention.c_proj.weight.sum(), *output[1:])
+
+    attention.register_forward_hook(itself)
+    assert not block_where_room(model, "cpu", PLENTY)
+    assert plain_layers(model) == layers
+    assert model.lm_head is head
+
+
+def test_adapters_find_inputs_outputs_and_layout_of_blocked_layers(tmp_path: Path) -> None:
+    config = trial(target_modules=("c_attn", "c_fc")).train
+    model = base(tmp_path)
+    plain = PackedBase(model, 0, 0).adapter(config, "cpu").places
+    model = base(tmp_path)
+    assert block_where_room(model, "cpu", PLENTY)
+    packed = PackedBase(model, 0, 0)
+    assert packed.adapter(config, "cpu").places == plain
+    assert packed.has_conv1d(config)

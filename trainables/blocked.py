@@ -1,0 +1,117 @@
+"""Frozen linear layers whose weights lie as oneDNN wants them: a plain product on a CPU rearranges its own each time.
+
+A layer keeps its weight twice, once for each direction, and no longer as it was. The products are the same in bf16 and
+the same up to rounding in fp32. GPT-2's shape on two AVX512-BF16 cores (docs/decisions.md): 80 rows by 768 x 3,072 at
+197 in place of 105 GFLOP/s in fp32 and 394 in place of 311 in bf16; of 1,000 rows 219 and 176, 374 and 356.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from trainables.model import agree
+
+SHARE = 1 / 4  # of the memory that may be used, at most, for both copies of all weights
+USUAL_ROWS = 256  # the layout hardly depends on it
+PROCESSORS = ("x86_64", "AMD64")  # oneDNN's own products; elsewhere others stand behind the same name
+
+
+class _Product(torch.autograd.Function):
+    """x W^T + b whose weight is frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forward_OI: Tensor, backward_IO: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.backward_IO = backward_IO
+        return _linear(x, forward_OI, bias_O)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _linear(gradients[0], ctx.backward_IO, None), None, None, None
+
+
+class BlockedLinear(nn.Module):
+    """What a linear layer or a Conv1D computes, in the dtype of its weight whatever autocast says."""
+
+    def __init__(self, layer: nn.Linear | Conv1D, keeps_weight: bool = False) -> None:
+        super().__init__()
+        self.is_conv1d = isinstance(layer, Conv1D)
+        weight_OI: Tensor = layer.weight.data.t() if self.is_conv1d else layer.weight.data
+        self.out_features, self.in_features = weight_OI.shape
+        self.register_buffer("forward_OI", _blocked(weight_OI), persistent=False)
+        self.register_buffer("backward_IO", _blocked(weight_OI.t()), persistent=False)
+        self.bias = layer.bias
+        self.dtype = weight_OI.dtype
+        # Models ask a weight for its dtype and shape; one that is an embedding, too, is there anyway.
+        self.weight = layer.weight if keeps_weight else layer.weight.data.to("meta")
+        self.train(layer.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (..., I) -> (..., O)."""
+        x = x.to(self.dtype)
+        if torch.is_grad_enabled() and x.requires_grad:
+            found: Tensor = _Product.apply(x, self.forward_OI, self.backward_IO, self.bias)
+            return found
+        assert isinstance(self.forward_OI, Tensor)
+        return _linear(x, self.forward_OI, self.bias)
+
+
+def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
+    """Block the linear layers of `model` in place where that is possible and known to pay; tells whether it was done.
+
+    `memory_bytes`: what may be used in all. It decides and not what happens to be free, so that a sweep that is
+    continued computes as it began.
+    """
+    layers = plain_layers(model)
+    needed = 2 * sum(layer.weight.nbytes for _, layer in layers)
+    if not is_possible(device) or not layers or needed > SHARE * memory_bytes:
+        return False
+    embedding = model.get_input_embeddings().weight
+    wanted = _sample(model)
+    try:
+        for name, layer in layers:
+            _put(model, name, BlockedLinear(layer, keeps_weight=layer.weight is embedding))
+        if agree(_sample(model), wanted, model.dtype):
+            return True
+    except Exception:  # of a processor, or a model that does something else with its weights: they stay as they are
+        pass
+    for name, layer in layers:
+        _put(model, name, layer)
+    return False
+
+
+def is_possible(device: str) -> bool:
+    """Tell whether a weight can be blocked on this device."""
+    return device == "cpu" and platform.machine() in PROCESSORS and torch.backends.mkldnn.is_available()
+
+
+def plain_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    """Return the linear layers by name, those of the library's or a model's own making left out."""
+    return [(name, one) for name, one in model.named_modules() if type(one) in (nn.Linear, Conv1D)]
+
+
+def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)
+
+
+def _blocked(weight_OI: Tensor) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight_OI.contiguous(), USUAL_ROWS)
+    return found
+
+
+def _linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias_O, "none", [], "")
+    return found
+
+
+@torch.no_grad()
+def _sample(model: Any) -> Tensor:
+    """Return the logits of a short text."""
+    ids = torch.arange(1, 9)[None] % model.get_input_embeddings().weight.shape[0]
+    logits: Tensor = model(input_ids=ids, use_cache=False).logits
+    return logits
