@@ -32,13 +32,19 @@ def processor() -> str:
     return match.group(1) if match else platform.machine()
 
 
-def multiplies_bf16() -> bool:
-    """Tell whether the processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
+def instructions() -> str:
+    """Return the names of the processor's instruction sets, as the system lists them; empty where it does not."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return re.search(r"\b(avx512_bf16|amx_bf16)\b", text) is not None
+        return ""
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1) if match else ""
+
+
+def multiplies_bf16() -> bool:
+    """Tell whether the processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instructions().split())
 
 
 def memory_bytes() -> int:

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from trainables import kernel
+
 
 @dataclass
 class Segment:
@@ -59,22 +61,30 @@ class RaggedLayer(DynamicLayer):
         device = segments[0].keys.device
         self.order = torch.tensor([row for segment in segments for row in segment.rows], device=device)
         self.inverse = torch.argsort(self.order)
+        self.table = _table(segments)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Append one token of every row, shape (R, G, 1, D); attention is asked of the layer itself."""
         assert key_states.shape[2] == 1, "a ragged cache takes one token at a time"
+        self.seen += 1
+        if self.table is not None:
+            self.table.append(key_states[:, :, 0], value_states[:, :, 0])
+            for segment in self.segments:
+                segment.length += 1
+            return self, self
         keys, values = (states[:, :, 0].index_select(0, self.order) for states in (key_states, value_states))
         start = 0
         for segment in self.segments:
             stop = start + len(segment.rows)
             segment.write(keys[start:stop], values[start:stop])
             start = stop
-        self.seen += 1
         return self, self
 
     def attend(self, query: Tensor, scale: float) -> Tensor:
         """Return (R, 1, H, D) for one query a row, (R, H, 1, D); arithmetic in fp32, which a CPU does faster."""
         rows, heads, _, width = query.shape
+        if self.table is not None:
+            return self.table.attend(query[:, :, 0], scale).unsqueeze(1).to(query.dtype)
         groups = self.segments[0].keys.shape[1]
         # Query heads that share a key head stand together: they are the queries of one attention.
         query_RGQD = query.view(rows, groups, heads // groups, width).float().index_select(0, self.order)
@@ -99,6 +109,21 @@ class RaggedLayer(DynamicLayer):
         kept = {row: number for number, row in enumerate(indices.tolist())}
         chosen = [segment.select(kept) for segment in self.segments]
         self._arrange([segment for segment in chosen if segment is not None])
+
+
+def _table(segments: list[Segment]) -> kernel.Table | None:
+    """Return the rows for the compiled functions, where they are to be had for such states."""
+    keys = segments[0].keys
+    library = kernel.library() if keys.device.type == "cpu" and keys.dtype in kernel.KINDS else None
+    if library is None:
+        return None
+    rows = {
+        row: (segment.keys[place], segment.values[place], segment.length)
+        for segment in segments
+        for place, row in enumerate(segment.rows)
+    }
+    ordered = [rows[row] for row in sorted(rows)]
+    return kernel.Table(library, [(keys, values) for keys, values, _ in ordered], [length for *_, length in ordered])
 
 
 @dataclass(frozen=True)
