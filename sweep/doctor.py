@@ -63,6 +63,7 @@ def examine() -> dict[str, Any]:
         "torch_has_cuda": torch_has_cuda(),
         "bitsandbytes": _bitsandbytes(versions["bitsandbytes"]),
         "processor": provenance.processor(),
+        "c_compiler": machine.c_compiler(),
         "memory_bytes": provenance.memory_bytes(),
         "hub": {"endpoint": provenance.without_secrets(hub.endpoint()), "reachable": hub.hub_reachable()},
         "cache": {"folder": str(hub.hub_cache()), "models": _cached("model"), "data": _cached("dataset")},
@@ -141,6 +142,7 @@ def _print(found: dict[str, Any]) -> None:
     line("device", f"{found['device'].removeprefix('device: ')}; precision {found['precision']}")
     line("torch", "with CUDA" if found["torch_has_cuda"] else "without CUDA")
     line("bitsandbytes", found["bitsandbytes"])
+    line("compiler", found["c_compiler"] or "no C compiler: without one texts take longer on a CPU, and are the same")
     line("memory", size(found["memory_bytes"]))
     line("hub", f"{found['hub']['endpoint']}, {'reachable' if found['hub']['reachable'] else 'not reachable'}")
     cached = [*found["cache"]["models"], *found["cache"]["data"]]

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +27,6 @@ from trainables import machine
 SOURCE = Path(__file__).with_name("rows.c")
 # Not -ffast-math: linked with it, a library would have the whole process flush its smallest numbers to zero.
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fopenmp", "-fPIC")
-COMPILERS = ("cc", "gcc", "clang")
 COMPILE_S = 60
 KINDS = {torch.float32: "attend_fp32", torch.bfloat16: "attend_bf16"}
 
@@ -87,22 +85,21 @@ def _loaded(target: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(target))
 
 
-def compiler() -> str | None:
-    """Return the C compiler: the one in CC, or the first that is there."""
-    return next(
-        (path for name in (os.environ.get("CC", ""), *COMPILERS) if name and (path := shutil.which(name))), None
-    )
-
-
 def _target() -> Path:
     """Return where the library for this source and processor lies."""
-    built_for = (SOURCE.read_text(encoding="utf-8"), FLAGS, compiler(), platform.machine(), machine.instructions())
+    built_for = (
+        SOURCE.read_text(encoding="utf-8"),
+        FLAGS,
+        machine.c_compiler(),
+        platform.machine(),
+        machine.instructions(),
+    )
     name = hashlib.sha256(repr(built_for).encode()).hexdigest()[:16]
     return machine.cache_folder() / f"rows-{name}.so"
 
 
 def _build(target: Path) -> None:
-    path = compiler()
+    path = machine.c_compiler()
     if path is None:
         raise FileNotFoundError("no C compiler")
     target.parent.mkdir(parents=True, exist_ok=True)

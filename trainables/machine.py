@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 from pathlib import Path
 
 from trainables.errors import UserError
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+COMPILERS = ("cc", "gcc", "clang")
 UNITS = {
     "KIB": 2**10,
     "MIB": 2**20,
@@ -45,6 +47,12 @@ def instructions() -> str:
 def multiplies_bf16() -> bool:
     """Tell whether the processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instructions().split())
+
+
+def c_compiler() -> str | None:
+    """Return the C compiler: the one in CC, or the first that is there."""
+    found = (shutil.which(name) for name in (os.environ.get("CC", ""), *COMPILERS) if name)
+    return next((path for path in found if path is not None), None)
 
 
 def memory_bytes() -> int:

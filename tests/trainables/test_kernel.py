@@ -9,11 +9,11 @@ import pytest
 import torch
 from engine_inputs import engine_of, evaluation_of, record_of, trial, write_model, write_sweep
 
-from trainables import kernel
+from trainables import kernel, machine
 from trainables.jobs import go_on, no_report
 from trainables.ragged import RaggedLayer, Segment
 
-needs_compiler = pytest.mark.skipif(kernel.compiler() is None, reason="needs a C compiler")
+needs_compiler = pytest.mark.skipif(machine.c_compiler() is None, reason="needs a C compiler")
 
 
 @pytest.fixture(autouse=True)
