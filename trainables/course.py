@@ -117,7 +117,9 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
         return course.fail("oom" if is_out_of_memory(error) else "failed", error)
     finally:
         course.seat = None
-        gc.collect() if engine.setup.device == "cpu" else torch.cuda.empty_cache()
+        gc.collect()
+        if engine.setup.device != "cpu":
+            torch.cuda.empty_cache()
 
 
 @dataclass
