@@ -105,6 +105,7 @@ class _Bench:
     def _engine(self, name: str, **changes: Any) -> tuple[Any, list[Any], Work]:
         from benchmarks.in_process import engine_for, jobs_of
 
+        gc.unfreeze()  # an engine that loaded a base has made itself and it exempt from collection
         gc.collect()
         trials = [
             TrialConfig(train=_changed(one.train, changes), evaluation=one.evaluation) for one in self.work.trials
