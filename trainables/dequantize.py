@@ -59,5 +59,6 @@ def free_bytes(device: str, most_bytes: int | None) -> int:
 
         free = int(psutil.virtual_memory().available)
     else:
-        free = int(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch for later
+        free = int(torch.cuda.mem_get_info(device)[0] + unused)
     return free if most_bytes is None else max(0, min(free, most_bytes - memory_in_use_bytes(device)))
