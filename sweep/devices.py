@@ -7,7 +7,7 @@ import ctypes
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,9 +82,18 @@ def usable_gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), "the installed torch was built without CUDA"
     if visible is None:
         return gpus, ""
-    chosen = [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
-    kept = tuple(gpus[int(part)] if part.isdigit() and int(part) < len(gpus) else gpus[0] for part in chosen)
-    return kept, f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU"
+    return tuple(_visible(gpus, visible)), f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU"
+
+
+def _visible(gpus: Sequence[Gpu], visible: str) -> Iterator[Gpu]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves; CUDA reads it up to the first entry that names none."""
+    for part in (part.strip() for part in visible.split(",")):
+        if part.isdigit() and int(part) < len(gpus):
+            yield gpus[int(part)]
+        elif part.startswith(("GPU-", "MIG-")):
+            yield gpus[0]
+        else:
+            return
 
 
 def torch_has_cuda() -> bool:
