@@ -95,6 +95,7 @@ class EngineHost:
             at_most=plan.at_most,
             deaths=self._deaths(engine.name),
             on_lease_lost=lambda: os._exit(4),
+            on_device_lost=lambda: os._exit(5),  # Ray starts a new process, which continues from the checkpoints
         )
         if self.opened:
             self.slots.open()

@@ -22,7 +22,7 @@ from sweep.lease import LeaseLost, Process
 from sweep.reading import is_finished
 from sweep.width import Width
 from trainables.config import TrialConfig
-from trainables.jobs import Control, Interrupted, Report, TrialJob
+from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob
 from trainables.record import Fence, TrialRecord, no_fence
 
 SILENT_S = 60.0
@@ -81,6 +81,7 @@ class Slots:
     silent_s: float = SILENT_S
     dead_s: float = DEAD_S
     on_lease_lost: Callable[[], None] | None = None
+    on_device_lost: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         own: int | None = getattr(self.engine, "slots", None)  # of an engine whose trials share a base
@@ -304,6 +305,11 @@ class Slots:
             end = {"state": "interrupted"}
             if self.on_lease_lost is not None:
                 self.on_lease_lost()
+        except DeviceLost:
+            end = {"state": "interrupted"}
+            traceback.print_exc()
+            if self.on_device_lost is not None:
+                self.on_device_lost()
         except Exception as error:  # the engine's own fault: this trial has failed, the others go on
             end = self._failed(record, error)
         with self._changed:

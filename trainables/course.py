@@ -7,6 +7,7 @@ and the means to train and read them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import time
@@ -25,11 +26,11 @@ from trainables.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.curve import Curve
 from trainables.evaluate import Reads, mean_loss, predictions
-from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
 from trainables.lineage import settle, trained_with
 from trainables.lora import WEIGHTS
-from trainables.memory import is_out_of_memory, peak_memory_bytes
+from trainables.memory import is_lost, is_out_of_memory, peak_memory_bytes
 from trainables.record import Fence, TrialRecord
 from trainables.rows import RowShelf
 from trainables.tokens import Row
@@ -94,8 +95,8 @@ def seated(engine: Engine, train: TrainConfig, control: Control, adapted: bool, 
 def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
     """Take a trial to its result and its evaluation, whatever is left to do of them, and return the result.
 
-    A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, and what
-    the fence raises.
+    A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, DeviceLost,
+    and what the fence raises.
     """
     record = TrialRecord(Path(job.folder), engine.fence)
     course = _Course(engine, job.trial, record, report, control)
@@ -114,12 +115,15 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
     except Exception as error:
         # A lost lease is no fault of the trial: then this raises instead of writing.
         engine.fence()
+        if is_lost(engine.setup.device):
+            raise DeviceLost(f"the GPU is lost to this process: {error}") from error
         return course.fail("oom" if is_out_of_memory(error) else "failed", error)
     finally:
         course.seat = None
         gc.collect()
         if engine.setup.device != "cpu":
-            torch.cuda.empty_cache()
+            with contextlib.suppress(RuntimeError):  # of a GPU that is lost
+                torch.cuda.empty_cache()
 
 
 @dataclass

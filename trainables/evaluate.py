@@ -13,7 +13,7 @@ from trainables.data import Example
 from trainables.generate import Completion, Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
 from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
-from trainables.memory import is_out_of_memory
+from trainables.memory import is_lost, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.rescore import scores_of
 from trainables.tokens import Encoder, Row
@@ -102,7 +102,7 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
             raise
         except (RuntimeError, IndexError, ValueError) as error:
             failures += 1
-            if failures == len(groups) or is_out_of_memory(error):
+            if failures == len(groups) or is_out_of_memory(error) or is_lost(reader.device):
                 raise
             results = [f"{type(error).__name__}: {error}".splitlines()[0]] * len(indices)
         for index, result in zip(indices, results, strict=True):

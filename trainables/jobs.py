@@ -34,6 +34,10 @@ class Crowded(Interrupted):
         self.is_spoiled = is_spoiled
 
 
+class DeviceLost(RuntimeError):
+    """A fault has left the GPU of no use to this process: a new one can continue what is in checkpoints."""
+
+
 @dataclass(frozen=True)
 class EngineSetup:
     """What all trials of one engine share."""

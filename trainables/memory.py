@@ -1,4 +1,4 @@
-"""Memory of a device: the most that was needed, what may be used, and what its end looks like."""
+"""Memory of a device: the most that was needed, what may be used, and what its end, or the device's, looks like."""
 
 from __future__ import annotations
 
@@ -67,6 +67,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def is_lost(device: str) -> bool:
+    """Tell whether a fault has left a GPU of no use to this process: after one, such as an index out of range in a
+    kernel, every call of CUDA fails until the process ends.
+    """
+    if device == "cpu":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def give_back(device: str, error: BaseException | None = None) -> None:

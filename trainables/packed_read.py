@@ -17,7 +17,7 @@ import torch
 from trainables.generate import Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
 from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
-from trainables.memory import give_back, is_out_of_memory
+from trainables.memory import give_back, is_lost, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.tokens import Row
@@ -197,6 +197,8 @@ def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:
     elif len(owners) > 1:
         for owner in owners:
             _attempt(desk, [place for place in places if place[0] is owner], how)
+    elif is_lost(desk.device):
+        _fails(places, failed)
     else:
         how.fails(places, failed)
 

@@ -20,7 +20,7 @@ from sweep.lease import Process, acquire, start_of, this_host, this_process
 from sweep.slots import Slots
 from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
-from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
 from trainables.record import Fence, TrialRecord, no_fence
 
 STEPS = 3
@@ -57,6 +57,8 @@ class Scripted:
                 raise KeyError("no such tensor")
             if name.startswith("full"):
                 raise Interrupted("the disk is full")
+            if name.startswith("lost"):
+                raise DeviceLost("a device-side assert")
             report({"phase": "train", "step": step, "eval_loss": 1 / step})
             if control() == "stop":
                 state = "stopped"
@@ -119,6 +121,16 @@ def follow(slots: Slots, key: str) -> list[dict[str, Any]]:
             if event["kind"] == "end":
                 return events
         time.sleep(0.005)
+
+
+def test_a_lost_device_ends_the_process_and_no_trial(make: Make) -> None:
+    ended = threading.Event()
+    slots = make("lost", on_device_lost=ended.set)
+    begin(slots, "lost")
+    let_go(slots)
+    assert ended.wait(5)
+    wait(lambda: not slots.active())
+    assert not TrialRecord(Path(slots.jobs["lost"].folder)).result()
 
 
 def test_a_trial_takes_a_slot_follows_its_reports_and_leaves_it(make: Make) -> None:

@@ -12,9 +12,9 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, assert_same, close, run_packed
 from pretend_device import GPU, DevicesMixed, pretend_gpu
 
-from trainables import packed_train, width
+from trainables import packed_read, packed_train, width
 from trainables.config import TrialConfig
-from trainables.jobs import EngineSetup, Interrupted, go_on, no_report
+from trainables.jobs import DeviceLost, EngineSetup, Interrupted, go_on, no_report
 from trainables.packed import PackedEngine
 from trainables.record import SweepFolder, TrialRecord
 from trainables.solo import SoloEngine
@@ -152,6 +152,24 @@ def test_rows_that_memory_does_not_suffice_for_are_taken_one_by_one_on_a_gpu(
     monkeypatch.setattr(packed_train, "_accumulate", too_much)
     for name, one in run_packed(engine_on("cuda", sweep, model), sweep, TWO).items():
         assert_same_but_for_the_device(on_cpu[name], one)
+
+
+@pytest.mark.parametrize(("module", "name"), [(packed_train, "completion_nll"), (packed_read, "generate_batch")])
+def test_a_lost_gpu_ends_the_run_and_not_the_trial(
+    gpu: None, sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    def lost(*args: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    def breaks(*args: Any) -> None:
+        monkeypatch.setattr(torch.cuda, "synchronize", lost)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lost)
+        lost()
+
+    monkeypatch.setattr(module, name, breaks)
+    with pytest.raises(DeviceLost, match="device-side assert"):
+        run_packed(engine_on("cuda", sweep, model), sweep, TWO)
+    assert [record.result() for record in sweep.records()] == [None, None]
 
 
 def test_fp16_and_its_loss_scale_work_on_a_gpu(gpu: None, sweep: SweepFolder, model: Path) -> None:
