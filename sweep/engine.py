@@ -112,7 +112,9 @@ class EngineHost:
         deaths, given_up = after_death(path, lambda key: furthest_step(self.plan.jobs[key]))
         for key in given_up:
             cause = f"the engine's process died {deaths.counts[key]} times while this trial ran, without coming further"
-            write_failure(TrialRecord(Path(self.plan.jobs[key].folder), self.plan.holder.fence), cause, "", engine)
+            record = TrialRecord(Path(self.plan.jobs[key].folder), self.plan.holder.fence)
+            known = record.error_path.read_text(encoding="utf-8") if record.error_path.exists() else ""
+            write_failure(record, cause, known, engine)  # what a lost GPU left of its fault
             deaths.ended(key)
         return deaths
 

@@ -307,7 +307,6 @@ class Slots:
                 self.on_lease_lost()
         except DeviceLost:
             end = {"state": "interrupted"}
-            traceback.print_exc()
             if self.on_device_lost is not None:
                 self.on_device_lost()
         except Exception as error:  # the engine's own fault: this trial has failed, the others go on

@@ -116,7 +116,9 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
         # A lost lease is no fault of the trial: then this raises instead of writing.
         engine.fence()
         if is_lost(engine.setup.device):
-            raise DeviceLost(f"the GPU is lost to this process: {error}") from error
+            cause = f"the GPU is lost to this process: {error}"
+            record.write_error(cause, traceback.format_exc())
+            raise DeviceLost(cause) from error
         return course.fail("oom" if is_out_of_memory(error) else "failed", error)
     finally:
         course.seat = None

@@ -26,7 +26,9 @@ GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 TOTAL_BYTES, USED_BYTES = 8 * 2**30, 2**28
 CROSSING = ("copy_", "_to_copy", "_foreach_copy_")  # operators that take tensors of both devices
 INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")  # indices may be on the CPU
+# A GPU's operators take a single number of the CPU, but for these.
 NO_NUMBERS = ("cat", "stack", "mm", "bmm", "addmm", "embedding", "index_select", "gather", "scatter", "scatter_")
+NO_NUMBERS += ("_fused_adamw_", "index_add_", "_amp_foreach_non_finite_check_and_unscale_")
 TO_PYTHON = ("numpy", "__array__")  # of a GPU's tensor they fail
 ASKED: dict[str, Callable[[torch.device], Any]] = {
     "is_cuda": lambda device: device == GPU,

@@ -169,7 +169,9 @@ def test_a_lost_gpu_ends_the_run_and_not_the_trial(
     monkeypatch.setattr(module, name, breaks)
     with pytest.raises(DeviceLost, match="device-side assert"):
         run_packed(engine_on("cuda", sweep, model), sweep, TWO)
-    assert [record.result() for record in sweep.records()] == [None, None]
+    records = sweep.records()
+    assert [record.result() for record in records] == [None, None]
+    assert any("device-side assert" in record.error_path.read_text() for record in records)
 
 
 def test_fp16_and_its_loss_scale_work_on_a_gpu(gpu: None, sweep: SweepFolder, model: Path) -> None:
