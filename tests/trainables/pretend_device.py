@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -30,6 +32,7 @@ INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")  # indices m
 NO_NUMBERS = ("cat", "stack", "mm", "bmm", "addmm", "embedding", "index_select", "gather", "scatter", "scatter_")
 NO_NUMBERS += ("_fused_adamw_", "index_add_", "_amp_foreach_non_finite_check_and_unscale_")
 TO_PYTHON = ("numpy", "__array__")  # of a GPU's tensor they fail
+GROUPS = "_group_tensors_by_device_and_dtype"  # what optimizers sort their tensors with, in C++
 ASKED: dict[str, Callable[[torch.device], Any]] = {
     "is_cuda": lambda device: device == GPU,
     "is_cpu": lambda device: device == CPU,
@@ -203,6 +206,7 @@ def pretend_gpu() -> Iterator[Places]:
         stack.enter_context(mock.patch.object(threading.Thread, "run", run_watched))
         stack.enter_context(mock.patch.object(torch, "Generator", PretendGenerator))
         stack.enter_context(mock.patch.object(torch, "autocast", _autocast))
+        stack.enter_context(mock.patch.object(optimizer, GROUPS, partial(_by_device, places)))
         for name, answer in _answers().items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
         stack.enter_context(Calls(places))
@@ -248,6 +252,12 @@ def _answers() -> dict[str, Callable[..., Any]]:
         "get_rng_state": lambda device="cuda": torch.zeros(16, dtype=torch.uint8),
         "set_rng_state": lambda state, device="cuda": None,
     }
+
+
+def _by_device(places: Places, lists: Any, with_indices: bool = False) -> dict[Any, Any]:
+    """Return an optimizer's tensors by where they pretend to be; tests have them all on one device."""
+    groups = getattr(torch.utils._foreach_utils, GROUPS)(lists, with_indices)
+    return {(places.of(found[0][0][0]) or CPU, dtype): found for (_, dtype), found in groups.items()}
 
 
 def _autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
