@@ -82,7 +82,7 @@ def test_what_the_last_step_of_a_curve_has_written_is_not_written_again(
 
 
 def test_texts_of_other_weights_than_those_kept_are_written_anew(sweep: SweepFolder, model: Path) -> None:
-    settings: dict[str, Any] = {"learning_rate": 3.0, "eval_every_steps": 1, "keep_checkpoint": "best"}
+    settings: dict[str, Any] = {"learning_rate": 1.0, "eval_every_steps": 1, "keep_checkpoint": "best"}
     alone = run_packed(packed_engine(sweep, model), sweep, {"A": trial(**settings)})["A"]
     assert alone.result["kept_step"] < 4
     curve = trial(**settings, generate_every_steps=2, generate_examples=4)
