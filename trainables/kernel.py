@@ -1,6 +1,6 @@
 """The compiled part of decoding on a CPU, where a C compiler is at hand: `rows.c`, built once a machine.
 
-torch reads keys and values in bf16 at 2 to 3 GB/s while it decodes, and in fp32 at 10; this reads both at 20 (see
+torch reads keys and values in bf16 at 2 to 4 GB/s while it decodes and in fp32 at 13; this reads them at 20 and 30 (see
 docs/decisions.md). Without a compiler, or where the result is not torch's, texts are written by torch's own operators.
 """
 
@@ -29,6 +29,7 @@ SOURCE = Path(__file__).with_name("rows.c")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fopenmp", "-fPIC")
 COMPILE_S = 60
 KINDS = {torch.float32: "attend_fp32", torch.bfloat16: "attend_bf16"}
+WIDTHS = range(16, 257, 16)  # of a head
 
 
 class Table:
@@ -123,8 +124,8 @@ def _agrees(found: ctypes.CDLL) -> bool:
 
     for dtype in KINDS:
         lengths = (3, 40)
-        rows: list[Any] = [(drawn(2, 50, 24).to(dtype), drawn(2, 50, 24).to(dtype)) for _ in lengths]
-        keys, values, query = drawn(2, 2, 24).to(dtype), drawn(2, 2, 24).to(dtype), drawn(2, 4, 24)
+        rows: list[Any] = [(drawn(2, 50, 32).to(dtype), drawn(2, 50, 32).to(dtype)) for _ in lengths]
+        keys, values, query = drawn(2, 2, 32).to(dtype), drawn(2, 2, 32).to(dtype), drawn(2, 4, 32)
         table = Table(found, rows, lengths)
         table.append(keys, values)
         answers = table.attend(query, 0.5)

@@ -114,7 +114,9 @@ class RaggedLayer(DynamicLayer):
 def _table(segments: list[Segment]) -> kernel.Table | None:
     """Return the rows for the compiled functions, where they are to be had for such states."""
     keys = segments[0].keys
-    library = kernel.library() if keys.device.type == "cpu" and keys.dtype in kernel.KINDS else None
+    if keys.device.type != "cpu" or keys.dtype not in kernel.KINDS or keys.shape[-1] not in kernel.WIDTHS:
+        return None
+    library = kernel.library()
     if library is None:
         return None
     rows = {

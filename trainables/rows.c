@@ -1,6 +1,7 @@
 /* One new token of many rows of text, each with keys and values of its own length: see ragged.py and kernel.py.
  *
- * A row's states are (groups, room, width) in bf16 or fp32, the first tokens[row] of them count. All arithmetic is fp32. */
+ * A row's states are (groups, room, width) in bf16 or fp32, the first tokens[row] of them count. All arithmetic is
+ * fp32, in lanes of 16 numbers: width is a multiple of that. */
 
 #include <math.h>
 #include <stdint.h>
@@ -8,13 +9,23 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define LANES 16
+#define MOST_BLOCKS 16 /* of LANES numbers: a width of 256 */
 
-INLINE float at(const void *states, long index, int is_bf16) {
-    if (!is_bf16) return ((const float *)states)[index];
-    uint32_t bits = (uint32_t)((const uint16_t *)states)[index] << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+typedef float Floats __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint16_t Halves __attribute__((vector_size(32), aligned(2), may_alias));
+
+INLINE Floats at(const void *states, long index, int is_bf16) {
+    if (!is_bf16) return *(const Floats *)((const float *)states + index);
+    Halves halves = *(const Halves *)((const uint16_t *)states + index);
+    return (Floats)(__builtin_convertvector(halves, Bits) << 16);
+}
+
+INLINE float sum_of(Floats lanes) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += lanes[i];
+    return sum;
 }
 
 /* exp(x) for x <= 0, by the polynomial of the Cephes library; below -87 the smallest that it knows. */
@@ -35,15 +46,16 @@ INLINE float exp_of(float x) {
     return y * power;
 }
 
-/* One query over the tokens of one row and key head. */
-INLINE void attend_head(const float *query, const void *keys, const void *values, long first, long tokens, long width,
+/* One query over the tokens of one row and key head; `blocks` of LANES numbers are the width of a head. */
+INLINE void attend_head(const float *query, const void *keys, const void *values, long first, long tokens, long blocks,
                         float scale, float *weights, float *out, int is_bf16) {
+    Floats parts[MOST_BLOCKS], sums[MOST_BLOCKS];
+    for (long b = 0; b < blocks; b++) parts[b] = at(query, b * LANES, 0) * scale;
     float most = -INFINITY, total = 0;
     for (long t = 0; t < tokens; t++) {
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (long d = 0; d < width; d++) sum += query[d] * at(keys, first + t * width + d, is_bf16);
-        weights[t] = sum * scale;
+        Floats products = parts[0] * at(keys, first + t * blocks * LANES, is_bf16);
+        for (long b = 1; b < blocks; b++) products += parts[b] * at(keys, first + (t * blocks + b) * LANES, is_bf16);
+        weights[t] = sum_of(products);
         most = weights[t] > most ? weights[t] : most;
     }
 #pragma omp simd reduction(+ : total)
@@ -51,11 +63,29 @@ INLINE void attend_head(const float *query, const void *keys, const void *values
         weights[t] = exp_of(weights[t] - most);
         total += weights[t];
     }
-    for (long d = 0; d < width; d++) out[d] = 0;
-    for (long t = 0; t < tokens; t++) {
-        float weight = weights[t] / total;
-#pragma omp simd
-        for (long d = 0; d < width; d++) out[d] += weight * at(values, first + t * width + d, is_bf16);
+    for (long b = 0; b < blocks; b++) sums[b] = (Floats){0};
+    for (long t = 0; t < tokens; t++)
+        for (long b = 0; b < blocks; b++)
+            sums[b] += weights[t] * at(values, first + (t * blocks + b) * LANES, is_bf16);
+    for (long b = 0; b < blocks; b++) *(Floats *)(out + b * LANES) = sums[b] / total;
+}
+
+/* The usual widths are constants to the compiler, which keeps the sums in registers then. */
+INLINE void attend_head_of(const float *query, const void *keys, const void *values, long first, long tokens,
+                           long blocks, float scale, float *weights, float *out, int is_bf16) {
+#define OF(known)                                                                                       \
+    case known:                                                                                         \
+        attend_head(query, keys, values, first, tokens, known, scale, weights, out, is_bf16);           \
+        break
+    switch (blocks) {
+        OF(2);
+        OF(3);
+        OF(4);
+        OF(5);
+        OF(6);
+        OF(8);
+        default:
+            attend_head(query, keys, values, first, tokens, blocks, scale, weights, out, is_bf16);
     }
 }
 
@@ -72,8 +102,8 @@ INLINE void attend(const float *queries, const void *const *keys, const void *co
             for (long g = 0; g < groups; g++)
                 for (long q = 0; q < queries_a_group; q++) {
                     long head = ((r * groups + g) * queries_a_group + q) * width;
-                    attend_head(queries + head, keys[r], values[r], g * rooms[r] * width, tokens[r], width, scale,
-                                weights, out + head, is_bf16);
+                    attend_head_of(queries + head, keys[r], values[r], g * rooms[r] * width, tokens[r],
+                                   width / LANES, scale, weights, out + head, is_bf16);
                 }
         free(weights);
     }

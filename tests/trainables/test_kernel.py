@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     kernel.library.cache_clear()
 
 
-def layer(dtype: torch.dtype, groups: int = 2, width: int = 24, room: int = 4) -> RaggedLayer:
+def layer(dtype: torch.dtype, groups: int = 2, width: int = 32, room: int = 4) -> RaggedLayer:
     """Return five rows of three lengths, not in order."""
     chance = torch.Generator().manual_seed(1)
 
@@ -36,7 +36,7 @@ def layer(dtype: torch.dtype, groups: int = 2, width: int = 24, room: int = 4) -
     return RaggedLayer([Segment(rows, states(len(rows), n), states(len(rows), n), n) for rows, n in places], 130)
 
 
-def token(seed: int, heads: int, dtype: torch.dtype, width: int = 24) -> torch.Tensor:
+def token(seed: int, heads: int, dtype: torch.dtype, width: int = 32) -> torch.Tensor:
     return torch.randn(5, heads, 1, width, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
