@@ -131,7 +131,7 @@ def test_a_damaged_library_is_built_again(cache: Path, monkeypatch: pytest.Monke
 @needs_compiler
 def test_a_library_whose_results_are_not_torch_s_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.c"
-    other.write_text(kernel.SOURCE.read_text(encoding="utf-8").replace("sum * scale", "sum"), encoding="utf-8")
+    other.write_text(kernel.SOURCE.read_text(encoding="utf-8").replace("sums[b] / total", "sums[b]"), encoding="utf-8")
     monkeypatch.setattr(kernel, "SOURCE", other)
     assert kernel.library() is None
 
