@@ -35,7 +35,7 @@ from trainables.record import Fence, TrialRecord
 from trainables.rows import RowShelf
 from trainables.tokens import Row
 
-TRAIN_LOSS_EXAMPLES = 64
+TRAIN_LOSS_EXAMPLES = 64  # at most, and no more than the examples of the curve's loss that it stands beside
 
 
 class Seat(Protocol):
@@ -303,7 +303,9 @@ class _Course:
             self.report(report_row(progress.step, last[0].get("eval_loss"), None, "evaluate", recorded=False))
         rows = self._train_rows()
         fitting = [row for row in rows if row.fits]
-        train_loss = mean_loss(self._reader().losses(fitting[:TRAIN_LOSS_EXAMPLES]))
+        evaluation = self.trial.evaluation
+        count = min(TRAIN_LOSS_EXAMPLES, evaluation.validation_examples or evaluation.test_examples)
+        train_loss = mean_loss(self._reader().losses(fitting[:count]))
         if self.record.needs_evaluation(self.trial.eval_id):
             self._evaluate()
         self.evaluate_s = self.seat.seconds() - began
