@@ -106,7 +106,7 @@ def test_a_launch_says_what_happens_and_nothing_of_ray(whole: dict[str, Any]) ->
     assert lines[0].startswith("3 trials on CPU (")
     assert lines[0].endswith("engine packed")
     assert [line for line in lines if "step 4/8" in line and line.startswith("B-lr0.005")] != []
-    assert lines[-2].startswith("3 trials at a time, 3.0 on average; the model was ready after ")
+    assert lines[-2].startswith("2 trials at a time, 2.0 on average; the model was ready after ")
     assert lines[-1] == "finished ()"
     assert len(lines) == 1 + 2 * 2 + 3 + 2, output(whole["out"])
 
