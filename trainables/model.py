@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a fork after use would warn
-# oneDNN keeps a compiled product for each number of rows, 1,024 of them if not told: half a GB that is seldom used again.
+# oneDNN keeps a compiled product for each number of rows that it met, 1,024 if not told: half a GB, seldom used again.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 import torch
