@@ -2,8 +2,9 @@
 
 Counted is what cannot be avoided when an adapter trains over a frozen base, and nothing else: per non-padding token
 and frozen weight 4 operations (forward, and the gradient of the input; a frozen weight has no gradient of its own),
-the output head at completion tokens alone, attention between a token and those that it sees, and the adapter. Norms,
-activations, the embedding, the loss, the optimizer, padding and anything computed twice count nothing.
+the output head and the last layer's MLP at completion tokens alone, attention between a token and those that it sees,
+and the adapter. Norms, activations, the embedding, the loss, the optimizer, padding and anything computed twice count
+nothing.
 
 Shapes: T tokens of a row, N completion tokens of it, D width of attention, r rank.
 """
@@ -38,6 +39,12 @@ class Shape:
     @property
     def block_weights(self) -> int:
         return sum(math.prod(shape) for shape in self.linear.values())
+
+    @property
+    def tail_weights(self) -> int:
+        """Weights of the last layer's MLP, where it has the usual name."""
+        last = f".{self.layers - 1}.mlp."
+        return sum(math.prod(shape) for name, shape in self.linear.items() if last in name)
 
     @property
     def head_weights(self) -> int:
@@ -79,7 +86,8 @@ def training_flop(shape: Shape, adapter: int, rows: Iterable[Row]) -> int:
     total = 0
     for row in rows:
         tokens, completion = len(row.prompt_ids) + len(row.target_ids), len(row.target_ids)
-        total += TRAIN_PER_WEIGHT * (tokens * shape.block_weights + completion * shape.head_weights)
+        at_all, at_completion = shape.block_weights - shape.tail_weights, shape.head_weights + shape.tail_weights
+        total += TRAIN_PER_WEIGHT * (tokens * at_all + completion * at_completion)
         # Scores and mixing, forward once and backward twice, over the pairs that causality allows.
         total += 3 * 2 * 2 * _pairs(tokens) * shape.attention_width * shape.layers
         total += 6 * tokens * adapter  # an adapter has gradients of its own beside those of its input

@@ -42,9 +42,9 @@ def gemm_rates(precision: str, device: str, shapes: Sequence[tuple[int, int, int
     The own shapes also with their weight as the packed engine keeps it, where the processor has that.
     """
     found = {}
-    for tokens, inputs, outputs in shapes:
-        layer = nn.Linear(inputs, outputs, bias=False, device=device, dtype=DTYPES[precision]).requires_grad_(False)
-        if is_possible(device):
+    if is_possible(device):
+        for tokens, inputs, outputs in shapes:
+            layer = nn.Linear(inputs, outputs, bias=False, dtype=DTYPES[precision]).requires_grad_(False)
             left = torch.randn(tokens, inputs).to(DTYPES[precision])
             seconds = seconds_of(_layer(BlockedLinear(layer), left), device)
             found[f"{tokens} x {inputs} x {outputs} blocked"] = 2 * tokens * inputs * outputs / seconds

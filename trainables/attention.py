@@ -1,7 +1,7 @@
-"""Attention on a CPU, where the library's kernel is slow: training in bf16, one new token per row, rows in a string.
+"""Attention where the library's is slow or pads: one new token of rows of unequal length, rows in a string, bf16 on a CPU.
 
-Registered with transformers under one name that a base loaded for a CPU uses; whatever is none of these cases goes to
-the library's own `sdpa`. A string is rows one behind another in the place of one row: the linear layers see all their
+Registered with transformers under one name that every base uses; whatever is none of these cases goes to the library's
+own `sdpa`. A string is rows one behind another in the place of one row: the linear layers see all their
 tokens at once and no padding, and here each row attends to itself alone. Measured for GPT-2's shape on one AVX512-BF16
 core (docs/decisions.md): forward and backward 9 ms against 19 ms; a token over 200 others 0.13 ms a row and layer
 against 0.31 ms.
@@ -23,8 +23,9 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import sdpa_mask
 
 from trainables.ragged import RaggedLayer
+from trainables.static import StaticLayer
 
-NAME = "cpu_rows"
+NAME = "packed_rows"
 LONGEST_TOKENS = 1024  # of plain products: their memory grows with the square
 _lengths: ContextVar[tuple[int, ...]] = ContextVar("lengths", default=())
 PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_attentions", "num_items_in_batch"))
@@ -59,8 +60,8 @@ def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
 def attend(
     module: torch.nn.Module,
     query: Tensor,
-    key: Tensor | RaggedLayer,
-    value: Tensor | RaggedLayer,
+    key: Tensor | RaggedLayer | StaticLayer,
+    value: Tensor | RaggedLayer | StaticLayer,
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -68,7 +69,7 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Return (R, T, H, D) for queries (R, H, T, D), in the manner of the library's attention functions."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if isinstance(key, RaggedLayer):
+    if isinstance(key, RaggedLayer | StaticLayer):
         return key.attend(query, scale), None
     assert isinstance(value, Tensor)
     lengths = _lengths.get()
@@ -93,9 +94,10 @@ def _row_by_row(
 
 
 def _is_plain(query: Tensor, key: Tensor, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
-    """Tell whether this is causal attention of a training step in bf16 and nothing else."""
+    """Tell whether this is causal attention of a training step in bf16 on a CPU and nothing else."""
     return (
-        query.dtype == torch.bfloat16
+        query.device.type == "cpu"
+        and query.dtype == torch.bfloat16
         and query.requires_grad
         and attention_mask is None
         and 1 < query.shape[2] == key.shape[2] <= LONGEST_TOKENS

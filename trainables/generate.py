@@ -158,6 +158,8 @@ def generate_batch(
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
+    from trainables.replay import replays, token_steps
+
     width = max(len(prompt.ids) for prompt in prompts)
     cache, losses = _begin(model, prompts, writing, control, send)
     if losses is None:
@@ -183,19 +185,22 @@ def generate_batch(
             return_dict_in_generate=True,
         )
         criteria: list[Callable[..., Tensor]] = [PollControl(control)]
-        # A cache of recurrent states (Mamba) cannot be cut to some of its rows.
-        if beams == 1 and len(rows) > LEAST_ROWS and not getattr(model, "_is_stateful", False):
+        # A cache of recurrent states (Mamba) cannot be cut to some of its rows; a graph would have to be captured anew.
+        is_cut = beams == 1 and len(rows) > LEAST_ROWS and not getattr(model, "_is_stateful", False)
+        in_graph = replays(model)
+        if is_cut and not in_graph:
             criteria.append(HalfEnded(writing.eos_id, width))
         if send is not None:
             send(rows)
-        output = model.generate(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            past_key_values=cache,
-            generation_config=config,
-            logits_processor=_processors(writing, [prompts[row] for row in rows], width),
-            stopping_criteria=StoppingCriteriaList(criteria),
-        )
+        with token_steps(model, cache, in_graph):
+            output = model.generate(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                past_key_values=cache,
+                generation_config=config,
+                logits_processor=_processors(writing, [prompts[row] for row in rows], width),
+                stopping_criteria=StoppingCriteriaList(criteria),
+            )
         going = []
         for position, ids in enumerate(output.sequences[:, width:].tolist()):
             if writing.eos_id not in ids and len(ids) < writing.max_new_tokens:

@@ -1,7 +1,7 @@
 """The loss: negative log-likelihood of the completion, end-of-text included, over its number of tokens.
 
 One function for training and evaluation. Logits are computed at completion tokens alone: a hook hands the output head
-just those hidden states. Rows are padded on the right to a length fixed by the longest row's bucket and carry no mask:
+just those hidden states, and another the last layer's MLP (see `tail`). Rows are padded on the right to a length fixed by the longest row's bucket and carry no mask:
 a causal model's tokens never see what follows them, and padding is told by length, since its id may be the end-of-text.
 
 Shapes: B rows, T padded tokens, N completion tokens of all rows, V vocabulary.
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.tail import tail_only
 from trainables.tokens import Row
 
 BUCKET_TOKENS = 16
@@ -130,7 +131,8 @@ def completion_only(model: Any, batch: Batch) -> Iterator[None]:
 
     handle = model.get_output_embeddings().register_forward_pre_hook(select)
     try:
-        yield
+        with tail_only(model, batch.row_N, batch.column_N):
+            yield
     finally:
         handle.remove()
 

@@ -70,8 +70,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_lost(device: str) -> bool:
-    """Tell whether a fault has left a GPU of no use to this process: after one, such as an index out of range in a
-    kernel, every call of CUDA fails until the process ends.
+    """Tell whether a fault has left a GPU of no use to this process.
+
+    After one, such as an index out of range in a kernel, every call of CUDA fails until the process ends.
     """
     if device == "cpu":
         return False

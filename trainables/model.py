@@ -53,7 +53,9 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     from trainables.prefill import try_ragged
+    from trainables.replay import try_replay
     from trainables.strings import try_strings
+    from trainables.tail import try_tail
 
     check_device(train, device)
     with quiet():
@@ -80,13 +82,16 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
             module.p = 0.0
     model.base_dropout = dropout
     keep_head_input_whole(model)
-    if device == "cpu":
-        attention.use(model)
+    attention.use(model)
     model.requires_grad_(False)
     model.eval()
+    try_tail(model)
+    try_ragged(model)
     if device == "cpu":
-        try_ragged(model)
         try_strings(model)
+    else:
+        with arithmetic(train.precision, device):
+            try_replay(model)
     # What a folder recommends for generation (sampling, penalties, lengths) must not leak into an evaluation.
     model.generation_config = GenerationConfig()
     return model
@@ -144,6 +149,11 @@ def agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool
     """Tell whether two ways of computing the same agree as far as this arithmetic goes."""
     tolerance = 1e-4 if dtype == torch.float32 else 0.05
     return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+
+
+def recomputes(model: nn.Module) -> bool:
+    """Tell whether layers are computed a second time in the backward pass, to save memory."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

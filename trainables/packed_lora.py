@@ -37,9 +37,10 @@ class Part:
 
     def __call__(self, x: Tensor, training: bool) -> Tensor:
         """Shape (rows, tokens, D) -> (rows, tokens, O), in the arithmetic of PEFT's layer."""
-        x = x.to(self.a_rD.dtype)
         if training and self.dropout is not None:
-            x = self.dropout(x)
+            x = self.dropout(x.to(self.a_rD.dtype))
+        elif not torch.is_autocast_enabled(x.device.type):  # which would cast it back
+            x = x.to(self.a_rD.dtype)
         return linear(linear(x, self.a_rD), self.b_Or) * self.scale
 
 
@@ -134,6 +135,10 @@ class PackedLinear(nn.Module):
     def bias(self) -> Any:
         return self.base_layer.bias
 
+    def adds_now(self) -> bool:
+        """Tell whether an adapter of the route has this layer."""
+        return any(group.adapter is not None and self.name in group.adapter.parts for group in self.route.groups)
+
     def forward(self, x: Tensor) -> Tensor:
         """Shape (R, T, D) -> (R, T, O)."""
         out = self.base_layer(x)
@@ -142,7 +147,7 @@ class PackedLinear(nn.Module):
             adapter = route.groups[0].adapter
             part = adapter.parts.get(self.name) if adapter is not None else None
             return out if part is None else (out + part(x, route.training)).to(out.dtype)
-        if not any(group.adapter is not None and self.name in group.adapter.parts for group in route.groups):
+        if not self.adds_now():
             return out
         if x.dim() == 2:  # tokens of all rows in one dimension
             return self._add(x.unflatten(0, (route.rows, -1)), out.unflatten(0, (route.rows, -1))).flatten(0, 1)

@@ -24,7 +24,7 @@ from trainables.lesson import MicroBatch
 from trainables.lora import Part
 from trainables.loss import Batch, completion_nll, row_of, string
 from trainables.memory import give_back, is_out_of_memory
-from trainables.model import arithmetic
+from trainables.model import arithmetic, recomputes
 from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.strings import reads_strings
@@ -302,7 +302,7 @@ def rehearse(base: PackedBase, adapter: Adapter, micro: MicroBatch, device: str)
 def prepare_training(base: PackedBase, adapter: Adapter) -> None:
     """Put the base into the mode in which this adapter trains."""
     model, wanted = base.model, adapter.train.gradient_checkpointing
-    if bool(model.is_gradient_checkpointing) != wanted:
+    if recomputes(model) != wanted:
         if wanted:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         else:

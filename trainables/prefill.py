@@ -17,6 +17,7 @@ from trainables.jobs import Control, Interrupted
 from trainables.loss import BUCKET_TOKENS, batches, collate, completion_nll, row_sums
 from trainables.model import agree
 from trainables.ragged import Prefill, RaggedFiller
+from trainables.static import StaticFiller
 from trainables.tokens import Row
 
 CHECKED = "_reads_ragged"
@@ -31,10 +32,10 @@ def read_prompts(
 
     `budget_tokens` padded tokens are read at once; `send` is told which rows they are. Raises Interrupted.
     """
-    filler = RaggedFiller(room)
+    filler = filler_of(model, [len(row.prompt_ids) - 1 for row in rows], room)
     losses: list[LossOf | None] = [None] * len(rows)
     lengths = [len(row.prompt_ids) + len(row.target_ids) for row in rows]
-    device = model.get_input_embeddings().weight.device
+    device = device_of(model)
     for group in batches(lengths, lambda width: max(1, budget_tokens // width), BUCKET_TOKENS):
         if control() == "interrupt":
             raise Interrupted("interrupted while reading prompts")
@@ -50,6 +51,16 @@ def read_prompts(
         filler.add(Prefill(group, [len(rows[index].prompt_ids) - 1 for index in group], cache))
     seen = max(len(row.prompt_ids) for row in rows) - 1
     return filler.cache(model.config.get_text_config(decoder=True), seen), losses
+
+
+def filler_of(model: Any, lengths: Sequence[int], room: int) -> RaggedFiller | StaticFiller:
+    """Return what collects the states of prompts of these lengths, with room for so many more tokens."""
+    return RaggedFiller(room) if device_of(model).type == "cpu" else StaticFiller(lengths, room)
+
+
+def device_of(model: Any) -> torch.device:
+    found: torch.device = model.get_input_embeddings().weight.device
+    return found
 
 
 def try_ragged(model: Any) -> None:
@@ -75,11 +86,12 @@ def _is_eligible(model: Any) -> bool:
 
 def _agrees(model: Any, pad_id: int) -> bool:
     vocabulary = model.get_input_embeddings().weight.shape[0]
+    device = device_of(model)
     ids = [[(7 * token + 3 * row + 1) % vocabulary for token in range(5 + 3 * row)] for row in range(2)]
     rows = [Row(str(number), tuple(one), (one[0],), 0, True) for number, one in enumerate(ids)]
     width = max(len(one) for one in ids)
-    padded = torch.tensor([[pad_id] * (width - len(one)) + one for one in ids])
-    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids])
+    padded = torch.tensor([[pad_id] * (width - len(one)) + one for one in ids], device=device)
+    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids], device=device)
     try:
         with torch.no_grad():
             cache, _ = read_prompts(model, rows, 1, pad_id, 64, lambda: "go", None)
@@ -87,7 +99,7 @@ def _agrees(model: Any, pad_id: int) -> bool:
                 input_ids=padded[:, -1:], attention_mask=mask, past_key_values=cache,
                 position_ids=mask.sum(1, keepdim=True) - 1,
             ).logits[:, -1]  # fmt: skip
-            wanted = torch.stack([model(input_ids=torch.tensor([one])).logits[0, -1] for one in ids])
+            wanted = torch.stack([model(input_ids=torch.tensor([one], device=device)).logits[0, -1] for one in ids])
     except Exception:  # of a model that does something else with its cache: the library's own way is there for it
         return False
     return agree(found, wanted, found.dtype)

@@ -30,8 +30,8 @@ from trainables.memory import (
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.packed_train import Learner, Turn, train_together
-from trainables.prefill import reads_ragged
-from trainables.ragged import Prefill, RaggedFiller
+from trainables.prefill import filler_of, reads_ragged
+from trainables.ragged import Prefill
 from trainables.tokens import Row
 from trainables.widths import Measured, Place, Point, fastest, today
 
@@ -129,7 +129,9 @@ def _points(
         extra = peak_memory_bytes(bench.device) - in_use - bench.adapters_bytes()
         del run
         give_back(bench.device)
-        found.append(Point(width, seconds / width, max(0, extra)))
+        # A wider one needs no less: what is measured as less lay in memory that was there already.
+        least = found[-1].extra_bytes if found else 0
+        found.append(Point(width, seconds / width, max(least, extra)))
         if [point.width for point in found].index(fastest(found)) <= len(found) - 3:
             break
     return tuple(found)
@@ -192,7 +194,7 @@ def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
         cache = model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
     cache.batch_repeat_interleave(width)
     if reads_ragged(model):  # as texts are written here
-        filler = RaggedFiller(bench.place.tokens - ids.shape[1])
+        filler = filler_of(model, [ids.shape[1]] * width, bench.place.tokens - ids.shape[1])
         filler.add(Prefill(range(width), [ids.shape[1]] * width, cache))
         cache = filler.cache(model.config.get_text_config(decoder=True), ids.shape[1])
     token_R1 = torch.zeros(width, 1, dtype=torch.long, device=device)

@@ -13,6 +13,7 @@ from benchmarks import flops
 from trainables.config import TrainConfig
 from trainables.lora import Clock, attach
 from trainables.loss import collate, completion_loss
+from trainables.tail import try_tail
 from trainables.tokens import Row
 
 WIDTH, LAYERS, VOCABULARY, RANK = 32, 2, 50, 4
@@ -36,6 +37,7 @@ def test_a_training_step_counts_what_torch_counts_but_for_causality_and_the_firs
     ours = flops.training_flop(shape, flops.adapter_weights(gpt2, train), ROWS)
 
     base = AutoModelForCausalLM.from_pretrained(gpt2, attn_implementation="eager")
+    try_tail(base.requires_grad_(False))
     model = attach(base.requires_grad_(False), train, Clock(0))
     with FlopCounterMode(display=False) as counter:
         completion_loss(model, collate(ROWS, 0), 1).backward()
@@ -50,6 +52,7 @@ def test_a_training_step_counts_what_torch_counts_but_for_causality_and_the_firs
 def test_a_shape_leaves_embeddings_out_and_knows_a_tied_head(gpt2: Path) -> None:
     shape = flops.shape_of(gpt2)
     assert shape.block_weights == LAYERS * 12 * WIDTH**2
+    assert shape.tail_weights == 8 * WIDTH**2
     assert shape.head == (WIDTH, VOCABULARY)
     assert (shape.layers, shape.attention_width, shape.cache_width) == (LAYERS, WIDTH, WIDTH)
 

@@ -9,7 +9,16 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PhiConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    OPTConfig,
+    PhiConfig,
+    Qwen2Config,
+)
 
 from trainables.config import Decoding, EvalConfig, TrainConfig, TrialConfig
 from trainables.data import Example
@@ -21,7 +30,8 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 TEMPLATE = "Sum up.\n{source}\nSummary:"
 END = "<|endoftext|>"
 VOCABULARY = 257
-TARGETS = {"gpt2": ("c_attn",), "phi": ("q_proj", "v_proj"), "llama": ("q_proj", "v_proj")}
+TARGETS = dict.fromkeys(("phi", "llama", "mistral", "qwen2", "gemma", "opt"), ("q_proj", "v_proj"))
+TARGETS["gpt2"] = ("c_attn",)
 
 torch.set_num_threads(1)
 
@@ -29,11 +39,17 @@ torch.set_num_threads(1)
 def write_model(folder: Path, family: str = "gpt2", width: int = 32, spread: float = 0.15) -> Path:
     """Write a model of random weights; they are wide enough apart that texts vary."""
     shared: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
-    sizes = {"hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 2 * width}
+    shape = {"hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 256}
+    sizes = {"intermediate_size": 2 * width, **shape, **shared}
+    one_key = {"num_key_value_heads": 1, **sizes}
     config = {
         "gpt2": lambda: GPT2Config(n_embd=width, n_layer=2, n_head=2, n_positions=256, **shared),
-        "phi": lambda: PhiConfig(max_position_embeddings=256, resid_pdrop=0.1, **sizes, **shared),
-        "llama": lambda: LlamaConfig(max_position_embeddings=256, **sizes, **shared),
+        "phi": lambda: PhiConfig(resid_pdrop=0.1, **sizes),
+        "llama": lambda: LlamaConfig(**sizes),
+        "mistral": lambda: MistralConfig(sliding_window=64, **one_key),
+        "qwen2": lambda: Qwen2Config(**one_key),
+        "gemma": lambda: GemmaConfig(head_dim=16, **one_key),
+        "opt": lambda: OPTConfig(ffn_dim=2 * width, word_embed_proj_dim=width, pad_token_id=0, **shape, **shared),
     }[family]()
     config.initializer_range = spread
     torch.manual_seed(0)

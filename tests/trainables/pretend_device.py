@@ -49,6 +49,12 @@ class Places:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[StorageWeakRef, torch.device]] = {}  # a weak reference keeps its number from reuse
+        self.capturing: int | None = None  # the thread whose kernels a graph is capturing
+
+    def refuse_in_capture(self, what: str) -> None:
+        """Raise what a GPU raises for what waits for it, or copies from memory of the host, while it captures."""
+        if self.capturing == threading.get_ident():
+            raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing: {what}")
 
     def of(self, tensor: Tensor) -> torch.device | None:
         if tensor.device != CPU:
@@ -72,7 +78,10 @@ class Operators(TorchDispatchMode):
         self.places = places
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        device = self._meeting(func.__name__.split(".")[0], args, kwargs or {})
+        name = func.__name__.split(".")[0]
+        device = self._meeting(name, args, kwargs or {})
+        if name == "_local_scalar_dense" and device == GPU:
+            self.places.refuse_in_capture(name)
         out = func(*args, **(kwargs or {}))
         if device is not None:
             for one in _tensors(out):
@@ -127,6 +136,8 @@ class Calls(TorchFunctionMode):
         if wanted is not None:
             wanted = _real(wanted)
             kwargs["device"] = CPU if wanted == GPU else wanted
+        if func is torch.tensor and wanted == GPU:
+            self.places.refuse_in_capture(name)
         out = func(*args, **kwargs)
         self._note(name, out, wanted)
         return out
@@ -148,6 +159,8 @@ class Calls(TorchFunctionMode):
             target, options = (GPU if name == "cuda" else CPU), {}
         if target is None or before.type == "meta" or target.type == "meta":
             return tensor.to(*args[1:], **kwargs) if name == "to" else getattr(tensor, name)()
+        if before != target:
+            self.places.refuse_in_capture(name)
         options["copy"] = options.get("copy", False) or before != target
         out = tensor.to(CPU, **options)
         if out is not tensor:
@@ -192,6 +205,48 @@ class PretendGenerator(torch.Generator):
         return self._where
 
 
+class PretendGraph(TorchDispatchMode):
+    """A CUDA graph: operators captured once are replayed into the same memory, whatever Python would do meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.before: dict[int, tuple[Tensor, Tensor]] = {}  # what was there before the capture, and its numbers
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        made = {one.untyped_storage()._cdata for *_, out in self.calls for one in _tensors(out)}
+        for place, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                for one in _tensors(args[place] if place < len(args) else kwargs.get(argument.name)):
+                    storage = one.untyped_storage()
+                    if storage._cdata not in made and storage._cdata not in self.before:
+                        whole = torch.empty(0, dtype=one.dtype).set_(storage)
+                        self.before[storage._cdata] = (whole, whole.clone())
+        out = func(*args, **kwargs)
+        self.calls.append((func, args, kwargs, out))
+        return out
+
+    @contextmanager
+    def captured(self, places: Places) -> Iterator[None]:
+        """Capture this block's operators; what they write is undone, for a capture runs nothing."""
+        places.capturing = threading.get_ident()
+        try:
+            with self:
+                yield
+        finally:
+            places.capturing = None
+            for there, numbers in self.before.values():
+                there.copy_(numbers)
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        for func, args, kwargs, out in self.calls:
+            for new, old in zip(_tensors(func(*args, **kwargs)), _tensors(out), strict=True):
+                if new.untyped_storage()._cdata != old.untyped_storage()._cdata:
+                    old.copy_(new)
+
+
 @contextmanager
 def pretend_gpu() -> Iterator[Places]:
     """Have one GPU in this block, in every thread that begins in it."""
@@ -209,6 +264,8 @@ def pretend_gpu() -> Iterator[Places]:
         stack.enter_context(mock.patch.object(optimizer, GROUPS, partial(_by_device, places)))
         for name, answer in _answers().items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        stack.enter_context(mock.patch.object(torch.cuda, "CUDAGraph", PretendGraph))
+        stack.enter_context(mock.patch.object(torch.cuda, "graph", lambda graph, **_: graph.captured(places)))
         stack.enter_context(Calls(places))
         stack.enter_context(Operators(places))
         yield places

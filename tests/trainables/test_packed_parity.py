@@ -81,20 +81,7 @@ def test_families_and_4_bit_bases(tmp_path: Path, family: str, quantization: str
 
 @pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma", "opt"])
 def test_other_families_train_and_are_the_trials_alone(tmp_path: Path, family: str) -> None:
-    from transformers import AutoModelForCausalLM, GemmaConfig, MistralConfig, OPTConfig, Qwen2Config
-
-    model = write_model(tmp_path / "m", width=32)
-    shared: dict[str, Any] = {"vocab_size": 257, "bos_token_id": 0, "eos_token_id": 0, "hidden_size": 32}
-    shared |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 256}
-    sizes = {"intermediate_size": 64, "num_key_value_heads": 1, **shared}
-    config = {
-        "mistral": lambda: MistralConfig(sliding_window=64, **sizes),
-        "qwen2": lambda: Qwen2Config(**sizes),
-        "gemma": lambda: GemmaConfig(head_dim=16, **sizes),
-        "opt": lambda: OPTConfig(ffn_dim=64, word_embed_proj_dim=32, pad_token_id=0, **shared),
-    }[family]()
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(model)
+    model = write_model(tmp_path / "m", family)
     last = "fc2" if family == "opt" else "down_proj"
     trials = {
         str(seed): trial(target_modules=("q_proj", "v_proj", last), seed=seed, max_steps=4, lora_rank=2 + seed)

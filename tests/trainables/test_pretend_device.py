@@ -12,7 +12,7 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, assert_same, close, run_packed
 from pretend_device import GPU, DevicesMixed, pretend_gpu
 
-from trainables import packed_read, packed_train, width
+from trainables import packed_read, packed_train, replay, width
 from trainables.config import TrialConfig
 from trainables.jobs import DeviceLost, EngineSetup, Interrupted, go_on, no_report
 from trainables.packed import PackedEngine
@@ -97,9 +97,11 @@ def test_what_works_on_a_gpu_works_on_a_pretended_one(gpu: None) -> None:
     assert here.device.type == "cpu"
 
 
+@pytest.mark.parametrize("gain", [0.0, float("inf")], ids=["plain tokens", "replayed tokens"])
 def test_a_pack_on_a_gpu_gives_what_it_gives_on_a_cpu(
-    gpu: None, sweep: SweepFolder, model: Path, on_cpu: dict[str, Ran]
+    gpu: None, sweep: SweepFolder, model: Path, on_cpu: dict[str, Ran], monkeypatch: pytest.MonkeyPatch, gain: float
 ) -> None:
+    monkeypatch.setattr(replay, "GAIN", gain)
     found = run_packed(engine_on("cuda", sweep, model, memory_bytes=2**30), sweep, MIXED)
     assert {one.result["device"] for one in found.values()} == {"cuda"}
     for name, one in found.items():

@@ -86,7 +86,7 @@ def test_decoding_is_measured_over_the_states_that_texts_are_written_over(
             rows.append(len(prefill.rows))
             super().add(prefill)
 
-    monkeypatch.setattr(width, "RaggedFiller", Counting)
+    monkeypatch.setattr(width, "filler_of", lambda model, lengths, room: Counting(room))
     engine = measuring(sweep, model)
     engine.warm(TRIALS["A"])
     assert engine.widener.found is not None

@@ -1,0 +1,149 @@
+"""One new token of rows over a static cache, replayed as a CUDA graph where that pays.
+
+A token of a small model is a few hundred kernels of microseconds, and starting them takes Python longer than running
+them. The library's `generate` stays: while it runs, the model's `forward` is this module's. The first token is computed
+in the plain way, the second is captured, the others are replays; what changes between them (tokens, positions, lengths)
+is in tensors that are changed in place. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
+
+Shapes: R rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from trainables.memory import is_out_of_memory
+from trainables.model import agree
+from trainables.prefill import device_of, reads_ragged
+from trainables.ragged import Prefill
+from trainables.static import StaticFiller, StaticLayer
+
+CHECKED = "_replays"
+GAIN = 0.9  # replays must take at most this share of the plain way's time
+TRIED_ROWS, TRIED_TOKENS = 8, 8
+
+
+class TokenStep:
+    """The forward pass of one token a row, in place of the model's own while texts are written."""
+
+    def __init__(self, model: Any, in_graph: bool) -> None:
+        self.model = model
+        self.forward = model.forward
+        functools.update_wrapper(self, self.forward)  # `generate` asks for its signature
+        self.in_graph = in_graph
+        self.is_warm = False
+        self.graph: Any = None
+
+    def __call__(self, input_ids: Tensor, position_ids: Tensor, past_key_values: DynamicCache, **others: Any) -> Any:
+        """Return the output of the model for tokens (R, 1); the cache knows what each row attends to."""
+        if self.in_graph and self.is_warm and self.graph is None:
+            self._capture(input_ids, position_ids, past_key_values)
+        if self.graph is None:
+            self.is_warm = True
+            return self._plain(input_ids, position_ids, past_key_values)
+        self.ids_R1.copy_(input_ids)
+        self.positions_R1.copy_(position_ids)
+        self.graph.replay()
+        _set_seen(past_key_values, past_key_values.get_seq_length() + 1)
+        return self.output
+
+    def _plain(self, ids_R1: Tensor, positions_R1: Tensor, cache: DynamicCache) -> Any:
+        return self.forward(
+            input_ids=ids_R1, position_ids=positions_R1, past_key_values=cache, use_cache=True, return_dict=True
+        )
+
+    def _capture(self, ids_R1: Tensor, positions_R1: Tensor, cache: DynamicCache) -> None:
+        """Capture the next token's kernels, which does not run them; where it fails the plain way goes on."""
+        seen = cache.get_seq_length()
+        self.ids_R1, self.positions_R1 = ids_R1.clone(), positions_R1.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Other threads may copy a checkpoint meanwhile: that is no fault of this one.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.output = self._plain(self.ids_R1, self.positions_R1, cache)
+            self.graph = graph
+        except Exception as error:
+            self.in_graph = False
+            if not is_out_of_memory(error):
+                setattr(self.model, CHECKED, False)
+        finally:
+            _set_seen(cache, seen)
+
+
+def _set_seen(cache: DynamicCache, seen: int) -> None:
+    for layer in cache.layers:
+        assert isinstance(layer, StaticLayer)
+        layer.seen = seen
+
+
+@contextmanager
+def token_steps(model: Any, cache: Any, in_graph: bool) -> Iterator[TokenStep | None]:
+    """Have the model compute tokens by `TokenStep` in this block, where the cache is a static one."""
+    if not isinstance(cache, DynamicCache) or not isinstance(cache.layers[0], StaticLayer):
+        yield None
+        return
+    own = model.__dict__.get("forward")  # of a model whose forward another library has replaced
+    model.forward = step = TokenStep(model, in_graph)
+    try:
+        yield step
+    finally:
+        if own is None:
+            del model.forward
+        else:
+            model.forward = own
+
+
+def replays(model: Any) -> bool:
+    """Tell what `try_replay` found."""
+    return bool(getattr(model, CHECKED, False))
+
+
+def try_replay(model: Any) -> None:
+    """Find out whether tokens of this base can be replayed, with the plain way's logits and in less time."""
+    setattr(model, CHECKED, device_of(model).type == "cuda" and reads_ragged(model) and _pays(model))
+
+
+def _pays(model: Any) -> bool:
+    try:
+        wanted, plain_s = _try(model, in_graph=False)
+        found, replayed_s = _try(model, in_graph=True)
+    except Exception:  # of a model or driver that does something else: the plain way is there for it
+        return False
+    return agree(found, wanted, model.dtype) and replayed_s <= GAIN * plain_s
+
+
+@torch.no_grad()
+def _try(model: Any, in_graph: bool) -> tuple[Tensor, float]:
+    """Return the logits of a few tokens of a few rows, and the seconds of the later ones."""
+    device = device_of(model)
+    config = model.config.get_text_config(decoder=True)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    prompt = torch.arange(TRIED_ROWS * 3, device=device).view(TRIED_ROWS, 3) % vocabulary
+    lengths = [1 + row % 3 for row in range(TRIED_ROWS)]
+    states = model(input_ids=prompt, past_key_values=DynamicCache(config=config), use_cache=True).past_key_values
+    filler = StaticFiller(lengths, TRIED_TOKENS)
+    filler.add(Prefill(range(TRIED_ROWS), lengths, states))
+    cache = filler.cache(config, max(lengths))
+    positions_R1 = torch.tensor(lengths, device=device)[:, None]
+    found: list[Tensor] = []
+    began = 0.0
+    with token_steps(model, cache, in_graph) as step:
+        for number in range(TRIED_TOKENS):
+            if number == 2:  # the first was plain, the second was captured
+                torch.cuda.synchronize(device)
+                began = time.monotonic()
+            ids_R1 = (prompt[:, :1] + number) % vocabulary
+            output = model(input_ids=ids_R1, position_ids=positions_R1 + number, past_key_values=cache)
+            found.append(output.logits[:, -1].clone())
+        torch.cuda.synchronize(device)
+    assert step is not None
+    assert step.in_graph == in_graph, "the token was not captured"
+    return torch.stack(found), time.monotonic() - began
