@@ -1,4 +1,4 @@
-"""Attention where the library's is slow or pads: one new token of rows of unequal length, rows in a string, bf16 on a CPU.
+"""Attention where the library's is slow or pads: tokens of rows of unequal length, rows in a string, bf16 on a CPU.
 
 Registered with transformers under one name that every base uses; whatever is none of these cases goes to the library's
 own `sdpa`. A string is rows one behind another in the place of one row: the linear layers see all their
@@ -50,11 +50,30 @@ def use(model: Any) -> None:
         config._attn_implementation = NAME
 
 
-def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
-    if _lengths.get():
-        return None  # rows of a string are told apart by their lengths
-    found: Tensor | None = sdpa_mask(*args, **kwargs)
+def _mask(**asked: Any) -> Tensor | None:
+    """Return the library's mask, or none: rows of a string are told apart by their lengths, and others are causal."""
+    if _lengths.get() or _is_causal_alone(**asked):
+        return None
+    found: Tensor | None = sdpa_mask(**asked)
     return found
+
+
+def _is_causal_alone(
+    q_length: int,
+    kv_length: int,
+    attention_mask: Tensor | None = None,
+    local_size: int | None = None,
+    use_vmap: bool = False,
+    allow_is_bidirectional_skip: bool = False,
+    **others: Any,
+) -> bool:
+    """Tell whether rows are read whole, without a window or a mask of their own.
+
+    Positions that stop at a row's end look to the library like rows packed one behind another, for which it makes a
+    mask that only its slower kernels take; here rows are padded on the right, where causality hides the padding.
+    """
+    is_changed = local_size is not None or use_vmap or allow_is_bidirectional_skip
+    return attention_mask is None and not is_changed and 1 < q_length == kv_length
 
 
 def attend(
@@ -70,6 +89,8 @@ def attend(
     """Return (R, T, H, D) for queries (R, H, T, D), in the manner of the library's attention functions."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if isinstance(key, RaggedLayer | StaticLayer):
+        unknown = [name for name, one in kwargs.items() if name not in PLAIN and one is not None]
+        assert not unknown, f"attention over rows of unequal length knows no {', '.join(unknown)}"
         return key.attend(query, scale), None
     assert isinstance(value, Tensor)
     lengths = _lengths.get()

@@ -56,6 +56,7 @@ class Writing:
     pad_id: int
     seed: int
     device: str = "cpu"
+    read_tokens: int | None = None  # padded, of prompts that are read at once; None: as many as for losses
 
     @property
     def rows(self) -> int:
@@ -185,14 +186,14 @@ def generate_batch(
             return_dict_in_generate=True,
         )
         criteria: list[Callable[..., Tensor]] = [PollControl(control)]
-        # A cache of recurrent states (Mamba) cannot be cut to some of its rows; a graph would have to be captured anew.
+        # A cache of recurrent states (Mamba) cannot be cut to some of its rows. On a GPU fewer rows are hardly faster,
+        # and would be multiplied by another kernel, which rounds otherwise.
         is_cut = beams == 1 and len(rows) > LEAST_ROWS and not getattr(model, "_is_stateful", False)
-        in_graph = replays(model)
-        if is_cut and not in_graph:
+        if is_cut and writing.device == "cpu":
             criteria.append(HalfEnded(writing.eos_id, width))
         if send is not None:
             send(rows)
-        with token_steps(model, cache, in_graph):
+        with token_steps(model, cache, replays(model)):
             output = model.generate(
                 input_ids=ids_BT,
                 attention_mask=mask_BT,
@@ -233,7 +234,7 @@ def _begin(
 
     if decodes_ragged(model, writing):
         rows = [Row(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
-        budget = LOSS_TOKENS[writing.device.split(":")[0]]
+        budget = writing.read_tokens or LOSS_TOKENS[writing.device.split(":")[0]]
         return read_prompts(model, rows, writing.max_new_tokens, writing.pad_id, budget, control, send)
     # Beams reorder the whole cache at every token: room would gain nothing there.
     width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)

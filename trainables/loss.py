@@ -1,8 +1,9 @@
 """The loss: negative log-likelihood of the completion, end-of-text included, over its number of tokens.
 
 One function for training and evaluation. Logits are computed at completion tokens alone: a hook hands the output head
-just those hidden states, and another the last layer's MLP (see `tail`). Rows are padded on the right to a length fixed by the longest row's bucket and carry no mask:
-a causal model's tokens never see what follows them, and padding is told by length, since its id may be the end-of-text.
+just those hidden states, and another the last layer's MLP (see `tail`). Rows are padded on the right to a length fixed
+by the longest row's bucket and carry no mask: a causal model's tokens never see what follows them, and padding is told
+by length, since its id may be the end-of-text.
 
 Shapes: B rows, T padded tokens, N completion tokens of all rows, V vocabulary.
 """

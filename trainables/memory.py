@@ -6,6 +6,7 @@ import ctypes
 import gc
 import resource
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import torch
 
 CLEAR = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
+# Held while a CUDA graph is captured: a thread that waits for the whole device meanwhile would break the capture.
+capturing = threading.Lock()
 # How libraries say it that raise neither torch's own error nor Python's.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -77,7 +80,8 @@ def is_lost(device: str) -> bool:
     if device == "cpu":
         return False
     try:
-        torch.cuda.synchronize(device)
+        with capturing:
+            torch.cuda.synchronize(device)
     except RuntimeError:
         return True
     return False

@@ -151,6 +151,11 @@ def agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool
     return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
 
 
+def unwrapped(model: Any) -> Any:
+    """Return the base of a model that PEFT has wrapped, others as they are."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def recomputes(model: nn.Module) -> bool:
     """Tell whether layers are computed a second time in the backward pass, to save memory."""
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())

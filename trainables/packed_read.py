@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -99,7 +99,9 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
         return max(1, desk.room.now.rows // beams)
 
     def narrow(places: Sequence[Place], rows: int) -> None:
+        # Whether it was the reading of prompts or the states of so many rows that was too much is not known.
         desk.room.narrow(rows=rows * beams)
+        desk.room.narrow_losses(desk.room.loss_tokens // 2)
 
     def write(places: Sequence[Place]) -> None:
         def send(rows: Sequence[int]) -> None:
@@ -107,7 +109,8 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
 
         prompts: list[Prompt] = [question.items[index] for question, index in places]
         with arithmetic(desk.precision, desk.device):
-            results = generate_batch(desk.base.model, prompts, writing, desk.control, send)
+            now = replace(writing, read_tokens=desk.room.loss_tokens)
+            results = generate_batch(desk.base.model, prompts, now, desk.control, send)
         for (question, index), result in zip(places, results, strict=True):
             question.found[index] = result
 

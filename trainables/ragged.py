@@ -50,6 +50,8 @@ class Segment:
 class RaggedLayer(DynamicLayer):
     """One layer's segments; `seen` tokens by the count of the left-padded batch."""
 
+    is_croppable = False
+
     def __init__(self, segments: list[Segment], seen: int) -> None:
         super().__init__()
         self.is_initialized = True

@@ -5,6 +5,9 @@ them. The library's `generate` stays: while it runs, the model's `forward` is th
 in the plain way, the second is captured, the others are replays; what changes between them (tokens, positions, lengths)
 is in tensors that are changed in place. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
 
+A capture that fails leaves torch's allocator in a state of its own, so what cannot be captured is found out before: at
+load a token is computed under torch's watch for what waits for the GPU.
+
 Shapes: R rows.
 """
 
@@ -13,21 +16,25 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers.cache_utils import DynamicCache
 
-from trainables.memory import is_out_of_memory
-from trainables.model import agree
+from trainables.memory import capturing, is_lost, is_out_of_memory
+from trainables.model import agree, unwrapped
 from trainables.prefill import device_of, reads_ragged
 from trainables.ragged import Prefill
 from trainables.static import StaticFiller, StaticLayer
 
 CHECKED = "_replays"
 GAIN = 0.9  # replays must take at most this share of the plain way's time
+WAITS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
+COPIES = ("_to_copy", "copy_")
 TRIED_ROWS, TRIED_TOKENS = 8, 8
 
 
@@ -51,8 +58,9 @@ class TokenStep:
             return self._plain(input_ids, position_ids, past_key_values)
         self.ids_R1.copy_(input_ids)
         self.positions_R1.copy_(position_ids)
+        for layer in past_key_values.layers:
+            layer.count()
         self.graph.replay()
-        _set_seen(past_key_values, past_key_values.get_seq_length() + 1)
         return self.output
 
     def _plain(self, ids_R1: Tensor, positions_R1: Tensor, cache: DynamicCache) -> Any:
@@ -66,16 +74,38 @@ class TokenStep:
         self.ids_R1, self.positions_R1 = ids_R1.clone(), positions_R1.clone()
         graph = torch.cuda.CUDAGraph()
         try:
-            # Other threads may copy a checkpoint meanwhile: that is no fault of this one.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with capturing, captured(graph, ids_R1.device):
                 self.output = self._plain(self.ids_R1, self.positions_R1, cache)
             self.graph = graph
         except Exception as error:
+            _failed.append(graph)  # the allocator may still ask it
             self.in_graph = False
             if not is_out_of_memory(error):
                 setattr(self.model, CHECKED, False)
         finally:
             _set_seen(cache, seen)
+
+
+_failed: list[Any] = []
+
+
+@contextmanager
+def captured(graph: Any, device: torch.device) -> Iterator[None]:
+    """Capture this block's kernels on a stream of its own, which is left again also where the capture fails.
+
+    `torch.cuda.graph` would stay on its stream then, and would return the allocator's memory at every batch.
+    """
+    here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    torch.cuda.synchronize(device)
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        # Other threads may copy a checkpoint meanwhile: that is no fault of this one.
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            yield
+        finally:
+            graph.capture_end()
+    here.wait_stream(aside)
 
 
 def _set_seen(cache: DynamicCache, seen: int) -> None:
@@ -90,15 +120,16 @@ def token_steps(model: Any, cache: Any, in_graph: bool) -> Iterator[TokenStep | 
     if not isinstance(cache, DynamicCache) or not isinstance(cache.layers[0], StaticLayer):
         yield None
         return
-    own = model.__dict__.get("forward")  # of a model whose forward another library has replaced
-    model.forward = step = TokenStep(model, in_graph)
+    base = unwrapped(model)  # whose forward `generate` calls
+    own = base.__dict__.get("forward")  # of a model whose forward another library has replaced
+    base.forward = step = TokenStep(base, in_graph)
     try:
         yield step
     finally:
         if own is None:
-            del model.forward
+            del base.forward
         else:
-            model.forward = own
+            base.forward = own
 
 
 def replays(model: Any) -> bool:
@@ -113,16 +144,32 @@ def try_replay(model: Any) -> None:
 
 def _pays(model: Any) -> bool:
     try:
+        _try(model, in_graph=False, watch=Watch())
         wanted, plain_s = _try(model, in_graph=False)
         found, replayed_s = _try(model, in_graph=True)
-    except Exception:  # of a model or driver that does something else: the plain way is there for it
+    except Exception as error:  # of a model or driver that does something else: the plain way is there for it
+        if is_out_of_memory(error) or is_lost(str(device_of(model))):
+            raise
         return False
     return agree(found, wanted, model.dtype) and replayed_s <= GAIN * plain_s
 
 
+class Watch(TorchDispatchMode):
+    """Raises, in this thread, for what waits for the GPU or copies to or from it, which no graph captures."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        tensors = [one for one in tree_leaves((args, kwargs, out)) if isinstance(one, Tensor)]
+        crosses = name in COPIES and len({one.device.type for one in tensors}) > 1
+        if name in WAITS or crosses:
+            raise RuntimeError(f"{name} waits for the GPU")
+        return out
+
+
 @torch.no_grad()
-def _try(model: Any, in_graph: bool) -> tuple[Tensor, float]:
-    """Return the logits of a few tokens of a few rows, and the seconds of the later ones."""
+def _try(model: Any, in_graph: bool, watch: Watch | None = None) -> tuple[Tensor, float]:
+    """Return the logits of a few tokens of a few rows, and the seconds of the later ones; `watch` sees one token."""
     device = device_of(model)
     config = model.config.get_text_config(decoder=True)
     vocabulary = model.get_input_embeddings().weight.shape[0]
@@ -141,7 +188,8 @@ def _try(model: Any, in_graph: bool) -> tuple[Tensor, float]:
                 torch.cuda.synchronize(device)
                 began = time.monotonic()
             ids_R1 = (prompt[:, :1] + number) % vocabulary
-            output = model(input_ids=ids_R1, position_ids=positions_R1 + number, past_key_values=cache)
+            with watch if watch is not None and number == 1 else nullcontext():
+                output = model(input_ids=ids_R1, position_ids=positions_R1 + number, past_key_values=cache)
             found.append(output.logits[:, -1].clone())
         torch.cuda.synchronize(device)
     assert step is not None

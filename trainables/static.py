@@ -41,11 +41,6 @@ class Progress:
         self.lengths_R.add_(1)
         self.mask_R11W.copy_((self.columns_W < self.lengths_R[:, None])[:, None, None])
 
-    def step_back(self) -> None:
-        """Forget the newest token of every row."""
-        self.lengths_R.sub_(2)
-        self.advance()
-
     def select(self, indices: Tensor) -> None:
         """Keep these rows."""
         self.lengths_R = self.lengths_R[indices]
@@ -55,27 +50,33 @@ class Progress:
 class StaticLayer(DynamicLayer):
     """One layer's buffers (R, G, W, D); `seen` tokens by the count of a batch padded on the left."""
 
+    is_croppable = False
     keys: Any
     values: Any
 
-    def __init__(self, keys: Tensor, values: Tensor, progress: Progress, seen: int, leads: bool) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, progress: Progress, seen: int, room: int, leads: bool) -> None:
         super().__init__()
         self.is_initialized = True
         self.keys, self.values = keys, values
         self.progress = progress
-        self.seen = seen
+        self.seen, self.most = seen, seen + room
         self.leads = leads  # the first layer that a token meets
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Append one token of every row, shape (R, G, 1, D); attention is asked of the layer itself."""
         assert key_states.shape[2] == 1, "a static cache takes one token at a time"
-        self.seen += 1
+        self.count()
         progress = self.progress
         if self.leads:
             progress.advance()
         for buffer, states in ((self.keys, key_states), (self.values, value_states)):
             buffer[progress.rows_R, :, progress.last_R] = states[:, :, 0].to(buffer.dtype)
         return self, self
+
+    def count(self) -> None:
+        """Note one token more; a kernel that wrote behind the buffers would end the process's use of the GPU."""
+        assert self.seen < self.most, "a static cache has no room for another token"
+        self.seen += 1
 
     def attend(self, query: Tensor, scale: float) -> Tensor:
         """Return (R, 1, H, D) for one query a row, (R, H, 1, D)."""
@@ -104,7 +105,7 @@ class StaticFiller:
     """Collects the states of prompts of these lengths, batch by batch, with room for `room` more tokens."""
 
     def __init__(self, lengths: Sequence[int], room: int) -> None:
-        self.lengths = list(lengths)
+        self.lengths, self.room = list(lengths), room
         self.width = -(-(max(lengths) + room) // WIDTH_STEP_TOKENS) * WIDTH_STEP_TOKENS
         self.buffers: list[tuple[Tensor, Tensor]] = []
 
@@ -129,7 +130,7 @@ class StaticFiller:
         progress = Progress(self.lengths, self.width, self.buffers[0][0].device)
         cache = DynamicCache(config=config)
         cache.layers = [
-            StaticLayer(keys, values, progress, seen, leads=number == 0)
+            StaticLayer(keys, values, progress, seen, self.room, leads=number == 0)
             for number, (keys, values) in enumerate(self.buffers)
         ]
         return cache

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.model import agree, recomputes
+from trainables.model import agree, recomputes, unwrapped
 from trainables.packed_lora import PackedLinear
 
 CHECKED = "_tail"  # the name of the MLP
@@ -28,8 +28,7 @@ CHECKED = "_tail"  # the name of the MLP
 def tail_only(model: Any, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
     """Let the last MLP of a model that `try_tail` found fit see these tokens alone; to the others it adds nothing."""
     name = getattr(model, CHECKED, None)
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model  # of one that PEFT has wrapped
-    mlp = base.get_submodule(name) if name else None
+    mlp = unwrapped(model).get_submodule(name) if name else None
     if mlp is None or (model.training and recomputes(model)) or _is_adapted(mlp):
         yield
         return

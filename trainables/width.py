@@ -29,7 +29,7 @@ from trainables.memory import (
 )
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
-from trainables.packed_train import Learner, Turn, train_together
+from trainables.packed_train import Learner, Turn, take_steps, train_together
 from trainables.prefill import filler_of, reads_ragged
 from trainables.ragged import Prefill
 from trainables.tokens import Row
@@ -161,7 +161,9 @@ def _train_run(bench: Bench, width: int) -> Callable[[], None]:
     def run() -> None:
         for turn in turns:
             turn.clear()
-        for answer in train_together(bench.base, turns, bench.device):
+        # One adapter's rows are taken one by one where memory does not suffice for its micro-batch, as in training.
+        take = train_together if width > 1 else take_steps
+        for answer in take(bench.base, turns, bench.device):
             if isinstance(answer, Exception):
                 raise answer
 
@@ -169,13 +171,25 @@ def _train_run(bench: Bench, width: int) -> Callable[[], None]:
 
 
 def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:
-    """Return the widths of decoding, none for a model whose cache is not one of keys and values."""
+    """Return the widths of decoding, none for a model whose cache is not one of keys and values.
+
+    Raises what memory raises where not even one row fits.
+    """
     bench.base.model.eval()
-    try:
-        points = _points(bench, ROWS[bench.kind], _decode_run, in_use)
-    except Exception as error:
-        give_back(bench.device, error)
-        return ()
+    widths = ROWS[bench.kind]
+    points: tuple[Point, ...] = ()
+    while not points:
+        try:
+            points = _points(bench, widths, _decode_run, in_use)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                give_back(bench.device, error)
+                return ()
+            if widths[0] == 1:
+                raise
+            give_back(bench.device, error)
+            bench.is_cut = True
+            widths = (max(1, widths[0] // 4), widths[0])  # the second of which is known not to fit
     return tuple(Point(one.width, one.seconds / TOKENS, one.extra_bytes) for one in points)
 
 
@@ -192,8 +206,11 @@ def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
     with arithmetic(bench.train.precision, device):
         cache: Any = roomy_cache(model, bench.place.tokens)
         cache = model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
-    cache.batch_repeat_interleave(width)
-    if reads_ragged(model):  # as texts are written here
+    if not reads_ragged(model):
+        cache.batch_repeat_interleave(width)
+    else:  # as texts are written here
+        for layer in cache.layers:  # views of the one row: its states are not there twice
+            layer.keys, layer.values = (states.expand(width, -1, -1, -1) for states in (layer.keys, layer.values))
         filler = filler_of(model, [ids.shape[1]] * width, bench.place.tokens - ids.shape[1])
         filler.add(Prefill(range(width), [ids.shape[1]] * width, cache))
         cache = filler.cache(model.config.get_text_config(decoder=True), ids.shape[1])

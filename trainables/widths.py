@@ -39,7 +39,7 @@ class Widths:
 UNMEASURED = {"cpu": Widths(8, 1, 128), "cuda": Widths(8, 8, 256)}
 
 
-WAY = 3  # raised when training or decoding goes another way: what was measured before is of no use
+WAY = 4  # raised when training or decoding goes another way: what was measured before is of no use
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,13 @@ class Places:
     def __init__(self) -> None:
         self._known: dict[int, tuple[StorageWeakRef, torch.device]] = {}  # a weak reference keeps its number from reuse
         self.capturing: int | None = None  # the thread whose kernels a graph is capturing
+        self.aside: int | None = None  # the thread that is on a stream of its own
+        self.broken = False  # the capture under way
 
     def refuse_in_capture(self, what: str) -> None:
         """Raise what a GPU raises for what waits for it, or copies from memory of the host, while it captures."""
         if self.capturing == threading.get_ident():
+            self.broken = True
             raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing: {what}")
 
     def of(self, tensor: Tensor) -> torch.device | None:
@@ -208,8 +211,9 @@ class PretendGenerator(torch.Generator):
 class PretendGraph(TorchDispatchMode):
     """A CUDA graph: operators captured once are replayed into the same memory, whatever Python would do meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Places) -> None:
         super().__init__()
+        self.places = places
         self.calls: list[tuple[Any, Any, Any, Any]] = []
         self.before: dict[int, tuple[Tensor, Tensor]] = {}  # what was there before the capture, and its numbers
 
@@ -227,17 +231,22 @@ class PretendGraph(TorchDispatchMode):
         self.calls.append((func, args, kwargs, out))
         return out
 
-    @contextmanager
-    def captured(self, places: Places) -> Iterator[None]:
-        """Capture this block's operators; what they write is undone, for a capture runs nothing."""
-        places.capturing = threading.get_ident()
-        try:
-            with self:
-                yield
-        finally:
-            places.capturing = None
-            for there, numbers in self.before.values():
-                there.copy_(numbers)
+    def capture_begin(self, capture_error_mode: str) -> None:
+        """Capture operators from now on; as on a GPU, not on the default stream."""
+        assert capture_error_mode == "thread_local"
+        assert self.places.aside == threading.get_ident(), "cannot capture on the default stream"
+        self.places.capturing = threading.get_ident()
+        self.__enter__()
+
+    def capture_end(self) -> None:
+        """Undo what was written, for a capture runs nothing; raise where something could not be captured."""
+        self.__exit__(None, None, None)
+        self.places.capturing = None
+        for there, numbers in self.before.values():
+            there.copy_(numbers)
+        broken, self.places.broken = self.places.broken, False
+        if broken:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
     @torch.no_grad()
     def replay(self) -> None:
@@ -264,8 +273,8 @@ def pretend_gpu() -> Iterator[Places]:
         stack.enter_context(mock.patch.object(optimizer, GROUPS, partial(_by_device, places)))
         for name, answer in _answers().items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
-        stack.enter_context(mock.patch.object(torch.cuda, "CUDAGraph", PretendGraph))
-        stack.enter_context(mock.patch.object(torch.cuda, "graph", lambda graph, **_: graph.captured(places)))
+        stack.enter_context(mock.patch.object(torch.cuda, "CUDAGraph", partial(PretendGraph, places)))
+        stack.enter_context(mock.patch.object(torch.cuda, "stream", partial(_on_stream, places)))
         stack.enter_context(Calls(places))
         stack.enter_context(Operators(places))
         yield places
@@ -285,6 +294,8 @@ def _answers() -> dict[str, Callable[..., Any]]:
         "get_device_name": properties.name,
         "get_device_properties": properties,
         "get_device_capability": (9, 0),
+        "current_stream": SimpleNamespace(wait_stream=lambda other: None),
+        "Stream": SimpleNamespace(wait_stream=lambda other: None),
     }
 
     def of_a_device(answer: Any) -> Callable[..., Any]:
@@ -309,6 +320,15 @@ def _answers() -> dict[str, Callable[..., Any]]:
         "get_rng_state": lambda device="cuda": torch.zeros(16, dtype=torch.uint8),
         "set_rng_state": lambda state, device="cuda": None,
     }
+
+
+@contextmanager
+def _on_stream(places: Places, stream: Any) -> Iterator[None]:
+    places.aside = threading.get_ident()
+    try:
+        yield
+    finally:
+        places.aside = None
 
 
 def _by_device(places: Places, lists: Any, with_indices: bool = False) -> dict[Any, Any]:

@@ -142,6 +142,17 @@ def test_a_trial_that_explodes_is_diverged_and_changes_nothing_of_the_others(
         assert_same(engines[1][name], found[name])
 
 
+def test_a_trial_that_explodes_in_a_batch_shared_with_others_changes_nothing_of_them(
+    engines: tuple[dict[str, Ran], dict[str, Ran]], sweep: SweepFolder, model: Path
+) -> None:
+    wild = trial(max_steps=6, learning_rate=1e6, max_grad_norm=1e9, seed=11)
+    together = {"wild": wild, "A": MIXED["A"], "B": MIXED["B"]}
+    found = run_packed(packed_engine(sweep, model, together=3), sweep, together)
+    assert found["wild"].result["state"] == "diverged"
+    for name in ("A", "B"):
+        assert_same(engines[1][name], found[name])
+
+
 def test_weights_that_are_not_finite_stay_out_of_the_rows_of_others_in_one_batch(model: Path) -> None:
     config = trial().train
     shelf = engine_of(write_sweep(model.parent / "finite"), model).shelf

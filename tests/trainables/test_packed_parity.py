@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from engine_inputs import REAL, TARGETS, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import Ran, assert_same, both, close, packed_engine, run_packed, run_solo
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 from engine_inputs import trial, write_model
-from pretend_device import PretendGraph, pretend_gpu
+from pretend_device import GPU, PretendGraph, pretend_gpu
 
 from trainables import replay
 from trainables.config import Decoding
 from trainables.generate import Prompt, Writing, generate_batch
 from trainables.jobs import go_on
+from trainables.lora import Clock, attach
 from trainables.model import load_base
-from trainables.replay import TokenStep, replays
+from trainables.replay import TokenStep, captured, replays
 
 PROMPTS = [Prompt(str(row), tuple(range(3 + row, 8 + 4 * row)), target_ids=(5, 6)) for row in range(6)]
 GREEDY = Decoding()
@@ -78,7 +79,7 @@ def test_all_but_two_tokens_are_replays(
 
 
 def test_a_model_that_waits_for_the_gpu_at_every_token_is_not_replayed(
-    gpu: None, always: None, tmp_path: Path
+    gpu: None, always: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_base(write_model(tmp_path / "m"), trial().train, "cuda")
     assert replays(model)
@@ -90,8 +91,26 @@ def test_a_model_that_waits_for_the_gpu_at_every_token_is_not_replayed(
     before = texts(model, "cuda", GREEDY)  # the capture fails in the midst of a text, which goes on
     assert not replays(model)
     assert texts(model, "cuda", GREEDY) == before
-    replay.try_replay(model)
+    captures: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", captures.append)
+    replay.try_replay(model)  # which finds that out without a capture that fails
     assert not replays(model)
+    assert not captures
+
+
+def test_texts_of_a_model_that_peft_has_wrapped_are_replays_too(
+    gpu: None, always: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_base(write_model(tmp_path / "m"), trial().train, "cuda")
+    plain = texts(model, "cuda", GREEDY)
+    wrapped = attach(model, trial().train, Clock(1))  # which adds nothing yet
+    seen: list[int] = []
+    again = PretendGraph.replay
+    monkeypatch.setattr(PretendGraph, "replay", lambda graph: (seen.append(1), again(graph)))
+    assert [one.ids for one in texts(wrapped, "cuda", GREEDY)] == [
+        one.ids for one in plain
+    ]  # a fresh adapter adds nothing
+    assert seen
 
 
 def test_replays_that_gain_nothing_are_left(gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +132,7 @@ def test_a_cpu_replays_nothing(always: None, tmp_path: Path) -> None:
 def test_a_pretended_capture_runs_nothing_and_its_replay_reads_what_is_there_then(gpu: None) -> None:
     x, total = torch.ones(3, device="cuda"), torch.zeros(3, device="cuda")
     graph: Any = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with captured(graph, GPU):
         total.add_(x)
         out = total * 2
     assert total.tolist() == [0.0] * 3
@@ -121,5 +140,7 @@ def test_a_pretended_capture_runs_nothing_and_its_replay_reads_what_is_there_the
     graph.replay()
     graph.replay()
     assert (total.tolist(), out.tolist()) == ([10.0] * 3, [20.0] * 3)
-    with pytest.raises(RuntimeError, match="capturing"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+    with pytest.raises(RuntimeError, match="previous error during capture"), captured(torch.cuda.CUDAGraph(), GPU):
         torch.tensor([1.0], device="cuda")
+    with captured(torch.cuda.CUDAGraph(), GPU):  # the stream has been left
+        total.add_(x)

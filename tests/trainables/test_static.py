@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return AutoConfig.from_pretrained(write_model(tmp_path_factory.mktemp("model") / "m", "llama"))
 
 
-def prefilled(config: Any, lengths: list[int], tokens: int = 16) -> list[Prefill]:
+def prefilled(config: Any, lengths: list[int], tokens: int = 3 * WIDTH_STEP_TOKENS) -> list[Prefill]:
     """Two batches, each padded on the right; a row's states are its number's alone."""
     found = []
     for rows in (range(2), range(2, len(lengths))):
@@ -67,19 +66,21 @@ def test_it_attends_as_the_ragged_cache_does(config: Any, keep: list[int] | None
 
 
 def test_a_row_has_the_same_bits_whatever_the_others_lengths(config: Any) -> None:
-    longer = [*LENGTHS[:2], 15, 14, 3]
-    for left, right in zip(
-        decoded(StaticFiller(LENGTHS, 4), config, LENGTHS),
-        decoded(StaticFiller(longer, 4), config, longer),
-        strict=True,
-    ):
+    longer = [*LENGTHS[:2], 2 * WIDTH_STEP_TOKENS, WIDTH_STEP_TOKENS, 3]
+    short, wide = StaticFiller(LENGTHS, 4), StaticFiller(longer, 4)
+    assert wide.width > 2 * short.width
+    for left, right in zip(decoded(short, config, LENGTHS), decoded(wide, config, longer), strict=True):
         assert torch.equal(left[:2], right[:2])
+
+
+def test_a_token_without_room_is_refused(config: Any) -> None:
+    with pytest.raises(AssertionError, match="no room for another token"):
+        decoded(StaticFiller(LENGTHS, 3), config, LENGTHS)
 
 
 def test_buffers_hold_the_longest_row_with_its_room_in_whole_steps(config: Any) -> None:
     filler = StaticFiller(LENGTHS, WIDTH_STEP_TOKENS)
-    for prefill in prefilled(config, LENGTHS):
-        filler.add(prefill)
+    filler.add(prefilled(config, LENGTHS)[0])
     assert filler.width == 2 * WIDTH_STEP_TOKENS
     assert all(
         buffer.shape == (len(LENGTHS), GROUPS, filler.width, WIDTH) for both in filler.buffers for buffer in both
@@ -88,6 +89,6 @@ def test_buffers_hold_the_longest_row_with_its_room_in_whole_steps(config: Any) 
 
 def test_states_longer_than_the_buffers_are_cut(config: Any) -> None:
     filler = StaticFiller(LENGTHS, 4)
-    for prefill in prefilled(config, LENGTHS, tokens=WIDTH_STEP_TOKENS + 16):
+    for prefill in prefilled(config, LENGTHS):
         filler.add(prefill)
     assert filler.buffers[0][0].shape[2] == WIDTH_STEP_TOKENS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +92,35 @@ def test_decoding_is_measured_over_the_states_that_texts_are_written_over(
     engine.warm(TRIALS["A"])
     assert engine.widener.found is not None
     assert rows == [point.width for point in engine.widener.found.decode]
+
+
+@pytest.mark.parametrize("fits", [8, 1])
+def test_decoding_narrower_than_the_least_usual_width_is_found_where_memory_asks_for_it(
+    sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    plain = width._decode_run
+
+    def decode_run(bench: Any, rows: int) -> Any:
+        if rows > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return plain(bench, rows)
+
+    monkeypatch.setattr(width, "_decode_run", decode_run)
+    engine = measuring(sweep, model)
+    engine.warm(TRIALS["A"])
+    assert engine.widths[0]["rows"] <= fits
+    assert not widths.cache_path().exists()  # what memory cut short is measured anew
+
+
+def test_a_base_that_cannot_decode_even_one_row_is_refused(
+    sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode_run(bench: Any, rows: int) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(width, "_decode_run", decode_run)
+    with pytest.raises(UserError, match="not even one micro-batch of one trial fits"):
+        measuring(sweep, model).warm(TRIALS["A"])
 
 
 def test_memory_that_idle_bases_hold_is_taken_once_from_what_a_base_needs(
