@@ -109,9 +109,10 @@ def least_bytes(train: TrainConfig, folder: str) -> int:
 
 
 def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], changed: Iterable[str]) -> None:
-    """Raise UserError for a layer, rank or length that a trial's model does not have."""
+    """Raise UserError for a quantized base, and for a layer, rank or length that a trial's model does not have."""
     for train in (trial.trial.train for trial in planned):
         folder = folders[train.model]
+        shapes.check_not_quantized(folder)
         if not train.is_baseline:
             _trainable(folder, train.lora_rank, train.target_modules)
         context = _context(folder)

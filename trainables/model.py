@@ -73,6 +73,11 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
             model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_remote_code, **options)
         except OSError as error:
             raise UserError(f"{folder} cannot be loaded as a causal language model: {error}") from None
+        except (ValueError, ImportError, NotImplementedError) as error:
+            if train.quantization == "none":
+                raise
+            cause = str(error).strip().splitlines()[0]
+            raise UserError(f"{folder} cannot be quantized to NF4: {cause}; take quantization=none") from None
     if train.quantization == "nf4":
         keep_trainable_after_evaluation(model)
     else:

@@ -88,6 +88,17 @@ def total_parameters(folder: Path | str) -> int:
     )
 
 
+def check_not_quantized(folder: Path | str) -> None:
+    """Raise UserError for a base whose weights on disk are quantized: NF4 is made from a plain one as it is loaded."""
+    made = _config(Path(folder)).get("quantization_config")
+    if made:
+        method = made.get("quant_method", "by an unknown method") if isinstance(made, dict) else made
+        raise UserError(
+            f"{folder} is quantized already ({method}) and cannot be quantized to NF4, nor trained as it is; "
+            "take the model that it was made from, with quantization=nf4"
+        )
+
+
 def _matches(layer: str, target: str) -> bool:
     return layer == target or layer.endswith(f".{target}")
 

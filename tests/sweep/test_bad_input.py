@@ -147,6 +147,11 @@ CASES = [
         "unknown scheduler", f"{LOCAL} --scheduler hyperband", ("--scheduler 'hyperband'", "known: none, asha, median")
     ),
     Case("pbt by itself", f"{LOCAL} --scheduler pbt --engine solo", ("--scheduler pbt", "add --engine packed")),
+    Case(
+        "quantized base",
+        LOCAL.replace("--model model", "--model quantized"),
+        ("quantized already (gptq)", "quantization=nf4"),
+    ),
     Case("pbt of few", f"{LOCAL} --scheduler pbt --engine packed", ("at least 4 configurations", "lora_rank has 2")),
     Case(
         "pbt in turn",
@@ -186,11 +191,16 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """Run every case and return its answer by name."""
     root = tmp_path_factory.mktemp("bad")
     model = write_model(root / "model")
+    quantized = write_model(root / "quantized")
+    config = json.loads((quantized / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (quantized / "config.json").write_text(json.dumps(config), encoding="utf-8")
     lines = []
     for number, case in enumerate(CASES):
         folder = root / f"case-{number}"
         write_data(folder / "data")
         (folder / "model").symlink_to(model, target_is_directory=True)
+        (folder / "quantized").symlink_to(quantized, target_is_directory=True)
         for name, text in case.files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,15 @@ def test_adapters_and_their_gradients_are_fp32_over_a_bf16_base(tmp_path: Path, 
     assert {parameter.dtype for parameter in base.parameters()} == {torch.bfloat16}
     model = attach(base, config, Clock(0))
     assert {value.dtype for value in adapter_tensors(model).values()} == {torch.float32}
+
+
+def test_a_base_that_is_quantized_in_another_way_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match=r"cannot be quantized to NF4: .*gptq.*; take quantization=none"):
+        load_base(folder, trial(quantization="nf4").train, "cpu")
 
 
 def test_precision_and_device_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
