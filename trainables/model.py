@@ -76,7 +76,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
         except (ValueError, ImportError, NotImplementedError) as error:
             if train.quantization == "none":
                 raise
-            cause = str(error).strip().splitlines()[0]
+            cause = str(error).strip().splitlines()[0].rstrip(".")
             raise UserError(f"{folder} cannot be quantized to NF4: {cause}; take quantization=none") from None
     if train.quantization == "nf4":
         keep_trainable_after_evaluation(model)

@@ -38,8 +38,11 @@ def test_eight_light_trials_add_few_seconds_to_the_engines_own_work(tmp_path: Pa
     out = tmp_path / "sweep"
     assert start(out, TRIALS).wait(timeout=300) == 0, output(out)
     launch = read_lines(SweepFolder(out).launches_path)[-1]
-    assert launch["widths"] == [{"chosen": 8, "mean": 8.0, "seconds": launch["widths"][0]["seconds"]}]
+    (width,) = launch["widths"]
+    assert width["chosen"] == 8
+    assert width["mean"] >= 0.9 * 8
     assert launch["seconds"]["over"] - alone < OVERHEAD_S, (launch, alone)
+    print(f"{launch['seconds']['over'] - alone:.1f} s beside {alone:.1f} s of the engine's own work")
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def test_a_base_that_is_quantized_in_another_way_is_refused_in_one_sentence(tmp_
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match=r"cannot be quantized to NF4: .*gptq.*; take quantization=none"):
+    with pytest.raises(UserError, match=r"cannot be quantized to NF4: .*GPTQ.*; take quantization=none"):
         load_base(folder, trial(quantization="nf4").train, "cpu")
 
 
