@@ -60,6 +60,7 @@ class Plan:
     lockstep: bool
     ordered: bool
     ahead: tuple[str, ...] = ()
+    early: bool = False
     mine: tuple[str, ...] = ()
     at_most: int | None = None
     deaths: str | None = None  # file in which it keeps under which trials its process died
@@ -91,6 +92,7 @@ class EngineHost:
             lockstep=plan.lockstep,
             ordered=plan.ordered,
             ahead=plan.ahead,
+            early=plan.early,
             mine=plan.mine,
             at_most=plan.at_most,
             deaths=self._deaths(engine.name),

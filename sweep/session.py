@@ -160,6 +160,7 @@ class Session:
                 lockstep=not self._runs_ahead,
                 ordered=len(placed) == 1,
                 ahead=share if self._runs_ahead else (),
+                early=self._begins_early and len(placed) == 1,
                 mine=share,
                 at_most=_share(options.max_concurrent, number, len(placed)) if self._runs_ahead else None,
                 deaths=str(self.folder.folder / "ray" / f"engine-{number}.json"),
@@ -297,6 +298,11 @@ class Session:
     @property
     def _runs_ahead(self) -> bool:
         return self.options.scheduler == "none"
+
+    @property
+    def _begins_early(self) -> bool:
+        """Tell whether Tune's trials surely come in the order of the plan, as many as there are slots."""
+        return self.options.scheduler in ("asha", "median") and self.options.max_concurrent is None
 
     def _live(self, left: dict[str, TrialJob]) -> int:
         """Return how many Tune trials are alive at once: a pack is as full as these, but where engines run ahead."""

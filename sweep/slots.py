@@ -2,8 +2,9 @@
 
 An engine has a fixed number of slots. Where a scheduler judges, a trial takes one, follows the reports of its run and
 frees it; a run whose trial has gone silent or whose trial's process died is told to write a checkpoint and leave, so
-that no slot is lost. Where nobody judges, the engine runs its share of the plan ahead of the trials, which follow, or
-replay what was reported when they come: then the pack is full however few trials are alive.
+that no slot is lost; the engine may begin the next runs while their trials are on their way. Where nobody judges, the
+engine runs its share of the plan ahead of the trials, which follow, or replay what was reported when they come: then
+the pack is full however few trials are alive.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Slots:
 
     `lockstep`: a training trial waits after each report until its scheduler has decided, so that the step at which it
     is stopped does not depend on timing. `ordered`: slots are given in the order of `jobs`. `ahead`: the trials that
-    this engine begins by itself, in this order, and no others; without any it begins what trials ask for.
+    this engine begins by itself, in this order, and no others; without any it begins what trials ask for, or with
+    `early` what they will ask for next: such a run waits at its first report until its trial has come.
     """
 
     engine: Engine
@@ -75,6 +77,7 @@ class Slots:
     lockstep: bool = False
     ordered: bool = False
     ahead: Sequence[str] = ()
+    early: bool = False
     mine: Sequence[str] = ()  # trials that begin here before those of other engines do
     at_most: int | None = None  # runs at a time
     deaths: Deaths = field(default_factory=Deaths)
@@ -168,6 +171,10 @@ class Slots:
 
     def _run_ahead(self) -> None:
         """Begin the trials of this engine's share that fit, whether or not somebody follows them yet."""
+        if self.early and self.is_open and not self.closed:
+            for name in self._order:
+                if name not in self.runs and self._has_room_for(name):
+                    self._start(self._seat(name, None, begun=True))
         while self.is_open and not self.closed:
             # Suspects first: they need the engine to themselves, which is idle now or never.
             waiting = sorted(self._left, key=lambda name: not self.deaths.is_suspect(name))
@@ -277,7 +284,7 @@ class Slots:
                 silent_s = time.monotonic() - run.last_call
                 # Tune starts a trial again whose process died, and that one follows the run that is there.
                 dead = silent_s > self.dead_s and run.caller is not None and run.caller.is_dead
-                if run.followed and run.verdict == "go" and (silent_s > self.silent_s or dead):
+                if (run.followed or self.early) and run.verdict == "go" and (silent_s > self.silent_s or dead):
                     self._tell(run, "interrupt")
                     gone.append(run.key)
         return gone

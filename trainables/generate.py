@@ -1,9 +1,11 @@
 """Texts from a model: greedy, beam and sampled decoding whose rows never feel each other.
 
-Decoding itself is transformers' `generate`. Prompts are padded on the left to a bucket fixed by their own length and
-batched with prompts of the same bucket. Two things that the library does per batch are done per row here: the
-repetition penalty leaves padding out (padding is often the end-of-text, so a penalty on it would lengthen texts), and
-sampling adds Gumbel noise keyed by (trial seed, example, position) to the warped logits and takes the largest.
+Decoding itself is transformers' `generate`. Prompts of any length decode together from states that were read without
+padding (see `prefill`); for beams, and where a base does not bear that, they are padded on the left to a bucket fixed
+by their own length and batched with prompts of the same bucket. Two things that the library does per batch are done per
+row here: the repetition penalty leaves padding out (padding is often the end-of-text, so a penalty on it would lengthen
+texts), and sampling adds Gumbel noise keyed by (trial seed, example, position) to the warped logits and takes the
+largest.
 """
 
 from __future__ import annotations

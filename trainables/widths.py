@@ -1,8 +1,8 @@
 """How many trials share a device, and how: what was measured, the choice made from it, and its cache (no torch).
 
 Three numbers: trials in the pack, adapters that train in one batch, prompts that decode together. None of them changes
-a result, so none is part of an identity. What is kept per machine are the measurements, in one JSON file; the choice is
-made anew from them, since it depends on the sweep and on the memory that it may use.
+a result but for rounding on a GPU, so none is part of an identity. What is kept per machine are the measurements, in
+one JSON file; the choice is made anew from them, since it depends on the sweep and on the memory that it may use.
 """
 
 from __future__ import annotations

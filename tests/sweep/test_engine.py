@@ -251,6 +251,25 @@ def test_an_engine_that_cannot_write_pauses_all(make: Make) -> None:
     assert slots.take("b") == "closed"
 
 
+def test_runs_begin_before_their_trials_come_and_wait_for_them_at_the_first_report(make: Make) -> None:
+    slots = make("a", "b", "c", engine=Scripted(slots=2), lockstep=True, early=True, silent_s=0.5)
+    wait(lambda: sorted(slots.engine.order) == ["a", "b"])
+    let_go(slots, 2 * STEPS)
+    wait(lambda: all(len(run.reports) == 1 for run in slots.active()))
+    assert slots.take("c") == "wait"
+    assert slots.take("a") == "taken"
+    event = slots.next("a", 0)
+    assert event is not None
+    assert event["kind"] == "report"
+    slots.free("a")  # as a scheduler that stops it
+    wait(lambda: sorted(slots.engine.order) == ["a", "b", "c"])
+    assert slots.runs["a"].end == {"state": "stopped"}
+    time.sleep(0.6)
+    assert sorted(slots.expire()) == ["b", "c"]  # whose trials have not come: their slots are not lost
+    wait(lambda: not slots.active())
+    assert slots.take("b") == "taken"
+
+
 def test_a_silent_trial_loses_its_slot_and_may_come_back(make: Make) -> None:
     slots = make("a", silent_s=0.05)
     begin(slots, "a")
