@@ -16,10 +16,13 @@ from trainables.packed import PackedEngine
 from trainables.record import SweepFolder, TrialRecord
 
 
-def engine_for(work: Work, sweep: SweepFolder, device: str, threads: int | None = None) -> PackedEngine:
+def engine_for(
+    work: Work, sweep: SweepFolder, device: str, threads: int | None = None, memory_bytes: int | None = None
+) -> PackedEngine:
     """Return an engine with a slot for every trial; the model is loaded when it is first needed."""
     folders = {work.first.model: str(work.base.model_folder)}
-    setup = EngineSetup(str(sweep.folder), folders, device, threads=threads, pack_width=len(work.trials))
+    sizes: dict[str, Any] = {"threads": threads, "pack_width": len(work.trials), "memory_bytes": memory_bytes}
+    setup = EngineSetup(str(sweep.folder), folders, device, **sizes)
     return PackedEngine(setup)
 
 

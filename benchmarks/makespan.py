@@ -16,15 +16,16 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import comparison, output, systems, timeline
+from benchmarks.bases import LARGE, OUT
 from benchmarks.comparison import Outcome
-from benchmarks.systems import SYSTEMS, Plan
-from benchmarks.work import CADENCE_STEPS, OUT, make_work
+from benchmarks.systems import CARDS, SYSTEMS, Plan
+from benchmarks.work import CADENCE_STEPS, make_work
 from sweep import command
 from trainables import files
 from trainables.errors import UserError
 
 TRIALS = (1, 2, 4, 8)  # of the grid, which its axes can express
-GPT2_PEER_STEPS = 8
+LARGE_PEER_STEPS = 8
 
 
 def makespan(
@@ -41,6 +42,9 @@ def makespan(
     repeats: Annotated[
         int, typer.Option("--repeats", help="Runs of every system, interleaved; the median counts.")
     ] = 1,
+    card: Annotated[
+        str | None, typer.Option("--card", help="t4: this GPU as if it were a T4 (fp16, 14.7 GiB, 2 CPU cores).")
+    ] = None,
     reuse: Annotated[bool, typer.Option("--reuse", help="Take measurements of the same work that are kept.")] = False,
     device: command.DeviceOption = "auto",
     real: output.RealOption = None,
@@ -53,14 +57,19 @@ def makespan(
     measured_steps = _check(size, trials, steps, peer_steps)
     output.positive("--repeats", repeats)
     lanes = output.numbers("--at-a-time", at_a_time)
-    found = output.device_of(device)
-    folder = out / size
+    found = output.device_of(device, size)
+    assumed = CARDS[command.one_of("--card", card, CARDS)] if card is not None else None
+    if assumed is not None:
+        precision = assumed.precision
+        if found.kind == "cpu":
+            raise UserError(f"--card {card} needs a GPU, of which it takes a part; none is here")
+    folder = out / (size if card is None else f"{size}-{card}")
     folder.mkdir(parents=True, exist_ok=True)
     outcomes: dict[str, dict[str, Outcome]] = {}
     for one in output.precisions(precision):
         work = make_work(size, one, trials, steps, real)
         plans = [
-            systems.plan_for(system, work, found.kind, lane, measured_steps)
+            systems.plan_for(system, work, found.kind, lane, measured_steps, assumed)
             for system in chosen
             if found.kind != "cpu" or system not in systems.NEED_GPU
             for lane in (lanes if system == "a" else [1])
@@ -69,7 +78,8 @@ def makespan(
     facts = comparison.facts_of(size, outcomes)
     parts: list[Any] = [part for one, rows in outcomes.items() for part in comparison.tables(work, one, rows)]
     parts.append("\n".join(comparison.notes(work, outcomes)))
-    output.publish(output.Findings(f"makespan --size {size}", parts, facts), found, results, as_json)
+    name = f"makespan --size {size}" + (f" --card {card}" if card else "")
+    output.publish(output.Findings(name, parts, facts), found, results, as_json)
     failed = any(one.plan is not None and one.times is None for rows in outcomes.values() for one in rows.values())
     return command.SOME_FAILED if failed else command.DONE
 
@@ -81,7 +91,7 @@ def _check(size: str, trials: int, steps: int, peer_steps: int | None) -> int:
     if steps < 1 or steps % CADENCE_STEPS:
         raise UserError(f"--steps must be a multiple of {CADENCE_STEPS}, the steps between evaluations, got {steps}")
     if peer_steps is None:
-        return GPT2_PEER_STEPS if size == "gpt2" else 0
+        return LARGE_PEER_STEPS if size in LARGE else 0
     least = systems.least_peer_steps()
     if peer_steps and (peer_steps < least or peer_steps % CADENCE_STEPS):
         raise UserError(f"--peer-steps must be 0 or a multiple of {CADENCE_STEPS} from {least}, got {peer_steps}")

@@ -28,10 +28,10 @@ estimate: one that was not measured says so, and one that was measured in part s
 """
 PRECISIONS = ("fp32", "bf16", "fp16")
 
-SizeOption = Annotated[str, typer.Option("--size", help="pocket (bundled), or gpt2 (124M).")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="fp32, bf16, or both: fp32,bf16.")]
+SizeOption = Annotated[str, typer.Option("--size", help="pocket (bundled), gpt2 (124M) or phi2 (NF4).")]
+PrecisionOption = Annotated[str, typer.Option("--precision", help="fp32, bf16, fp16 (GPU), or several: fp32,bf16.")]
 RealOption = Annotated[
-    Path | None, typer.Option("--real", help="Folder with tokenizers/gpt2 and samsum; default: ../shared/real.")
+    Path | None, typer.Option("--real", help="Folder with tokenizers/gpt2, samsum; default: ../shared/real.")
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="File that the table is appended to.")]
 
@@ -57,9 +57,12 @@ def numbers(option: str, text: str) -> list[int]:
     return sorted(positive(option, one) for one in found)
 
 
-def device_of(asked: str) -> Device:
-    """Return what to measure on; raises UserError for a device that is not there."""
-    return resolve_device(asked, False, "this benchmark")
+def device_of(asked: str, size: str) -> Device:
+    """Return what to measure on; raises UserError for a device that is not there, or too small for the size."""
+    found = resolve_device(asked, False, "this benchmark")
+    if size == "phi2" and found.kind == "cpu":
+        raise UserError("--size phi2 needs a GPU, for 2.8 G parameters; here it would be measured on a CPU")
+    return found
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

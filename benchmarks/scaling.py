@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import output, systems
-from benchmarks.work import CADENCE_STEPS, OUT, Work, make_work
+from benchmarks.bases import OUT
+from benchmarks.work import CADENCE_STEPS, Work, make_work
 from sweep import command
 from trainables.errors import UserError
 
@@ -35,7 +36,7 @@ def scaling(
     counts = output.numbers("--trials", trials)
     if steps < 1 or steps % CADENCE_STEPS:
         raise UserError(f"--steps must be a multiple of {CADENCE_STEPS}, the steps between evaluations, got {steps}")
-    found = output.device_of(device)
+    found = output.device_of(device, size)
     rows: list[dict[str, Any]] = []
     for one in output.precisions(precision):
         for count in counts:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timeline
+from benchmarks.bases import HOUSE
 from benchmarks.memory import PeakOfTree
 from benchmarks.peers.job import Job, write_job
 from benchmarks.project import Watch, command_of, write_experiment
 from benchmarks.timeline import Times
-from benchmarks.work import CADENCE_STEPS, HOUSE, Work, to_json
+from benchmarks.work import CADENCE_STEPS, Work, to_json
 from trainables import files
 from trainables.config import digest
 
@@ -42,6 +43,23 @@ WATCH_S = 0.25
 
 
 @dataclass(frozen=True)
+class Card:
+    """A smaller GPU than the one at hand, assumed: what a process may use, and the precision that it would take."""
+
+    title: str
+    memory_gib: float
+    cores: int
+    precision: str
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.memory_gib * 2**30)
+
+
+CARDS = {"t4": Card("a T4, assumed on this GPU", 14.7, 2, "fp16")}
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to measure of one system: `steps` and `chosen` trials of the work, which may be a part of it."""
 
@@ -51,6 +69,7 @@ class Plan:
     at_a_time: int
     steps: int
     chosen: tuple[int, ...]
+    card: Card | None = None
 
     @property
     def precision(self) -> str:
@@ -68,19 +87,22 @@ class Plan:
     @property
     def identity(self) -> str:
         """Tell measurements of the same work on the same device apart from others."""
-        return digest([json.loads(to_json(self.work)), self.device, self.at_a_time, self.steps, self.chosen])
+        card = self.card.title if self.card else None
+        return digest([json.loads(to_json(self.work)), self.device, self.at_a_time, self.steps, self.chosen, card])
 
 
-def plan_for(system: str, work: Work, device: str, at_a_time: int = 1, peer_steps: int = 0) -> Plan:
+def plan_for(
+    system: str, work: Work, device: str, at_a_time: int = 1, peer_steps: int = 0, card: Card | None = None
+) -> Plan:
     """Return what to measure: all of the work, or of a peer `peer_steps` steps of its first trials.
 
     Those have the shorter prompt, which favours the peer.
     """
     every, steps = tuple(range(len(work.trials))), work.first.max_steps
     if system in OURS or not 0 < peer_steps < steps or system == "e":
-        return Plan(system, work, device, at_a_time, steps, every)
+        return Plan(system, work, device, at_a_time, steps, every, card)
     count = {"a": at_a_time, "c": NAIVE_PACK}.get(system, 1)
-    return Plan(system, work, device, at_a_time, peer_steps, every[:count])
+    return Plan(system, work, device, at_a_time, peer_steps, every[:count], card)
 
 
 def measure(plan: Plan, path: Path) -> dict[str, Any]:
@@ -113,7 +135,7 @@ def measure(plan: Plan, path: Path) -> dict[str, Any]:
 
 def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:
     """Start a plan's processes and wait for them; returns exit code, memory and events."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()[: plan.card.cores if plan.card else None]
     job = Job(
         to_json(plan.work),
         str(folder),
@@ -121,16 +143,18 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
         plan.chosen,
         plan.steps,
         plan.at_a_time,
-        max(1, cores // plan.at_a_time),
+        max(1, len(cores) // plan.at_a_time),
         plan.system == "f",
+        plan.card.memory_bytes if plan.card else None,
     )
     if plan.system == "e":
-        return _run_together(job, log)
+        return _run_together(job, log, cores)
     if plan.system == "d":
         command = command_of(write_experiment(plan.work, folder / "makespan.py"), folder / "sweep", plan.device)
+        command += ["--memory", f"{plan.card.memory_gib}GiB"] if plan.card else []
     else:
         command = _python(MODULES[plan.system], write_job(job))
-    with _started(command, log) as process, PeakOfTree(process.pid) as peak:
+    with _started(command, log, cores) as process, PeakOfTree(process.pid) as peak:
         watch = Watch(plan.work, folder / "sweep" if plan.system == "d" else folder)
         is_over = False
         while not is_over:
@@ -142,7 +166,7 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
     return process.returncode, peak, watch.marks + files.read_lines(job.marks)
 
 
-def _run_together(job: Job, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:
+def _run_together(job: Job, log: Any, cores: list[int]) -> tuple[int, PeakOfTree, timeline.Marks]:
     """Run a process per trial, all at once, their events in files of their own."""
     jobs = [replace(job, chosen=(index,), folder=f"{job.folder}/{index}") for index in job.chosen]
     commands = []
@@ -150,10 +174,14 @@ def _run_together(job: Job, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:
         shutil.copytree(Path(job.folder) / "data", Path(one.folder) / "data")
         commands.append(_python("one_process", write_job(one)))
     with contextlib.ExitStack() as stack, PeakOfTree(os.getpid()) as peak:
-        processes = [stack.enter_context(_started(command, log)) for command in commands]
+        processes = [stack.enter_context(_started(command, log, cores)) for command in commands]
         codes = [process.wait() for process in processes]
     marks = [row for one in jobs if one.marks.exists() for row in files.read_lines(one.marks)]
     return max(codes), peak, marks
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _python(module: str, job: Path) -> list[str]:
@@ -161,10 +189,12 @@ def _python(module: str, job: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process from the checkout, without the network; end it where the block is left early."""
+def _started(command: list[str], log: Any, cores: list[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process from the checkout on these cores, without the network; end it where the block is left early."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with subprocess.Popen(command, stdout=log, stderr=log, cwd=HOUSE, env=environment) as process:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, cores)  # before it has threads
         try:
             yield process
         finally:

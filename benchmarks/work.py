@@ -1,98 +1,27 @@
 """The work that every benchmark does: the eight configurations of grid_2x2x2, over a model and data of one size.
 
-`pocket` is what the project bundles. `gpt2` is GPT-2's shape of 124 M parameters with its real tokenizer, on SAMSum;
-where the trained weights are neither cached nor reachable they are drawn at random from a seed, which costs the same.
 LoRA dropout is 0 in every system, so that their losses can be compared: no two libraries draw the same masks. The
-learning rates are the grid's own in both sizes: at those of the bundled model, 20 times higher, training in bf16 is
+learning rates are the grid's own in all sizes: at those of the bundled model, 20 times higher, training in bf16 is
 chaotic, and one and the same peer gives losses 2% apart when its batches are padded otherwise.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bases import LARGE, Base, find_base
 from search_spaces.grid import Grid, expand
 from search_spaces.grid_2x2x2 import experiment as grid_2x2x2
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.data import Corpus, evaluation_order, load_corpus, training_order
-from trainables.errors import UserError
-from trainables.pocket import POCKET_DATA, POCKET_MODEL
 from trainables.prompts import template_of
 from trainables.record import SweepFolder
-from trainables.sources import resolve_data, resolve_model
+from trainables.sources import resolve_data
 
-HOUSE = Path(__file__).resolve().parent.parent
-OUT = HOUSE / "runs" / "benchmarks"  # what is computed once, and raw measurements; git does not keep it
-REAL = HOUSE.parent / "shared" / "real"
-SIZES = ("pocket", "gpt2")
 EVALUATION_EXAMPLES, NEW_TOKENS, CADENCE_STEPS = 10, 60, 4
-GPT2_SEED = 0
-
-
-@dataclass(frozen=True)
-class Base:
-    """A model's folder, a data set's place, and a sentence on each for the table."""
-
-    model_folder: Path
-    data: str
-    notes: tuple[str, ...]
-
-
-def find_base(size: str, real: Path | None = None) -> Base:
-    """Return model and data of a size; raises UserError for another size, or where a tokenizer cannot be had."""
-    if size not in SIZES:
-        raise UserError(f"--size must be one of {', '.join(SIZES)}, got {size!r}")
-    if size == "pocket":
-        model = resolve_model(POCKET_MODEL)
-        return Base(Path(model.folder), POCKET_DATA, ("the bundled model and chats",))
-    real = real or REAL
-    folder, weights = _gpt2(real)
-    data, text = _samsum(real)
-    return Base(folder, data, (f"GPT-2's shape, {weights}, its real tokenizer; {text}",))
-
-
-def _samsum(real: Path) -> tuple[str, str]:
-    if (real / "samsum").is_dir():
-        return str(real / "samsum"), "SAMSum"
-    try:
-        resolve_data("samsum")
-    except UserError:
-        return POCKET_DATA, "the bundled chats"
-    return "samsum", "SAMSum"
-
-
-def _gpt2(real: Path) -> tuple[Path, str]:
-    try:
-        return Path(resolve_model("gpt2").folder), "trained weights"
-    except UserError as error:
-        tokenizer = real / "tokenizers" / "gpt2"
-        if not (tokenizer / "tokenizer.json").is_file():
-            raise UserError(f"{error}; nor is its tokenizer in {tokenizer}: give --real FOLDER") from None
-    folder = OUT / "models" / "gpt2-random"
-    if not (folder / "model.safetensors").is_file():
-        _write_random_gpt2(folder, tokenizer)
-    return folder, f"weights drawn at random (seed {GPT2_SEED})"
-
-
-def _write_random_gpt2(folder: Path, tokenizer: Path) -> None:
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    from trainables.model import quiet
-
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    with quiet():
-        torch.manual_seed(GPT2_SEED)
-        GPT2LMHeadModel(GPT2Config()).save_pretrained(unfinished)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(tokenizer / name, unfinished / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
 
 
 @dataclass(frozen=True)
@@ -134,6 +63,7 @@ def make_work(size: str, precision: str, trials: int = 8, steps: int = 32, real:
         "model": str(base.model_folder),
         "data": base.data,
         "precision": precision,
+        **(LARGE[size].fields if size in LARGE else {}),
         "lora_dropout": 0.0,
         "max_steps": steps,
         "eval_every_steps": CADENCE_STEPS,

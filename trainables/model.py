@@ -68,7 +68,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
         use_fused_activation(config)
         options: dict[str, Any] = {"dtype": DTYPES[train.precision], "config": config, "use_safetensors": True}
         if train.quantization == "nf4":
-            options |= {"quantization_config": _nf4(DTYPES[train.precision]), "device_map": {"": device}}
+            options |= {"quantization_config": nf4(DTYPES[train.precision]), "device_map": {"": device}}
         try:
             model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_remote_code, **options)
         except OSError as error:
@@ -189,7 +189,8 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _nf4(compute: torch.dtype) -> Any:
+def nf4(compute: torch.dtype) -> Any:
+    """Return how a base is quantized: NF4 with doubly quantized scales."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

@@ -17,7 +17,7 @@ def main(job: Job) -> int:
     from trainables.record import SweepFolder
 
     work, sweep = job.read_work(), SweepFolder(Path(job.folder))
-    engine = engine_for(work, sweep, job.device, threads=job.threads)
+    engine = engine_for(work, sweep, job.device, threads=job.threads, memory_bytes=job.memory_bytes)
     engine.warm(work.trials[0])
     mark(job, "started")
 

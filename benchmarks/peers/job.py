@@ -29,6 +29,7 @@ class Job:
     at_a_time: int = 1
     threads: int = 1  # of each process
     compiled: bool = False
+    memory_bytes: int | None = None  # of a GPU, that each process may use
 
     @property
     def marks(self) -> Path:

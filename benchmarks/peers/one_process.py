@@ -16,7 +16,7 @@ def main(job: Job) -> int:
     from trainables.lora import detach
 
     work, shelf = job.read_work(), shelf_of(job)
-    base = load_model(str(work.base.model_folder), work.first.precision, job.device)
+    base = load_model(work, job)
     mark(job, "started")
     for index in job.chosen:
         train = work.trials[index].train

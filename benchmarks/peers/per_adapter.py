@@ -34,7 +34,7 @@ def main(job: Job) -> int:
     work, shelf = job.read_work(), shelf_of(job)
     precision, cadence = work.first.precision, work.first.eval_every_steps
     encoder = shelf.encoder(work.first)
-    base = trainer.load_model(str(work.base.model_folder), precision, job.device)
+    base = trainer.load_model(work, job)
     mark(job, "started")
     model, learners = _adapters(base, job, shelf)
     collate = trainer.collator(encoder.pad_id)

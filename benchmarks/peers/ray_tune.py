@@ -25,7 +25,7 @@ def trial(config: dict[str, Any], job: Job) -> None:
 
     work = job.read_work()
     train = work.trials[index].train
-    model = with_adapter(load_model(str(work.base.model_folder), train.precision, job.device), train)
+    model = with_adapter(load_model(work, job), train)
     mark(job, "ready", index)
 
     def evaluated(step: int, loss: float) -> None:

@@ -17,11 +17,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.peers.job import Job
-from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS
+from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS, Work
 from trainables.config import TrainConfig
 from trainables.lesson import MicroBatches
 from trainables.lora import Clock, attach
-from trainables.model import DTYPES, quiet, switch_off_dropout
+from trainables.memory import limit_memory
+from trainables.model import DTYPES, keep_trainable_after_evaluation, nf4, quiet, switch_off_dropout
 from trainables.rows import RowShelf
 from trainables.tokens import Row
 
@@ -31,12 +32,20 @@ Evaluated = Callable[[int, float], None]
 """Called with (step, evaluation loss) once the texts of that step are written too."""
 
 
-def load_model(folder: str, precision: str, device: str) -> Any:
-    """Load the base as it is, its dropout off."""
+def load_model(work: Work, job: Job) -> Any:
+    """Load the base of the work as it is, its dropout off, in 4 bits where the trials ask for that."""
+    folder, dtype = work.base.model_folder, DTYPES[work.first.precision]
+    limit_memory(job.device, job.memory_bytes)
     with quiet():
         config = AutoConfig.from_pretrained(folder)
         switch_off_dropout(config)
-        return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=DTYPES[precision]).to(device)
+        options: dict[str, Any] = {"config": config, "dtype": dtype}
+        if work.first.quantization == "nf4":
+            options |= {"quantization_config": nf4(dtype), "device_map": {"": job.device}}
+            model = AutoModelForCausalLM.from_pretrained(folder, **options)
+            keep_trainable_after_evaluation(model)
+            return model
+        return AutoModelForCausalLM.from_pretrained(folder, **options).to(job.device)
 
 
 def with_adapter(base: Any, train: TrainConfig) -> Any:
@@ -149,6 +158,8 @@ def _arguments(train: TrainConfig, job: Job) -> TrainingArguments:
         fp16=train.precision == "fp16",
         use_cpu=job.device == "cpu",
         torch_compile=job.compiled,
+        gradient_checkpointing=train.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         eval_strategy="steps",
         eval_steps=train.eval_every_steps,
         prediction_loss_only=True,

@@ -21,6 +21,7 @@ from trainables.lesson import MicroBatches
 from trainables.lora import ADAPTER, Clock, adapter_parameters, attach, detach
 from trainables.loss import completion_loss
 from trainables.model import load_base
+from trainables.optim import build_optimizer, rate_factor
 from trainables.packed_lora import PackedBase
 from trainables.packed_read import Desk, Question, read_losses
 from trainables.packed_train import Learner, Turn, take_steps
@@ -187,6 +188,30 @@ def test_a_fault_in_a_shared_batch_is_its_owners_alone(model: Path) -> None:
     read_losses(Desk(base, "fp32", "cpu", go_on), questions)
     assert [question.error is None for question in questions] == [True, False, True]
     assert all(loss is not None for question in (questions[0], questions[2]) for loss in question.found)
+
+
+def test_8_bit_updates_are_those_of_the_adapters_own_tensors(tmp_path: Path) -> None:
+    """For the same gradients bitsandbytes' optimizer moves a packed adapter as it moves plain tensors, to the bit."""
+    config = trial(optimizer="paged_adamw_8bit", lora_rank=40, learning_rate=1e-2, max_grad_norm=1e9).train
+    base = PackedBase(load_base(write_model(tmp_path / "wide", width=128), config, "cpu"), 0, 0)
+    adapter = base.adapter(config, "cpu")
+    learner = Learner(adapter, "cpu")
+    plain = {name: torch.nn.Parameter(value.detach().clone()) for name, value in adapter.parameters.items()}
+    assert any(value.numel() > 4096 for value in plain.values())  # the least that is kept in 8 bits
+    optimizer = build_optimizer(config, plain)
+    generator = torch.Generator().manual_seed(3)
+    for step in range(3):
+        for name, value in plain.items():
+            gradient = torch.randn(value.shape, generator=generator)
+            value.grad = gradient.clone()
+            grad = adapter.parameters[name].grad
+            assert grad is not None
+            grad.copy_(gradient)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate_factor(config, step)
+        optimizer.step()
+        learner.step()
+        assert all(torch.equal(adapter.parameters[name], value) for name, value in plain.items())
 
 
 def test_the_padding_between_weights_stays_zero(tmp_path: Path) -> None:

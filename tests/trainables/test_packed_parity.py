@@ -47,11 +47,11 @@ def eight(dropout: float, **more: Any) -> dict[str, TrialConfig]:
 
 
 @pytest.mark.parametrize("together", [1, 8])
-@pytest.mark.parametrize("dropout", [0.0, 0.05])
+@pytest.mark.parametrize(("dropout", "quantization"), [(0.0, "none"), (0.05, "none"), (0.05, "nf4")])
 def test_eight_mixed_trials_over_32_steps_are_the_trials_alone(
-    tmp_path: Path, model: Path, dropout: float, together: int
+    tmp_path: Path, model: Path, dropout: float, quantization: str, together: int
 ) -> None:
-    alone, packed = both(tmp_path, model, eight(dropout), together)
+    alone, packed = both(tmp_path, model, eight(dropout, quantization=quantization), together)
     for name in alone:
         assert_same(alone[name], packed[name])
 
