@@ -102,7 +102,10 @@ class Slots:
             name for name, job in self.jobs.items() if not TrialRecord(Path(job.folder)).result_path.exists()
         ]
         self._idle_since = time.monotonic()
+        # What this engine is to begin by itself.
         self._left = [name for name in self.ahead if not is_finished(self.jobs[name])]
+        if self.early and not self.ahead:
+            self._left = list(self._order)
         self.width = Width(self.count, len(set(self._left if self.ahead else self._order) - self._guests))
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(self.count + len(self._guests), thread_name_prefix="slot")
@@ -155,6 +158,8 @@ class Slots:
 
     def _seat(self, key: str, caller: Process | None, begun: bool = False) -> Run:
         now = time.monotonic()
+        if key in self._left:
+            self._left.remove(key)
         run = Run(key, self.jobs[key], caller, now, now, begun=begun, followed=not begun)
         self.runs[key] = run
         self.width.now(self._in_slots())
@@ -170,18 +175,13 @@ class Slots:
         return not any(self.deaths.is_suspect(name) for name in (key, *(run.key for run in active)))
 
     def _run_ahead(self) -> None:
-        """Begin the trials of this engine's share that fit, whether or not somebody follows them yet."""
-        if self.early and self.is_open and not self.closed:
-            for name in self._order:
-                if name not in self.runs and self._has_room_for(name):
-                    self._start(self._seat(name, None, begun=True))
+        """Begin those of the trials left to this engine that fit, whether or not somebody follows them yet."""
         while self.is_open and not self.closed:
             # Suspects first: they need the engine to themselves, which is idle now or never.
             waiting = sorted(self._left, key=lambda name: not self.deaths.is_suspect(name))
             key = next((name for name in waiting if self._has_room_for(name)), None)
             if key is None:
                 return
-            self._left.remove(key)
             self._start(self._seat(key, None, begun=True))
 
     def _start(self, run: Run) -> None:
