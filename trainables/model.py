@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,26 @@ def agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool
 def unwrapped(model: Any) -> Any:
     """Return the base of a model that PEFT has wrapped, others as they are."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def device_of(model: Any) -> torch.device:
+    """Return where a model's tokens are to be."""
+    found: torch.device = model.get_input_embeddings().weight.device
+    return found
+
+
+@contextlib.contextmanager
+def forwarding(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Have a module compute by `forward` in this block, and by what it had afterwards, be it a library's."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
 
 
 def recomputes(model: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from trainables import attention
 from trainables.jobs import Control, Interrupted
 from trainables.loss import BUCKET_TOKENS, batches, collate, completion_nll, row_sums
-from trainables.model import agree
+from trainables.model import agree, device_of
 from trainables.ragged import Prefill, RaggedFiller
 from trainables.static import StaticFiller
 from trainables.tokens import Row
@@ -56,11 +56,6 @@ def read_prompts(
 def filler_of(model: Any, lengths: Sequence[int], room: int) -> RaggedFiller | StaticFiller:
     """Return what collects the states of prompts of these lengths, with room for so many more tokens."""
     return RaggedFiller(room) if device_of(model).type == "cpu" else StaticFiller(lengths, room)
-
-
-def device_of(model: Any) -> torch.device:
-    found: torch.device = model.get_input_embeddings().weight.device
-    return found
 
 
 def try_ragged(model: Any) -> None:

@@ -6,7 +6,7 @@ in the plain way, the second is captured, the others are replays; what changes b
 is in tensors that are changed in place. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
 
 A capture that fails leaves torch's allocator in a state of its own, so what cannot be captured is found out before: at
-load a token is computed under torch's watch for what waits for the GPU.
+load a token is computed under a `Watch` for what waits for the GPU.
 
 Shapes: R rows.
 """
@@ -26,8 +26,8 @@ from torch.utils._pytree import tree_leaves
 from transformers.cache_utils import DynamicCache
 
 from trainables.memory import capturing, is_lost, is_out_of_memory
-from trainables.model import agree, unwrapped
-from trainables.prefill import device_of, reads_ragged
+from trainables.model import agree, device_of, forwarding, unwrapped
+from trainables.prefill import reads_ragged
 from trainables.ragged import Prefill
 from trainables.static import StaticFiller, StaticLayer
 
@@ -77,11 +77,10 @@ class TokenStep:
             with capturing, captured(graph, ids_R1.device):
                 self.output = self._plain(self.ids_R1, self.positions_R1, cache)
             self.graph = graph
-        except Exception as error:
-            _failed.append(graph)  # the allocator may still ask it
+        except Exception:
+            _failed.append(graph)  # the allocator may still ask it, so it stays: one for a model, which has no more
             self.in_graph = False
-            if not is_out_of_memory(error):
-                setattr(self.model, CHECKED, False)
+            setattr(self.model, CHECKED, False)
         finally:
             _set_seen(cache, seen)
 
@@ -121,15 +120,9 @@ def token_steps(model: Any, cache: Any, in_graph: bool) -> Iterator[TokenStep | 
         yield None
         return
     base = unwrapped(model)  # whose forward `generate` calls
-    own = base.__dict__.get("forward")  # of a model whose forward another library has replaced
-    base.forward = step = TokenStep(base, in_graph)
-    try:
+    step = TokenStep(base, in_graph)
+    with forwarding(base, step):
         yield step
-    finally:
-        if own is None:
-            del base.forward
-        else:
-            base.forward = own
 
 
 def replays(model: Any) -> bool:

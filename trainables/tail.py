@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.model import agree, recomputes, unwrapped
+from trainables.model import agree, device_of, forwarding, recomputes, unwrapped
 from trainables.packed_lora import PackedLinear
 
 CHECKED = "_tail"  # the name of the MLP
@@ -32,26 +32,17 @@ def tail_only(model: Any, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
     if mlp is None or (model.training and recomputes(model)) or _is_adapted(mlp):
         yield
         return
-    shape: list[torch.Size] = []
-    at_N: list[Tensor] = []
+    forward = mlp.forward
 
-    def narrow(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x_BTD = inputs[0]
-        shape[:] = [x_BTD.shape]
-        at_N[:] = [row_N * x_BTD.shape[1] + column_N]
-        return (x_BTD.flatten(0, 1).index_select(0, at_N[0]).unsqueeze(0), *inputs[1:])
-
-    def widen(module: nn.Module, inputs: tuple[Tensor, ...], out_1ND: Tensor) -> Tensor:
-        rows, tokens, _ = shape[0]
+    def narrowed(x_BTD: Tensor, *others: Any, **more: Any) -> Tensor:
+        rows, tokens, _ = x_BTD.shape
+        at_N = row_N * tokens + column_N
+        out_1ND = forward(x_BTD.flatten(0, 1).index_select(0, at_N).unsqueeze(0), *others, **more)
         whole = out_1ND.new_zeros(rows * tokens, out_1ND.shape[-1])
-        return whole.index_copy(0, at_N[0], out_1ND[0]).view(rows, tokens, -1)
+        return whole.index_copy(0, at_N, out_1ND[0]).view(rows, tokens, -1)
 
-    handles = (mlp.register_forward_pre_hook(narrow), mlp.register_forward_hook(widen))
-    try:
+    with forwarding(mlp, narrowed):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _is_adapted(mlp: nn.Module) -> bool:
@@ -71,7 +62,7 @@ def try_tail(model: Any) -> None:
     if name is None:
         return
     rows = [Row("0", (1, 2, 3), (4, 5), 0, True), Row("1", (6, 5, 4, 3, 2), (1,), 0, True)]
-    batch = collate(rows, 0).to(str(model.get_input_embeddings().weight.device))
+    batch = collate(rows, 0).to(str(device_of(model)))
     with torch.no_grad():
         wanted = completion_nll(model, batch)
         setattr(model, CHECKED, name)

@@ -13,7 +13,7 @@ from pretend_device import GPU, PretendGraph, pretend_gpu
 
 from trainables import replay
 from trainables.config import Decoding
-from trainables.generate import Prompt, Writing, generate_batch
+from trainables.generate import Completion, Prompt, Writing, generate_batch
 from trainables.jobs import go_on
 from trainables.lora import Clock, attach
 from trainables.model import load_base
@@ -36,9 +36,8 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "GAIN", float("inf"))
 
 
-def texts(model: Any, device: str, decoding: Decoding) -> Any:
-    # An end-of-text that greedy decoding of these models meets now and then.
-    writing = Writing(decoding, 12, eos_id=7, pad_id=0, seed=42, device=device)
+def texts(model: Any, device: str, decoding: Decoding, eos_id: int = -1) -> list[Completion]:
+    writing = Writing(decoding, 12, eos_id=eos_id, pad_id=0, seed=42, device=device)
     return generate_batch(model, PROMPTS, writing, go_on)
 
 
@@ -46,11 +45,14 @@ def texts(model: Any, device: str, decoding: Decoding) -> Any:
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLE], ids=["greedy", "sampled"])
 def test_texts_of_replays_are_those_of_a_cpu(tmp_path: Path, always: None, family: str, decoding: Decoding) -> None:
     folder = write_model(tmp_path / "m", family)
-    wanted = texts(load_base(folder, trial().train, "cpu"), "cpu", decoding)
+    plain = load_base(folder, trial().train, "cpu")
+    eos_id = texts(plain, "cpu", decoding)[0].ids[5]  # in the midst of a text that is replayed
+    wanted = texts(plain, "cpu", decoding, eos_id)
+    assert {one.ended for one in wanted} == {"eos", "length"}
     with pretend_gpu():
         model = load_base(folder, trial().train, "cuda")
         assert replays(model)
-        found = texts(model, "cuda", decoding)
+        found = texts(model, "cuda", decoding, eos_id)
     assert [one.ids for one in found] == [one.ids for one in wanted]
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
@@ -74,7 +76,7 @@ def test_all_but_two_tokens_are_replays(
 
     monkeypatch.setattr(TokenStep, "_plain", counted_plain)
     monkeypatch.setattr(PretendGraph, "replay", counted_replay)
-    generate_batch(model, PROMPTS, Writing(GREEDY, 12, eos_id=-1, pad_id=0, seed=42, device="cuda"), go_on)
+    texts(model, "cuda", GREEDY)
     assert calls == {"plain": 2, "replay": 11}  # the first token, and the capture of the second
 
 
@@ -96,6 +98,23 @@ def test_a_model_that_waits_for_the_gpu_at_every_token_is_not_replayed(
     replay.try_replay(model)  # which finds that out without a capture that fails
     assert not replays(model)
     assert not captures
+
+
+def test_a_capture_that_memory_does_not_suffice_for_is_not_tried_again(
+    gpu: None, always: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_base(write_model(tmp_path / "m"), trial().train, "cuda")
+    wanted = texts(model, "cuda", GREEDY)
+    tried: list[int] = []
+
+    def runs_out(graph: PretendGraph, capture_error_mode: str) -> None:
+        tried.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(PretendGraph, "capture_begin", runs_out)
+    assert texts(model, "cuda", GREEDY) == wanted
+    assert texts(model, "cuda", GREEDY) == wanted
+    assert len(tried) == 1
 
 
 def test_texts_of_a_model_that_peft_has_wrapped_are_replays_too(
