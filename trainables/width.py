@@ -124,7 +124,7 @@ def _points(
             if not is_out_of_memory(error) or not found:
                 raise
             give_back(bench.device, error)
-            found.append(Point(width, NEVER_S, found[-1].extra_bytes * width // found[-1].width))
+            found.append(_too_wide(width, found[-1]))
             break
         extra = peak_memory_bytes(bench.device) - in_use - bench.adapters_bytes()
         del run
@@ -135,6 +135,11 @@ def _points(
         if [point.width for point in found].index(fastest(found)) <= len(found) - 3:
             break
     return tuple(found)
+
+
+def _too_wide(width: int, last: Point) -> Point:
+    """Return the point of a width that memory did not suffice for, behind the widest that it did for."""
+    return Point(width, NEVER_S, last.extra_bytes * width // last.width)
 
 
 def _seconds(run: Callable[[], None], device: str) -> float:
@@ -176,7 +181,7 @@ def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:
     Raises what memory raises where not even one row fits.
     """
     bench.base.model.eval()
-    widths = ROWS[bench.kind]
+    widths, too_many = ROWS[bench.kind], 0
     points: tuple[Point, ...] = ()
     while not points:
         try:
@@ -189,7 +194,10 @@ def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:
                 raise
             give_back(bench.device, error)
             bench.is_cut = True
-            widths = (max(1, widths[0] // 4), widths[0])  # the second of which is known not to fit
+            too_many = widths[0]
+            widths = tuple(sorted({max(1, too_many // 4), too_many // 2}))
+    if too_many > points[-1].width:
+        points = (*points, _too_wide(too_many, points[-1]))
     return tuple(Point(one.width, one.seconds / TOKENS, one.extra_bytes) for one in points)
 
 

@@ -99,8 +99,10 @@ def test_decoding_narrower_than_the_least_usual_width_is_found_where_memory_asks
     sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, fits: int
 ) -> None:
     plain = width._decode_run
+    tried: list[int] = []
 
     def decode_run(bench: Any, rows: int) -> Any:
+        tried.append(rows)
         if rows > fits:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(bench, rows)
@@ -109,6 +111,7 @@ def test_decoding_narrower_than_the_least_usual_width_is_found_where_memory_asks
     engine = measuring(sweep, model)
     engine.warm(TRIALS["A"])
     assert engine.widths[0]["rows"] <= fits
+    assert len(tried) == len(set(tried))  # what is known not to fit is not tried again
     assert not widths.cache_path().exists()  # what memory cut short is measured anew
 
 
