@@ -159,7 +159,7 @@ def generate_batch(
     everyone's cost. A row's result does not depend on that, since rows never feel each other. `send` is told which
     prompts the rows of the model's next batches are.
     """
-    from transformers import GenerationConfig, StoppingCriteriaList
+    from transformers import StoppingCriteriaList
 
     from trainables.replay import replays, token_steps
 
@@ -167,31 +167,12 @@ def generate_batch(
     cache, losses = _begin(model, prompts, writing, control, send)
     if losses is None:
         width = bucket(width, PROMPT_BUCKET_TOKENS)
-    ids_BT = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
-    mask_BT = torch.zeros_like(ids_BT)
-    for row, prompt in enumerate(prompts):
-        ids_BT[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
-        mask_BT[row, width - len(prompt.ids) :] = 1
-    ids_BT, mask_BT = ids_BT.to(writing.device), mask_BT.to(writing.device)
-    beams = writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1
+    ids_BT, mask_BT = _padded(prompts, width, writing)
     found: dict[int, Completion] = {}
     rows = list(range(len(prompts)))
     while rows:
-        written = ids_BT.shape[1] - width
-        config = GenerationConfig(
-            max_new_tokens=writing.max_new_tokens - written,
-            do_sample=False,
-            num_beams=beams,
-            pad_token_id=writing.pad_id,
-            eos_token_id=writing.eos_id,
-            use_cache=True,
-            return_dict_in_generate=True,
-        )
         criteria: list[Callable[..., Tensor]] = [PollControl(control)]
-        # A cache of recurrent states (Mamba) cannot be cut to some of its rows. On a GPU fewer rows are hardly faster,
-        # and would be multiplied by another kernel, which rounds otherwise.
-        is_cut = beams == 1 and len(rows) > LEAST_ROWS and not getattr(model, "_is_stateful", False)
-        if is_cut and writing.device == "cpu":
+        if _goes_on_with_fewer(model, writing, len(rows)):
             criteria.append(HalfEnded(writing.eos_id, width))
         if send is not None:
             send(rows)
@@ -200,7 +181,7 @@ def generate_batch(
                 input_ids=ids_BT,
                 attention_mask=mask_BT,
                 past_key_values=cache,
-                generation_config=config,
+                generation_config=_settings(writing, ids_BT.shape[1] - width),
                 logits_processor=_processors(writing, [prompts[row] for row in rows], width),
                 stopping_criteria=StoppingCriteriaList(criteria),
             )
@@ -221,6 +202,40 @@ def generate_batch(
             ids_BT = output.sequences[index]
             mask_BT = torch.nn.functional.pad(mask_BT[index], (0, grown), value=1)
     return [found[row] for row in range(len(prompts))]
+
+
+def _padded(prompts: Sequence[Prompt], width: int, writing: Writing) -> tuple[Tensor, Tensor]:
+    """Return the prompts padded on the left (B, T), and where they are not padding."""
+    ids_BT = torch.full((len(prompts), width), writing.pad_id, dtype=torch.long)
+    mask_BT = torch.zeros_like(ids_BT)
+    for row, prompt in enumerate(prompts):
+        ids_BT[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
+        mask_BT[row, width - len(prompt.ids) :] = 1
+    return ids_BT.to(writing.device), mask_BT.to(writing.device)
+
+
+def _settings(writing: Writing, written_tokens: int) -> Any:
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        max_new_tokens=writing.max_new_tokens - written_tokens,
+        do_sample=False,
+        num_beams=writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1,
+        pad_token_id=writing.pad_id,
+        eos_token_id=writing.eos_id,
+        use_cache=True,
+        return_dict_in_generate=True,
+    )
+
+
+def _goes_on_with_fewer(model: Any, writing: Writing, rows: int) -> bool:
+    """Tell whether rows that have ended may leave the batch.
+
+    A cache of recurrent states (Mamba) cannot be cut to some of its rows. On a GPU fewer rows are hardly faster, and
+    would be multiplied by another kernel, which rounds otherwise.
+    """
+    is_cuttable = writing.decoding.strategy != "beam" and not getattr(model, "_is_stateful", False)
+    return is_cuttable and rows > LEAST_ROWS and writing.device == "cpu"
 
 
 def _begin(
