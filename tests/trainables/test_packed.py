@@ -17,14 +17,9 @@ from trainables.checkpoint import latest_checkpoint
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import Interrupted, go_on, no_report
-from trainables.lesson import MicroBatches
-from trainables.lora import ADAPTER, Clock, adapter_parameters, attach, detach
-from trainables.loss import completion_loss
+from trainables.lora import ADAPTER
 from trainables.model import load_base
-from trainables.optim import build_optimizer, rate_factor
 from trainables.packed_lora import PackedBase
-from trainables.packed_read import Desk, Question, read_losses
-from trainables.packed_train import Learner, Turn, take_steps
 from trainables.record import SweepFolder, TrialRecord
 
 MIXED: dict[str, TrialConfig] = {
@@ -78,40 +73,6 @@ def test_trials_that_train_in_one_batch_are_the_trials_alone(
         assert_same(engines[0][name], together[name])
 
 
-def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_masks(model: Path) -> None:
-    sweep_rows = [trial(lora_dropout=0.3, seed=seed, lora_rank=3 + seed, batch_size=1 + seed).train for seed in (0, 1)]
-    shelf = engine_of(write_sweep(model.parent / "gradients"), model).shelf
-    plain = load_base(model, sweep_rows[0], "cpu")
-    packed = PackedBase(load_base(model, sweep_rows[0], "cpu"), 0, 0)
-    turns, expected = [], []
-    for config in sweep_rows:
-        data = MicroBatches(config, shelf.train_rows(config), 0, 0)
-        clock = Clock(config.seed)
-        peft = attach(plain, config, clock)
-        adapter = packed.adapter(config, "cpu")
-        generator = torch.Generator().manual_seed(config.seed)
-        for name, parameter in adapter_parameters(peft).items():
-            if "lora_B" in name:  # B begins at zero, and with it the gradient of A
-                parameter.data.normal_(std=0.1, generator=generator)
-                adapter.parameters[name].data.copy_(parameter.data)
-        peft.train()
-        for one in data.of_step(0):
-            clock.step, clock.micro = one.step, one.micro
-            completion_loss(peft, one.batch, one.step_tokens).backward()
-        expected.append({name: parameter.grad for name, parameter in adapter_parameters(peft).items()})
-        detach(peft)
-        learner = Learner(adapter, "cpu")
-        learner.step = lambda: (0.0, 0.0)  # type: ignore[method-assign]  # leaves the gradients to be seen
-        turns.append(Turn(learner, data.of_step(0)))
-    take_steps(packed, turns, "cpu")
-    for turn, gradients in zip(turns, expected, strict=True):
-        for name, gradient in gradients.items():
-            assert gradient is not None
-            assert gradient.abs().max() > 0
-            found = turn.learner.adapter.parameters[name].grad
-            torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
-
-
 @pytest.mark.parametrize(
     "decoding",
     [
@@ -152,83 +113,6 @@ def test_a_trial_that_explodes_in_a_batch_shared_with_others_changes_nothing_of_
     assert found["wild"].result["state"] == "diverged"
     for name in ("A", "B"):
         assert_same(engines[1][name], found[name])
-
-
-def test_weights_that_are_not_finite_stay_out_of_the_rows_of_others_in_one_batch(model: Path) -> None:
-    config = trial().train
-    shelf = engine_of(write_sweep(model.parent / "finite"), model).shelf
-    base = PackedBase(load_base(model, config, "cpu"), 0, 0)
-    rows = shelf.train_rows(config)[:6]
-    adapters = [base.adapter(trial(seed=seed).train, "cpu") for seed in range(3)]
-    for adapter in adapters:
-        adapter.flat.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
-    desk = Desk(base, "fp32", "cpu", go_on)
-
-    def found(*chosen: Any) -> list[Any]:
-        questions = [Question(one, rows) for one in chosen]
-        read_losses(desk, questions)
-        return [question.found for question in questions]
-
-    alone = [found(one)[0] for one in (adapters[0], None, adapters[2])]
-    adapters[1].flat.fill_(float("nan"))
-    first, poisoned, none, last = found(adapters[0], adapters[1], None, adapters[2])
-    assert all(loss != loss for loss, _ in poisoned)
-    for ours, theirs in zip((first, none, last), alone, strict=True):
-        assert [loss for loss, _ in ours] == pytest.approx([loss for loss, _ in theirs], rel=1e-6)
-
-
-def test_a_fault_in_a_shared_batch_is_its_owners_alone(model: Path) -> None:
-    config = trial().train
-    shelf = engine_of(write_sweep(model.parent / "fault"), model).shelf
-    base = PackedBase(load_base(model, config, "cpu"), 0, 0)
-    whole, broken = base.adapter(config, "cpu"), base.adapter(config, "cpu")
-    for part in broken.parts.values():
-        part.b_Or.data = torch.zeros(7, 4)  # of no layer's shape
-    questions = [Question(one, shelf.train_rows(config)) for one in (whole, broken, None)]
-    read_losses(Desk(base, "fp32", "cpu", go_on), questions)
-    assert [question.error is None for question in questions] == [True, False, True]
-    assert all(loss is not None for question in (questions[0], questions[2]) for loss in question.found)
-
-
-def test_8_bit_updates_are_those_of_the_adapters_own_tensors(tmp_path: Path) -> None:
-    """For the same gradients bitsandbytes' optimizer moves a packed adapter as it moves plain tensors, to the bit."""
-    config = trial(optimizer="paged_adamw_8bit", lora_rank=40, learning_rate=1e-2, max_grad_norm=1e9).train
-    base = PackedBase(load_base(write_model(tmp_path / "wide", width=128), config, "cpu"), 0, 0)
-    adapter = base.adapter(config, "cpu")
-    learner = Learner(adapter, "cpu")
-    plain = {name: torch.nn.Parameter(value.detach().clone()) for name, value in adapter.parameters.items()}
-    assert any(value.numel() > 4096 for value in plain.values())  # the least that is kept in 8 bits
-    optimizer = build_optimizer(config, plain)
-    generator = torch.Generator().manual_seed(3)
-    for step in range(3):
-        for name, value in plain.items():
-            gradient = torch.randn(value.shape, generator=generator)
-            value.grad = gradient.clone()
-            grad = adapter.parameters[name].grad
-            assert grad is not None
-            grad.copy_(gradient)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_factor(config, step)
-        optimizer.step()
-        learner.step()
-        assert all(torch.equal(adapter.parameters[name], value) for name, value in plain.items())
-
-
-def test_the_padding_between_weights_stays_zero(tmp_path: Path) -> None:
-    model = write_model(tmp_path / "m", width=36)
-    config = trial(lora_rank=3, weight_decay=0.1, learning_rate=1e-2).train
-    shelf = engine_of(write_sweep(tmp_path / "sweep"), model).shelf
-    base = PackedBase(load_base(model, config, "cpu"), 0, 0)
-    adapter = base.adapter(config, "cpu")
-    learner, data = Learner(adapter, "cpu"), MicroBatches(config, shelf.train_rows(config), 0, 0)
-    for step in range(3):
-        take_steps(base, [Turn(learner, data.of_step(step))], "cpu")
-    weight = torch.zeros_like(adapter.flat)
-    for view in adapter.views(weight).values():
-        view.fill_(1)
-    assert (weight == 0).any()
-    assert (adapter.flat[weight == 0] == 0).all()
-    assert (adapter.flat[weight == 1] != 0).float().mean() > 0.95
 
 
 def test_a_slot_that_was_used_starts_clean(
