@@ -40,8 +40,9 @@ QUIET = {
 # Sockets on the loopback interface alone, where no address is given.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 STORE_BYTES = 100 * 2**20
-# Light trials and engines take next to nothing of Ray's CPUs, and Ray starts one idle worker for each of them.
-CPUS = 2
+# Light trials and engines take next to nothing of Ray's CPUs. Ray starts a process for each of these beforehand: the
+# first engine takes one; another would wait for good, waking a hundred times a second.
+CPUS = 1
 ANSWER_S = 5.0  # to take a connection at an address that was given
 
 

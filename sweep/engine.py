@@ -21,6 +21,7 @@ from typing import Any, Literal
 from sweep import lease
 from sweep.deaths import Deaths, after_death
 from sweep.lease import LeaseLost, Process
+from sweep.news import News
 from sweep.shared_folder import Probe, Seen
 from sweep.slots import Engine, Slots, write_failure
 from trainables.config import TrialConfig
@@ -30,7 +31,7 @@ from trainables.lineage import Change, adopt
 from trainables.record import Fence, TrialRecord
 
 ENGINES = {"solo": "trainables.solo:SoloEngine", "packed": "trainables.packed:PackedEngine"}
-WATCH_S = 0.25
+WATCH_S = 0.5
 POLL_S = 0.02
 LONG_POLL_S = 5.0
 
@@ -73,6 +74,7 @@ class EngineHost:
     def __init__(self, plan: Plan, restarted: bool | None = None) -> None:
         self.plan = plan
         self.slots: Slots | None = None
+        self.news = News()
         self.opened = was_restarted() if restarted is None else restarted
         self.parent = os.getppid()
         # On a node that does not see the folder there is no lease to look at: the driver has to hear of that first.
@@ -96,6 +98,7 @@ class EngineHost:
             mine=plan.mine,
             at_most=plan.at_most,
             deaths=self._deaths(engine.name),
+            on_news=self.news.tell,
             on_lease_lost=lambda: os._exit(4),
             on_device_lost=lambda: os._exit(5),  # Ray starts a new process, which continues from the checkpoints
         )
@@ -196,11 +199,13 @@ class EngineHost:
     async def next(self, key: str, cursor: int) -> dict[str, Any]:
         """Return report `cursor` or the end of a trial; {"kind": "wait"} where neither came within seconds."""
         until = time.monotonic() + LONG_POLL_S
-        while time.monotonic() < until:
-            event = self.slots.next(key, cursor) if self.slots is not None else {"kind": "unknown"}
-            if event is not None:
-                return event
-            await asyncio.sleep(POLL_S)
+        while (left_s := until - time.monotonic()) > 0:
+            with self.news.expected() as told:
+                event = self.slots.next(key, cursor) if self.slots is not None else {"kind": "unknown"}
+                if event is not None:
+                    return event
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), left_s)
         return {"kind": "wait"}
 
     async def free(self, key: str) -> None:

@@ -26,7 +26,7 @@ from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import SweepFolder
 
 Status = Literal["finished", "interrupted", "budget", "paused"]
-REFRESH_S = 0.5
+REFRESH_S = 1.0
 STARTING_S = 0.05  # the same while Ray starts and takes signals to itself
 INTERRUPT_S = 6.0
 

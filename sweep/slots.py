@@ -83,6 +83,7 @@ class Slots:
     deaths: Deaths = field(default_factory=Deaths)
     silent_s: float = SILENT_S
     dead_s: float = DEAD_S
+    on_news: Callable[[], None] = lambda: None  # a trial that asks for the next report gets another answer now
     on_lease_lost: Callable[[], None] | None = None
     on_device_lost: Callable[[], None] | None = None
 
@@ -294,7 +295,11 @@ class Slots:
         if not run.begun:
             run.end = {"state": "interrupted"}
             self.width.now(self._in_slots())
+        self._tell_all()
+
+    def _tell_all(self) -> None:
         self._changed.notify_all()
+        self.on_news()
 
     # --- the thread of a slot ------------------------------------------------------------------------------------
 
@@ -325,7 +330,7 @@ class Slots:
             if run.key not in self._guests:
                 self.width.ended(self._in_slots())
             self._run_ahead()
-            self._changed.notify_all()
+            self._tell_all()
 
     def _failed(self, record: TrialRecord, error: Exception) -> dict[str, Any]:
         try:
@@ -340,7 +345,7 @@ class Slots:
             if not row.get("recorded") and self.deaths.came_to(run.key, row.get("step")):
                 self._run_ahead()
             number = len(run.reports)
-            self._changed.notify_all()
+            self._tell_all()
             if self.lockstep and row.get("phase") == "train":
                 self._changed.wait_for(lambda: run.consumed >= number or run.verdict != "go")
 

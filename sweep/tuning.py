@@ -14,7 +14,7 @@ from typing import Any
 
 from sweep.polite import NICENESS, give_way
 
-TRIAL_CPUS = 0.01  # an empty request is refused
+TRIAL_CPUS = 0.001  # an empty request is refused
 NAME = "tune"  # of the folder within the storage
 MAX_FAILURES = 3  # of a light trial's own process; failures of training are results
 

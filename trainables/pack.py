@@ -34,7 +34,7 @@ from trainables.widths import UNMEASURED, Room
 
 GRACE_S = 0.1  # an evaluation waits so long for the next ask of a trial that is busy elsewhere, or was answered
 PATIENCE_S = 60.0  # and no longer than this for those that train
-POLL_S = 0.1
+POLL_S = 0.5  # a trial that waits looks whether it is to leave; each look takes Python from the device's thread
 IDLE_S = 1.0
 
 
