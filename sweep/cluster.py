@@ -25,6 +25,7 @@ HOUSE = Path(__file__).resolve().parent.parent
 
 # Read by Ray's processes when they start and by Tune when it is imported.
 QUIET = {
+    "MALLOC_ARENA_MAX": "1",  # glibc would keep apart what each thread of an engine has freed: 2 GB with GPT-2
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",

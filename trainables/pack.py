@@ -1,9 +1,9 @@
 """The pack: the trials that now share one device, and the one thread that owns it.
 
 A trial's own thread walks its course and asks; the device's thread answers. Asked for are calls (to load, to start an
-adapter), optimizer steps, losses and texts. Steps are taken in turn, before anything else: an evaluation waits until no
-trial can train, so that what is due at about the same time, of any trial, shares its batches. Nobody waits for a trial
-that is busy elsewhere, and what shares a batch changes no result.
+adapter), optimizer steps, losses and texts. Steps are taken in turn, on a CPU in lanes, before anything else: an
+evaluation waits until no trial can train, so that what is due at about the same time, of any trial, shares its batches.
+Nobody waits for a trial that is busy elsewhere, and what shares a batch or takes a lane changes no result.
 
 Where memory runs out, what shares a batch is halved. Where it does not even suffice for one trial's part, the youngest
 trial leaves the pack with its checkpoint and waits for a place; a trial that is alone then fails.
@@ -24,6 +24,7 @@ import torch
 from trainables.cores import compute_on
 from trainables.generate import Writing
 from trainables.jobs import Control, Crowded, Interrupted
+from trainables.lanes import has_lanes, in_lanes, make_twins
 from trainables.loss import LOSS_TOKENS
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import quiet
@@ -87,6 +88,7 @@ class Pack:
         kind = device.split(":")[0]
         self.device = device
         self.threads = threads or torch.get_num_threads()
+        self.uses_lanes = kind == "cpu"  # adapters that train at a time do so in lanes, else in one batch
         self.room = room or Room(UNMEASURED[kind], LOSS_TOKENS[kind])
         self.base: PackedBase | None = None
         self.base_key: tuple[str, ...] = ()
@@ -176,7 +178,12 @@ class Pack:
                     chosen = self._choose()
                 for ask in chosen:
                     self._asks.remove(ask)
-            self._answer(chosen)
+                lanes = self._lanes(chosen)
+            with quiet():
+                if lanes > 1:
+                    self._train_in_lanes(chosen, lanes)
+                else:
+                    self._answer(chosen, self.base)
 
     def _choose(self) -> list[Ask]:
         """Return the asks to answer next, together; none while it is better to wait."""
@@ -188,7 +195,7 @@ class Pack:
         steps = [ask for ask in asks if ask.turn is not None]
         now = time.monotonic()
         if steps and not (questions and now - questions[0].asked > PATIENCE_S):
-            return self._alike(steps)
+            return steps[:1] if self.uses_lanes else self._alike(steps)
         if not questions:
             return []
         all_ask = len({ask.member for ask in self._asks}) == len(self._members)
@@ -207,22 +214,65 @@ class Pack:
         alike = [ask for ask in steps if manner(ask) == manner(steps[0])]
         return alike[: self.room.now.together]
 
-    def _answer(self, asks: Sequence[Ask]) -> None:
+    def _lanes(self, chosen: Sequence[Ask]) -> int:
+        """Return how many adapters can train at the same time now; one alone has all cores."""
+        if chosen[0].turn is None or not self.uses_lanes or self.base is None or not has_lanes(self.base):
+            return 1
+        elsewhere = {ask.member for ask in self._asks if ask.turn is None}
+        training = sum(member.is_adapted and member not in elsewhere for member in self._members)
+        return min(self.room.now.together, training)
+
+    def _train_in_lanes(self, chosen: Sequence[Ask], count: int) -> None:
+        """Take steps, begun with those chosen, until a lane finds none: something else may be due then."""
+        assert self.base is not None
+        try:
+            make_twins(self.base, count)
+        except Exception:  # of memory: a copy was made when the base was loaded
+            self.room.narrow(together=1)
+            self._answer(chosen, self.base)
+            return
+        left, over = list(chosen), threading.Event()
+
+        def lane(base: PackedBase) -> None:
+            while asks := self._next_steps(left, over):
+                self._answer(asks, base, count)
+
+        in_lanes(self.base, count, self.threads, lane)
+
+    def _next_steps(self, left: list[Ask], over: threading.Event) -> list[Ask]:
+        """Return what a lane is to do next, waiting a little for trials that were answered just now."""
+        with self._changed:
+            if left:
+                return [left.pop()]
+            until = time.monotonic() + GRACE_S
+            while not over.is_set():
+                chosen = self._choose()
+                if chosen and chosen[0].turn is not None:
+                    for ask in chosen:
+                        self._asks.remove(ask)
+                    return chosen
+                if chosen or time.monotonic() >= until:
+                    over.set()
+                    break
+                self._changed.wait(max(0.0, until - time.monotonic()))
+            return []
+
+    def _answer(self, asks: Sequence[Ask], base: PackedBase | None, lanes: int = 1) -> None:
+        """Answer what was asked, with the modules of this base, in one of so many lanes."""
         began = time.monotonic()
         with self._changed:
             shared = [member for member in self._members if member.is_adapted]
         answers: list[Any] = []
         try:
-            with quiet():
-                if asks[0].call is not None:
-                    answers = [asks[0].call()]
-                elif asks[0].turn is not None:
-                    answers = self._take([ask.turn for ask in asks if ask.turn is not None])
-                else:
-                    answers = self._read(asks)
+            if asks[0].call is not None:
+                answers = [asks[0].call()]
+            elif asks[0].turn is not None:
+                answers = self._take(base, [ask.turn for ask in asks if ask.turn is not None])
+            else:
+                answers = self._read(asks)
         except BaseException as error:
             answers = [error] * len(asks)
-        seconds = time.monotonic() - began
+        seconds = (time.monotonic() - began) / lanes
         for ask, answer in zip(asks, answers, strict=True):
             ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
             if not isinstance(answer, BaseException):
@@ -259,9 +309,9 @@ class Pack:
             self._changed.notify_all()
         return True
 
-    def _take(self, turns: Sequence[Turn]) -> list[Outcome | Exception]:
-        assert self.base is not None
-        return take_steps(self.base, turns, self.device, lambda width: self.room.narrow(together=width))
+    def _take(self, base: PackedBase | None, turns: Sequence[Turn]) -> list[Outcome | Exception]:
+        assert base is not None
+        return take_steps(base, turns, self.device, lambda width: self.room.narrow(together=width))
 
     def _read(self, asks: Sequence[Ask]) -> list[Any]:
         """Return the questions answered, and the errors of those that memory did not suffice for."""
@@ -273,7 +323,8 @@ class Pack:
         questions = [ask.question for ask in asks if ask.question is not None]
         for question in questions:
             question.begin()
-        desk = Desk(self.base, asks[0].member.key[-1], self.device, control, self.room)
+        threads = self.threads if self.uses_lanes else 1
+        desk = Desk(self.base, asks[0].member.key[-1], self.device, control, threads, room=self.room)
         if asks[0].writing is None:
             read_losses(desk, questions)
         else:

@@ -1,8 +1,8 @@
 """The packed engine: many trials train and are evaluated over one frozen base, each as if it were alone.
 
 `run` is called from as many threads as there are slots; each walks its trial's course and asks the pack's one thread
-for the device. Texts and losses of trials that are due together share batches; on a CPU adapters train in turn, since
-there a wider training batch gains nothing.
+for the device. Texts and losses of trials that are due together share batches. On a CPU adapters train in lanes, a core
+each, since there a wider training batch gains nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from trainables.course import run_trial
 from trainables.dequantize import unpack_where_room
 from trainables.generate import Completion, Prompt, Writing
 from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
+from trainables.lanes import try_lanes
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
 from trainables.loaded import LoadedBases, usable_bytes
 from trainables.lora import WEIGHTS, write_adapter
@@ -116,7 +117,10 @@ class PackedEngine:
             if config.quantization == "nf4":
                 unpack_where_room(model, self.setup.device, self.setup.memory_bytes)
             block_where_room(model, self.setup.device, usable_bytes(self.setup))
-            return PackedBase(model, total, self.shelf.encoder(config).pad_id)
+            base = PackedBase(model, total, self.shelf.encoder(config).pad_id)
+            if self.setup.device == "cpu":
+                try_lanes(base)
+            return base
 
         if pack.base is None or key != pack.base_key:
             pack.base = None

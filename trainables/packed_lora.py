@@ -195,6 +195,7 @@ class PackedBase:
     pad_id: int
     route: Route = field(default_factory=Route)
     _layers: dict[str, PackedLinear] = field(default_factory=dict)
+    twins: list[PackedBase] = field(default_factory=list)  # see `lanes`
 
     def adapter(self, train: TrainConfig, device: str) -> Adapter:
         """Return a fresh adapter of this trial; its layers are packed from now on."""
@@ -237,6 +238,7 @@ class PackedBase:
         setattr(self.model.get_submodule(parent), last, packed)
         packed.train(layer.training)
         self._layers[name] = packed
+        self.twins.clear()
 
 
 def _is_conv1d(layer: nn.Module) -> bool:

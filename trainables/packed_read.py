@@ -7,7 +7,10 @@ owner's alone.
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,12 +19,16 @@ import torch
 
 from trainables.generate import Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
+from trainables.lanes import MOST, has_lanes, in_lanes
 from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.memory import give_back, is_lost, is_out_of_memory
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.tokens import Row
 from trainables.widths import UNMEASURED, Room
+
+LANE_ROWS = 8
+_accounts = threading.Lock()  # of a question whose rows several lanes read
 
 
 @dataclass(eq=False)
@@ -57,13 +64,15 @@ class Desk:
     precision: str
     device: str
     control: Control
+    threads: int = 1  # of a CPU, in as many lanes where the rows suffice
+    lanes: int = 1  # at work now
     room: Room = field(default_factory=lambda: Room(UNMEASURED["cpu"], LOSS_TOKENS["cpu"]))
 
 
 def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
     """Find (summed negative log-likelihood, tokens) of each row; raises Interrupted."""
 
-    def read(places: Sequence[Place]) -> None:
+    def read(desk: Desk, places: Sequence[Place]) -> None:
         batch = collate([question.items[index] for question, index in places], desk.base.pad_id).to(desk.device)
         desk.base.route.send(_groups(desk, places))
         with torch.no_grad(), arithmetic(desk.precision, desk.device):
@@ -82,13 +91,13 @@ def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
         question, index = places[0]
         desk.room.narrow_losses(rows * bucket(length(question.items[index]), BUCKET_TOKENS))
 
-    budget = desk.room.loss_tokens
+    count = _lanes(desk, questions)
+    budget = desk.room.loss_tokens // count
 
     def share(lengths: Sequence[int]) -> list[list[int]]:
         return batches(lengths, lambda width: max(1, budget // width), BUCKET_TOKENS)
 
-    for places in _shared(desk, questions, length, share):
-        _attempt(desk, places, Attempt(read, _fails, most, narrow))
+    _attempt_all(desk, count, _shared(desk, questions, length, share), Attempt(read, _fails, most, narrow))
 
 
 def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> None:
@@ -103,13 +112,15 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
         desk.room.narrow(rows=rows * beams)
         desk.room.narrow_losses(desk.room.loss_tokens // 2)
 
-    def write(places: Sequence[Place]) -> None:
+    count = _lanes(desk, questions)
+
+    def write(desk: Desk, places: Sequence[Place]) -> None:
         def send(rows: Sequence[int]) -> None:
             desk.base.route.send(_groups(desk, [places[row] for row in rows]))
 
         prompts: list[Prompt] = [question.items[index] for question, index in places]
         with arithmetic(desk.precision, desk.device):
-            now = replace(writing, read_tokens=desk.room.loss_tokens)
+            now = replace(writing, read_tokens=max(1, desk.room.loss_tokens // count))
             results = generate_batch(desk.base.model, prompts, now, desk.control, send)
         for (question, index), result in zip(places, results, strict=True):
             question.found[index] = result
@@ -117,8 +128,9 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
     def share(lengths: Sequence[int]) -> list[list[int]]:
         return decoding_batches(desk.base.model, lengths, most(()), writing)
 
-    for places in _shared(desk, questions, lambda prompt: len(prompt.ids), share):
-        _attempt(desk, places, Attempt(write, _fails_in_part, most, narrow))
+    shared = _shared(desk, questions, lambda prompt: len(prompt.ids), share)
+    parts = [part for places in shared for part in _parts(places, count)]
+    _attempt_all(desk, count, parts, Attempt(write, _fails_in_part, most, narrow))
     for question in questions:
         if question.items and question.failures == len(question.items):
             question.error = question.fault
@@ -140,6 +152,23 @@ def _shared(
     return found
 
 
+def _lanes(desk: Desk, questions: Sequence[Question]) -> int:
+    """Return in how many lanes the rows are best read: few together are not worth a reading of all weights for each."""
+    if desk.threads == 1 or not has_lanes(desk.base):
+        return 1
+    return max(1, min(desk.threads, MOST, sum(len(question.items) for question in questions) // LANE_ROWS))
+
+
+def _parts(places: list[Place], count: int) -> list[list[Place]]:
+    """Return the places of a batch in so many parts of about equal prompts, in the order of the places."""
+    if count == 1:
+        return [places]
+    ends = list(itertools.accumulate(len(question.items[index].ids) for question, index in places))
+    of = [min(count - 1, (end - 1) * count // ends[-1]) for end in ends]
+    parts = [[place for place, part in zip(places, of, strict=True) if part == number] for number in range(count)]
+    return [part for part in parts if part]
+
+
 def _groups(desk: Desk, places: Sequence[Place]) -> list[Group]:
     groups: list[Group] = []
     for row, (question, _) in enumerate(places):
@@ -154,10 +183,29 @@ def _groups(desk: Desk, places: Sequence[Place]) -> list[Group]:
 class Attempt:
     """How a batch is done, what becomes of one that fails, and how many may share: `most` now, fewer by `narrow`."""
 
-    work: Callable[[Sequence[Place]], None]
+    work: Callable[[Desk, Sequence[Place]], None]
     fails: Callable[[Sequence[Place], Exception], None]
     most: Callable[[Sequence[Place]], int]
     narrow: Callable[[Sequence[Place], int], None]
+
+
+def _attempt_all(desk: Desk, count: int, shared: Sequence[list[Place]], how: Attempt) -> None:
+    """Do batches, in so many lanes; raises Interrupted."""
+    left = deque(shared)
+
+    def lane(base: PackedBase) -> None:
+        own = replace(desk, base=base, lanes=count)
+        while True:
+            try:
+                places = left.popleft()
+            except IndexError:
+                return
+            _attempt(own, places, how)
+
+    if count > 1:
+        in_lanes(desk.base, count, desk.threads, lane)
+    else:
+        lane(desk.base)
 
 
 def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:
@@ -180,7 +228,7 @@ def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:
     began = time.monotonic()
     owners = list(dict.fromkeys(question for question, _ in places))
     try:
-        how.work(places)
+        how.work(desk, places)
     except Interrupted:
         raise
     except Exception as error:
@@ -190,9 +238,10 @@ def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:
     finally:
         desk.base.route.clear()
     if failed is None:
-        share = (time.monotonic() - began) / len(places)
-        for question, _ in places:
-            question.seconds += share
+        share = (time.monotonic() - began) / len(places) / desk.lanes
+        with _accounts:
+            for question, _ in places:
+                question.seconds += share
     elif is_out_of_memory(failed) and len(places) > 1:
         give_back(desk.device, failed)
         how.narrow(places, len(places) // 2)
@@ -216,7 +265,8 @@ def _fails_in_part(places: Sequence[Place], error: Exception) -> None:
     if is_out_of_memory(error) or not isinstance(error, RuntimeError | IndexError | ValueError):
         question.error = error
         return
-    question.fault = error
-    question.failures += len(places)
+    with _accounts:
+        question.fault = error
+        question.failures += len(places)
     for _, index in places:
         question.found[index] = f"{type(error).__name__}: {error}".splitlines()[0]

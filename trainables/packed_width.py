@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainables import machine, widths
+from trainables import lanes, machine, widths
 from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup
@@ -29,7 +29,7 @@ class Widener:
     setup: EngineSetup
     shelf: RowShelf
     slots: int
-    together: int | None = None  # adapters that train in one batch, where a test says so
+    together: int | None = None  # adapters that train at a time, where a test says so
     idle_bytes: Callable[[], int] = int  # of bases that are loaded and not in use
     chosen: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     task: Task | None = None  # of the base in use
@@ -61,7 +61,8 @@ class Widener:
             self.task = task_of(self.shelf, mine)
         if base is None or self.task is None:
             default = UNMEASURED[self.kind]
-            together = self.together or min(default.together, self.slots)
+            usual = min(lanes.MOST, torch.get_num_threads()) if self.kind == "cpu" else default.together
+            together = self.together or min(usual, self.slots)
             return Room(Widths(self.slots, together, default.rows), LOSS_TOKENS[self.kind])
         self.found, source = self._measured(base, self.task)
         chosen = widths.choose(self.found, self.task.load, self.kind, self.cap_bytes, self.slots)

@@ -12,10 +12,12 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import torch
 
+from trainables import lanes
 from trainables.cache import roomy_cache
 from trainables.config import TrainConfig
 from trainables.lesson import MicroBatch
@@ -35,7 +37,7 @@ from trainables.ragged import Prefill
 from trainables.tokens import Row
 from trainables.widths import Measured, Place, Point, fastest, today
 
-TOGETHER = {"cpu": (1, 2, 4), "cuda": (1, 2, 4, 8, 16, 32)}
+TOGETHER = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32)}
 ROWS = {"cpu": (16, 32, 64, 128), "cuda": (32, 64, 128, 256, 512)}
 BUDGET_S = {"cpu": 5.0, "cuda": 6.0}  # of training, and again of decoding
 STEADY_S = 0.2  # a shorter run is repeated
@@ -92,6 +94,7 @@ def measure(
             _train_run(bench, 1)()  # what is loaded, compiled or found out at the first run
             give_back(device)
             in_use = memory_in_use_bytes(device) - bench.adapters_bytes()
+            most = min(most, _lanes(base)) if bench.kind == "cpu" else most
             training = _points(bench, [w for w in TOGETHER[bench.kind] if w <= most], _train_run, in_use)
             decoding = _decoding(bench, in_use)
         finally:
@@ -159,20 +162,42 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
+def _lanes(base: PackedBase) -> int:
+    return min(lanes.MOST, torch.get_num_threads()) if lanes.has_lanes(base) else 1
+
+
 def _train_run(bench: Bench, width: int) -> Callable[[], None]:
-    """Return a run of `width` adapters through one micro-batch each, and their updates."""
+    """Return a run of `width` adapters through one micro-batch each, and their updates; on a CPU each in its lane."""
     turns = [bench.turn(number) for number in range(width)]
+    left: SimpleQueue[Turn] = SimpleQueue()
+
+    if width > 1 and bench.kind == "cpu":
+        lanes.make_twins(bench.base, width)
+
+    def take_one(base: PackedBase) -> None:
+        # One adapter's rows are taken one by one where memory does not suffice for its micro-batch, as in training.
+        _raise_first(take_steps(base, [left.get()], bench.device))
 
     def run() -> None:
         for turn in turns:
             turn.clear()
-        # One adapter's rows are taken one by one where memory does not suffice for its micro-batch, as in training.
-        take = train_together if width > 1 else take_steps
-        for answer in take(bench.base, turns, bench.device):
-            if isinstance(answer, Exception):
-                raise answer
+        if width == 1 or bench.kind == "cpu":
+            for turn in turns:
+                left.put(turn)
+        if width == 1:
+            take_one(bench.base)
+        elif bench.kind == "cpu":
+            lanes.in_lanes(bench.base, width, torch.get_num_threads(), take_one)
+        else:
+            _raise_first(train_together(bench.base, turns, bench.device))
 
     return run
+
+
+def _raise_first(answers: Sequence[object]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
 
 
 def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:

@@ -19,6 +19,8 @@ from trainables.errors import UserError
 
 MOST_SLOTS = 32
 GAIN = 0.9  # a wider one must take at most this share of the time of a narrower one
+# Lanes are measured at a disadvantage, over one micro-batch each: in use they do not wait for each other.
+LANES_GAIN = 1.05
 KEPT = 200  # measurements in the cache
 
 
@@ -27,7 +29,7 @@ class Widths:
     """How many share."""
 
     slots: int  # trials in the pack
-    together: int  # adapters that train in one batch
+    together: int  # adapters that train at a time: in one batch, or on a CPU each in its lane
     rows: int  # prompts that decode together, beams counted
 
     @property
@@ -39,7 +41,7 @@ class Widths:
 UNMEASURED = {"cpu": Widths(8, 1, 128), "cuda": Widths(8, 8, 256)}
 
 
-WAY = 4  # raised when training or decoding goes another way: what was measured before is of no use
+WAY = 5  # raised when training or decoding goes another way: what was measured before is of no use
 
 
 @dataclass(frozen=True)
@@ -96,18 +98,18 @@ class Workload:
 # --- the choice ------------------------------------------------------------------------------------------------------
 
 
-def fastest(points: Sequence[Point]) -> int:
+def fastest(points: Sequence[Point], gain: float = GAIN) -> int:
     """Return the width of the least time; a wider one has to be clearly faster than a narrower one."""
     best = points[0]
     for point in points[1:]:
-        if point.seconds <= best.seconds * GAIN:
+        if point.seconds <= best.seconds * gain:
             best = point
     return best.width
 
 
-def _best(points: Sequence[Point], usual: int) -> int:
+def _best(points: Sequence[Point], usual: int, gain: float = GAIN) -> int:
     """Return the fastest width; the usual one where none was compared, or the widest that there was time for gained."""
-    best = fastest(points) if len(points) > 1 else usual
+    best = fastest(points, gain) if len(points) > 1 else usual
     return max(best, usual) if points and best == points[-1].width else best
 
 
@@ -134,7 +136,8 @@ def choose(
     """
     default = UNMEASURED[kind]
     rows = _best(measured.decode if measured else (), default.rows)
-    together = _best(measured.train if measured else (), default.together)
+    gain = LANES_GAIN if kind == "cpu" else GAIN
+    together = _best(measured.train if measured else (), default.together, gain)
     compared = measured is not None and len(measured.decode) > 1
     filling = -(-rows // max(1, load.question)) if compared else 0  # trials whose smallest generations fill a batch
     slots = asked or min(MOST_SLOTS, max(default.slots, together, filling), max(1, load.trials))

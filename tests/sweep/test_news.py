@@ -35,9 +35,8 @@ def test_what_is_told_after_the_look_and_before_the_waiting_is_not_lost() -> Non
         with news.expected() as told:
             await asyncio.to_thread(news.tell)
             await asyncio.wait_for(told.wait(), 5)
-        with news.expected() as told:  # what was told before is over
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(told.wait(), 0.05)
+        with news.expected() as told, pytest.raises(TimeoutError):  # what was told before is over
+            await asyncio.wait_for(told.wait(), 0.05)
         news.tell()
 
     asyncio.run(scenario())

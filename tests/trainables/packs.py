@@ -44,9 +44,16 @@ class Ran:
         return load_file(self.record.adapter_folder / "adapter_model.safetensors")
 
 
-def packed_engine(sweep: SweepFolder, model: Path, together: int = 1, width: int = 8) -> PackedEngine:
+def packed_engine(
+    sweep: SweepFolder, model: Path, together: int = 1, width: int = 8, lanes: bool = False
+) -> PackedEngine:
+    """Return an engine that trains so many adapters at a time: in one batch as on a GPU, or in lanes."""
     setup = EngineSetup(str(sweep.folder), {"tiny": str(model)}, "cpu", pack_width=width)
-    return PackedEngine(setup, together=together)
+    engine = PackedEngine(setup, together=together)
+    engine.pack.uses_lanes = lanes
+    if lanes:
+        engine.pack.threads = together
+    return engine
 
 
 def run_packed(
@@ -75,10 +82,12 @@ def run_solo(sweep: SweepFolder, model: Path, trials: Mapping[str, TrialConfig])
     return found
 
 
-def both(folder: Path, model: Path, trials: Mapping[str, TrialConfig], together: int = 1) -> Any:
+def both(folder: Path, model: Path, trials: Mapping[str, TrialConfig], together: int = 1, lanes: bool = False) -> Any:
     """Return (alone, packed) of the trials, each by name."""
     solo, packed = write_sweep(folder / "solo"), write_sweep(folder / f"packed-{together}")
-    return run_solo(solo, model, trials), run_packed(packed_engine(packed, model, together), packed, trials)
+    return run_solo(solo, model, trials), run_packed(
+        packed_engine(packed, model, together, lanes=lanes), packed, trials
+    )
 
 
 def assert_same(alone: Ran, packed: Ran, loss: float = 1e-5, weights: float = 2e-5) -> None:

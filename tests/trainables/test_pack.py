@@ -87,7 +87,7 @@ def test_an_evaluation_waits_for_the_trial_whose_step_has_just_ended() -> None:
     answered: list[int] = []
 
     class Slow(Pack):
-        def _take(self, turns: Sequence[Turn]) -> list[Any]:
+        def _take(self, base: Any, turns: Sequence[Turn]) -> list[Any]:
             time.sleep(2 * GRACE_S)  # longer than one who has asked would wait for one who is busy elsewhere
             return [None] * len(turns)
 

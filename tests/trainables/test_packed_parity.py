@@ -46,12 +46,14 @@ def eight(dropout: float, **more: Any) -> dict[str, TrialConfig]:
     return {f"{number}": trial(**{**settings, **shape}) for number, shape in enumerate(SHAPES)}
 
 
-@pytest.mark.parametrize("together", [1, 8])
+@pytest.mark.parametrize(
+    ("together", "lanes"), [(1, False), (8, False), (3, True)], ids=["in turn", "in one batch", "in lanes"]
+)
 @pytest.mark.parametrize(("dropout", "quantization"), [(0.0, "none"), (0.05, "none"), (0.05, "nf4")])
 def test_eight_mixed_trials_over_32_steps_are_the_trials_alone(
-    tmp_path: Path, model: Path, dropout: float, quantization: str, together: int
+    tmp_path: Path, model: Path, dropout: float, quantization: str, together: int, lanes: bool
 ) -> None:
-    alone, packed = both(tmp_path, model, eight(dropout, quantization=quantization), together)
+    alone, packed = both(tmp_path, model, eight(dropout, quantization=quantization), together, lanes)
     for name in alone:
         assert_same(alone[name], packed[name])
 

@@ -1,0 +1,181 @@
+"""Lanes on a CPU: a trial whose steps and rows take one is the trial of a pack without lanes, to the bit."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_inputs import evaluation_of, trial, write_model, write_sweep
+from packs import Ran, packed_engine, run_packed
+
+from trainables import lanes, pack, packed_read
+from trainables.cores import compute_on
+from trainables.lanes import has_lanes, in_lanes, make_twins
+from trainables.model import load_base
+from trainables.packed_lora import Group, PackedBase
+from trainables.record import SweepFolder
+
+COUNT = 3
+SAMPLE = evaluation_of(10, validation=6, test=6, strategy="sample", temperature=0.9, top_k=30, repetition_penalty=1.2)
+MIXED = {
+    "A": trial(max_steps=5, lora_dropout=0.1, generate_every_steps=2, generate_examples=4),
+    "B": trial(SAMPLE, max_steps=6, lora_rank=8, batch_size=3, lora_dropout=0.2, seed=7),
+    "C": trial(max_steps=4, batch_size=1, gradient_accumulation_steps=4, target_modules=("c_attn", "c_proj")),
+    "D": trial(max_steps=5, learning_rate=1e-3, schedule="cosine", gradient_checkpointing=True, lora_dropout=0.1),
+    "E": trial(max_steps=3, optimizer="paged_adamw_8bit", train_examples=9),
+    "zero-shot": trial(max_steps=0),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "m")
+
+
+@pytest.fixture(scope="module")
+def in_turn(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, Ran]:
+    """The mixed trials in a pack that has no lanes."""
+    sweep = write_sweep(tmp_path_factory.mktemp("turn") / "sweep")
+    return run_packed(packed_engine(sweep, model), sweep, MIXED)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> SweepFolder:
+    return write_sweep(tmp_path / "sweep")
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Which threads took steps, and which read rows; each on one core, so that nothing but the lanes differs."""
+    monkeypatch.setattr(pack, "compute_on", lambda threads: compute_on(1))
+    monkeypatch.setattr(lanes, "compute_on", lambda threads: compute_on(1))
+    found: dict[str, set[str]] = {"steps": set(), "rows": set()}
+
+    def watched(kind: str, plain: Any) -> Any:
+        def call(*args: Any, **more: Any) -> Any:
+            found[kind].add(threading.current_thread().name)
+            return plain(*args, **more)
+
+        return call
+
+    monkeypatch.setattr(pack, "take_steps", watched("steps", pack.take_steps))
+    monkeypatch.setattr(packed_read, "_attempt", watched("rows", packed_read._attempt))
+    monkeypatch.setattr(packed_read, "LANE_ROWS", 2)
+    return found
+
+
+def assert_equal(found: Ran, wanted: Ran) -> None:
+    for kind, column in (("train", "train_loss"), ("train", "grad_norm"), ("eval", "eval_loss")):
+        assert found.column(kind, column) == wanted.column(kind, column)
+    assert found.texts() == wanted.texts()
+    if not wanted.trial.train.is_baseline:
+        assert all(torch.equal(value, wanted.weights()[name]) for name, value in found.weights().items())
+
+
+def test_trials_in_lanes_are_those_of_a_pack_without_to_the_bit(
+    in_turn: dict[str, Ran], sweep: SweepFolder, model: Path, seen: dict[str, set[str]]
+) -> None:
+    found = run_packed(packed_engine(sweep, model, COUNT, lanes=True), sweep, MIXED)
+    for name in MIXED:
+        assert_equal(found[name], in_turn[name])
+    for kind in ("steps", "rows"):
+        assert len([name for name in seen[kind] if name.startswith("lane")]) == COUNT, seen
+
+
+def test_a_trial_that_explodes_in_a_lane_changes_nothing_of_the_others(
+    in_turn: dict[str, Ran], sweep: SweepFolder, model: Path, seen: dict[str, set[str]]
+) -> None:
+    wild = trial(max_steps=6, learning_rate=1e6, max_grad_norm=1e9, seed=11)
+    trials = {"wild": wild, **{name: MIXED[name] for name in ("A", "B", "C")}}
+    found = run_packed(packed_engine(sweep, model, COUNT, lanes=True), sweep, trials)
+    assert found["wild"].result["state"] == "diverged"
+    for name in ("A", "B", "C"):
+        assert_equal(found[name], in_turn[name])
+
+
+def test_layers_that_are_packed_later_are_packed_in_all_lanes(
+    in_turn: dict[str, Ran], sweep: SweepFolder, model: Path, seen: dict[str, set[str]]
+) -> None:
+    engine = packed_engine(sweep, model, 2, lanes=True)
+    run_packed(engine, sweep, {f"first {seed}": trial(max_steps=2, seed=seed) for seed in (1, 2)})
+    found = run_packed(engine, sweep, {"C": MIXED["C"], "other": trial(max_steps=5, target_modules=("c_fc",))})
+    assert_equal(found["C"], in_turn["C"])
+    assert len([name for name in seen["steps"] if name.startswith("lane")]) == 2
+
+
+def test_one_trial_alone_computes_on_all_cores(sweep: SweepFolder, model: Path, seen: dict[str, set[str]]) -> None:
+    run_packed(packed_engine(sweep, model, 2, lanes=True), sweep, {"A": trial(max_steps=2)})
+    assert seen["steps"] == {"pack"}
+
+
+def test_a_model_that_cannot_be_copied_trains_in_turn(
+    in_turn: dict[str, Ran],
+    sweep: SweepFolder,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: dict[str, set[str]],
+) -> None:
+    def no_twin(base: PackedBase) -> PackedBase:
+        raise TypeError("cannot pickle 'a lock' object")
+
+    monkeypatch.setattr(lanes, "twin", no_twin)
+    engine = packed_engine(sweep, model, 2, lanes=True)
+    found = run_packed(engine, sweep, {name: MIXED[name] for name in ("A", "E")})
+    for name, ran in found.items():
+        assert_equal(ran, in_turn[name])
+    assert seen["steps"] == {"pack"}
+    assert engine.pack.base is not None
+    assert not has_lanes(engine.pack.base)
+
+
+def test_modules_that_memory_does_not_suffice_for_leave_trials_in_turn(
+    in_turn: dict[str, Ran],
+    sweep: SweepFolder,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: dict[str, set[str]],
+) -> None:
+    def no_room(base: PackedBase, count: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pack, "make_twins", no_room)
+    engine = packed_engine(sweep, model, 2, lanes=True)
+    found = run_packed(engine, sweep, {name: MIXED[name] for name in ("A", "E")})
+    for name, ran in found.items():
+        assert_equal(ran, in_turn[name])
+    assert seen["steps"] == {"pack"}
+    assert engine.pack.room.narrowed_to == {"together": 1}
+
+
+def test_a_twin_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None:
+    config = trial().train
+    base = PackedBase(load_base(model, config, "cpu"), 0, 0)
+    adapter = base.adapter(config, "cpu")
+    adapter.flat.normal_(generator=torch.Generator().manual_seed(1))
+    make_twins(base, 2)
+    twin = base.twins[0]
+    pairs = zip(base.model.parameters(), twin.model.parameters(), strict=True)
+    assert all(ours is theirs for ours, theirs in pairs)
+    ids = torch.arange(1, 9)[None]
+    with torch.no_grad():
+        plain = base.model(input_ids=ids).logits
+        twin.route.send([Group(adapter, 0, 1)])
+        assert torch.equal(base.model(input_ids=ids).logits, plain)
+        assert not torch.equal(twin.model(input_ids=ids).logits, plain)
+
+
+def test_lanes_share_the_cores_and_raise_what_one_raises(model: Path) -> None:
+    base = PackedBase(load_base(model, trial().train, "cpu"), 0, 0)
+    cores: list[int] = []
+    in_lanes(base, 2, 5, lambda one: cores.append(torch.get_num_threads()))
+    assert cores == [2, 2]
+
+    def fails(one: PackedBase) -> None:
+        if one is not base:
+            raise ValueError("in a lane")
+
+    with pytest.raises(ValueError, match="in a lane"):
+        in_lanes(base, 2, 2, fails)
