@@ -64,15 +64,18 @@ def roofline(
 
 def measure(work: Work, device: str, steps: int, wanted: Sequence[str]) -> dict[str, Any]:
     """Return all figures of one precision."""
+    import torch
+
     from benchmarks import rates
 
+    threads = torch.get_num_threads()
     shape = flops.shape_of(work.base.model_folder)
     precision = work.first.precision
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(work, Path(folder), device, shape)
         shapes = bench.product_shapes()
-        products = _aside(lambda: rates.gemm_rates(precision, device, shapes))
-        streams = _aside(lambda: rates.bandwidth(device))
+        products = _aside(lambda: rates.gemm_rates(precision, device, shapes), threads)
+        streams = _aside(lambda: rates.bandwidth(device), threads)
         found: dict[str, Any] = {}
         if "train" in wanted:
             found |= bench.train(steps)
@@ -81,7 +84,7 @@ def measure(work: Work, device: str, steps: int, wanted: Sequence[str]) -> dict[
         if "decode" in wanted:
             found |= bench.decode()
         # A second time, so that a disturbance of the first does not pass for the device's limit.
-        again = _aside(lambda: rates.gemm_rates(precision, device, shapes))
+        again = _aside(lambda: rates.gemm_rates(precision, device, shapes), threads)
         products = {name: max(rate, again[name]) for name, rate in products.items()}
     best = max(products, key=lambda name: products[name])
     stream = max(streams.values())
@@ -96,9 +99,11 @@ def measure(work: Work, device: str, steps: int, wanted: Sequence[str]) -> dict[
     return found
 
 
-def _aside(measured: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Measure in a thread that ends: its OpenMP threads, beside the engine's, would else outnumber the cores."""
-    with ThreadPoolExecutor(1) as thread:
+def _aside(measured: Callable[[], dict[str, float]], threads: int) -> dict[str, float]:
+    """Measure on all cores in a thread that ends: its team, beside the engine's, would else outnumber the cores."""
+    from trainables.cores import compute_on
+
+    with ThreadPoolExecutor(1, initializer=compute_on, initargs=(threads,)) as thread:
         return thread.submit(measured).result()
 
 
