@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import shutil
+import sys
 from pathlib import Path
 
 from trainables.errors import UserError
@@ -56,16 +58,28 @@ def c_compiler() -> str | None:
 
 
 def memory_bytes() -> int:
-    """Return the memory that this process may have: the machine's, or its container's where that is less."""
+    """Return the memory that this process may have: the machine's, or what its container or a limit leaves of it."""
     import psutil
 
-    total = int(psutil.virtual_memory().total)
+    total = min(int(psutil.virtual_memory().total), _limit_bytes())
     for path in CGROUP_LIMITS:
         try:
             total = min(total, int(path.read_text(encoding="ascii")))
         except (OSError, ValueError):
             continue  # absent, or "max"
     return total
+
+
+def _limit_bytes() -> int:
+    """Return what `ulimit -v` and `-d` leave of memory; they count what is reserved, used or not."""
+    import psutil
+
+    now, found = psutil.Process().memory_info(), sys.maxsize
+    for name, counted in (("RLIMIT_AS", now.vms), ("RLIMIT_DATA", getattr(now, "data", now.vms))):
+        limit = resource.getrlimit(getattr(resource, name))[0]
+        if limit != resource.RLIM_INFINITY:
+            found = min(found, limit - max(0, counted - now.rss))
+    return max(0, found)
 
 
 def cache_folder() -> Path:

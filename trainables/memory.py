@@ -16,8 +16,14 @@ CLEAR = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 # Held while a CUDA graph is captured: a thread that waits for the whole device meanwhile would break the capture.
 capturing = threading.Lock()
-# How libraries say it that raise neither torch's own error nor Python's.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# How libraries say it that raise neither torch's own error nor Python's; the last is oneDNN's, that makes no kernel.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",
+)
 
 
 def reset_peak_memory(device: str) -> None:
