@@ -22,23 +22,45 @@ CHECKED = "_has_twins"
 MOST = 8
 
 
+def most_lanes(threads: int) -> int:
+    """Return in how many lanes work can go on so many cores."""
+    return min(MOST, threads)
+
+
+def lanes_for(base: PackedBase, count: int) -> int:
+    """Return in how many lanes, `count` at most, work over a base can go; their modules are then ready.
+
+    One where a model cannot be copied, or memory does not suffice for the copies.
+    """
+    if count <= 1 or not getattr(base.model, CHECKED, False):
+        return 1
+    try:
+        while len(base.twins) < count - 1:
+            base.twins.append(twin(base))
+    except Exception:  # of memory: a copy was made when the base was loaded
+        setattr(base.model, CHECKED, False)
+        base.twins.clear()
+        return 1
+    return count
+
+
 def in_lanes(base: PackedBase, count: int, threads: int, work: Callable[[PackedBase], None]) -> None:
-    """Do `work` in so many lanes at once, which share `threads` cores; raises what one does when all are done."""
-    make_twins(base, count)
+    """Do `work` in so many lanes, of `lanes_for`, which share `threads` cores; raises what one does when all are done.
+
+    A single one is the calling thread, as it is.
+    """
+    if count == 1:
+        work(base)
+        return
 
     def lane(one: PackedBase) -> None:
         compute_on(max(1, threads // count))
         work(one)
 
     with ThreadPoolExecutor(count, thread_name_prefix="lane") as pool:
-        for done in [pool.submit(lane, one) for one in (base, *base.twins[: count - 1])]:
-            done.result()
-
-
-def make_twins(base: PackedBase, count: int) -> None:
-    """Have modules ready for so many lanes."""
-    while len(base.twins) < count - 1:
-        base.twins.append(twin(base))
+        lanes = [pool.submit(lane, one) for one in (base, *base.twins[: count - 1])]
+        for one in lanes:
+            one.result()
 
 
 def twin(base: PackedBase) -> PackedBase:
@@ -60,8 +82,3 @@ def try_lanes(base: PackedBase) -> None:
         setattr(base.model, CHECKED, False)
         return
     setattr(base.model, CHECKED, torch.equal(found, wanted))
-
-
-def has_lanes(base: PackedBase) -> bool:
-    """Tell what `try_lanes` found."""
-    return bool(getattr(base.model, CHECKED, False))

@@ -24,7 +24,7 @@ import torch
 from trainables.cores import compute_on
 from trainables.generate import Writing
 from trainables.jobs import Control, Crowded, Interrupted
-from trainables.lanes import has_lanes, in_lanes, make_twins
+from trainables.lanes import in_lanes, lanes_for
 from trainables.loss import LOSS_TOKENS
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import quiet
@@ -178,10 +178,10 @@ class Pack:
                     chosen = self._choose()
                 for ask in chosen:
                     self._asks.remove(ask)
-                lanes = self._lanes(chosen)
+                count = self._at_a_time(chosen)
             with quiet():
-                if lanes > 1:
-                    self._train_in_lanes(chosen, lanes)
+                if count > 1:
+                    self._train_in_lanes(chosen, count)
                 else:
                     self._answer(chosen, self.base)
 
@@ -214,9 +214,9 @@ class Pack:
         alike = [ask for ask in steps if manner(ask) == manner(steps[0])]
         return alike[: self.room.now.together]
 
-    def _lanes(self, chosen: Sequence[Ask]) -> int:
-        """Return how many adapters can train at the same time now; one alone has all cores."""
-        if chosen[0].turn is None or not self.uses_lanes or self.base is None or not has_lanes(self.base):
+    def _at_a_time(self, chosen: Sequence[Ask]) -> int:
+        """Return how many adapters may train in lanes now; one alone has all cores."""
+        if chosen[0].turn is None or not self.uses_lanes:
             return 1
         elsewhere = {ask.member for ask in self._asks if ask.turn is None}
         training = sum(member.is_adapted and member not in elsewhere for member in self._members)
@@ -225,19 +225,15 @@ class Pack:
     def _train_in_lanes(self, chosen: Sequence[Ask], count: int) -> None:
         """Take steps, begun with those chosen, until a lane finds none: something else may be due then."""
         assert self.base is not None
-        try:
-            make_twins(self.base, count)
-        except Exception:  # of memory: a copy was made when the base was loaded
-            self.room.narrow(together=1)
-            self._answer(chosen, self.base)
-            return
+        lanes = lanes_for(self.base, count)
+        self.room.narrow(together=lanes if lanes < count else None)
         left, over = list(chosen), threading.Event()
 
         def lane(base: PackedBase) -> None:
             while asks := self._next_steps(left, over):
-                self._answer(asks, base, count)
+                self._answer(asks, base, lanes)
 
-        in_lanes(self.base, count, self.threads, lane)
+        in_lanes(self.base, lanes, self.threads, lane)
 
     def _next_steps(self, left: list[Ask], over: threading.Event) -> list[Ask]:
         """Return what a lane is to do next, waiting a little for trials that were answered just now."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 
 from trainables.generate import Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import Control, Interrupted
-from trainables.lanes import MOST, has_lanes, in_lanes
+from trainables.lanes import in_lanes, lanes_for, most_lanes
 from trainables.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.memory import give_back, is_lost, is_out_of_memory
 from trainables.model import arithmetic
@@ -154,9 +153,8 @@ def _shared(
 
 def _lanes(desk: Desk, questions: Sequence[Question]) -> int:
     """Return in how many lanes the rows are best read: few together are not worth a reading of all weights for each."""
-    if desk.threads == 1 or not has_lanes(desk.base):
-        return 1
-    return max(1, min(desk.threads, MOST, sum(len(question.items) for question in questions) // LANE_ROWS))
+    rows = sum(len(question.items) for question in questions)
+    return lanes_for(desk.base, min(most_lanes(desk.threads), rows // LANE_ROWS))
 
 
 def _parts(places: list[Place], count: int) -> list[list[Place]]:
@@ -191,21 +189,14 @@ class Attempt:
 
 def _attempt_all(desk: Desk, count: int, shared: Sequence[list[Place]], how: Attempt) -> None:
     """Do batches, in so many lanes; raises Interrupted."""
-    left = deque(shared)
+    left = iter(shared)  # of all lanes
 
     def lane(base: PackedBase) -> None:
         own = replace(desk, base=base, lanes=count)
-        while True:
-            try:
-                places = left.popleft()
-            except IndexError:
-                return
+        for places in left:
             _attempt(own, places, how)
 
-    if count > 1:
-        in_lanes(desk.base, count, desk.threads, lane)
-    else:
-        lane(desk.base)
+    in_lanes(desk.base, count, desk.threads, lane)
 
 
 def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:

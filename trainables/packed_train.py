@@ -157,9 +157,8 @@ def take_steps(
         size = len(turns) // 2
         give_back(device, failed)
         if len(turns) == 1:
-            turns[0].learner.string_tokens = 0
-            return take_steps(base, turns, device, narrowed)
-        if narrowed is not None:
+            turns[0].learner.string_tokens, size = 0, 1
+        elif narrowed is not None:
             narrowed(size)
     groups = [turns[start : start + size] for start in range(0, len(turns), size)]
     return [outcome for group in groups for outcome in take_steps(base, group, device, narrowed)]

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from trainables import lanes, machine, widths
+from trainables import machine, widths
 from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup
+from trainables.lanes import most_lanes
 from trainables.loss import LOSS_TOKENS
 from trainables.memory import give_back, is_out_of_memory, memory_in_use_bytes
 from trainables.pack import TooLarge
@@ -61,7 +62,7 @@ class Widener:
             self.task = task_of(self.shelf, mine)
         if base is None or self.task is None:
             default = UNMEASURED[self.kind]
-            usual = min(lanes.MOST, torch.get_num_threads()) if self.kind == "cpu" else default.together
+            usual = most_lanes(torch.get_num_threads()) if self.kind == "cpu" else default.together
             together = self.together or min(usual, self.slots)
             return Room(Widths(self.slots, together, default.rows), LOSS_TOKENS[self.kind])
         self.found, source = self._measured(base, self.task)

@@ -12,14 +12,14 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from functools import partial
 from typing import Any
 
 import torch
 
-from trainables import lanes
 from trainables.cache import roomy_cache
 from trainables.config import TrainConfig
+from trainables.lanes import in_lanes, lanes_for, most_lanes
 from trainables.lesson import MicroBatch
 from trainables.loss import collate
 from trainables.memory import (
@@ -78,6 +78,9 @@ class Bench:
         return sum(2 * adapter.flat.nbytes for adapter in self.adapters)
 
 
+Prepare = Callable[[Bench, int], Callable[[], None]]
+
+
 def measure(
     base: PackedBase, train: TrainConfig, rows: Sequence[Row], place: Place, device: str, most: int, cap_bytes: int
 ) -> tuple[Measured, bool]:
@@ -94,7 +97,8 @@ def measure(
             _train_run(bench, 1)()  # what is loaded, compiled or found out at the first run
             give_back(device)
             in_use = memory_in_use_bytes(device) - bench.adapters_bytes()
-            most = min(most, _lanes(base)) if bench.kind == "cpu" else most
+            if bench.kind == "cpu":
+                most = lanes_for(base, min(most, most_lanes(torch.get_num_threads())))
             training = _points(bench, [w for w in TOGETHER[bench.kind] if w <= most], _train_run, in_use)
             decoding = _decoding(bench, in_use)
         finally:
@@ -106,9 +110,7 @@ def measure(
     return Measured(training, decoding, in_use, today(), round(time.monotonic() - began, 2)), not bench.is_cut
 
 
-def _points(
-    bench: Bench, widths: Sequence[int], prepare: Callable[[Bench, int], Callable[[], None]], in_use: int
-) -> tuple[Point, ...]:
+def _points(bench: Bench, widths: Sequence[int], prepare: Prepare, in_use: int) -> tuple[Point, ...]:
     """Return the widths tried, from the narrowest on, until two are not clearly faster for each that shares them."""
     found: list[Point] = []
     until = time.monotonic() + BUDGET_S[bench.kind]
@@ -121,8 +123,7 @@ def _points(
             break
         try:
             reset_peak_memory(bench.device)
-            run = prepare(bench, width)
-            seconds = _seconds(run, bench.device)
+            seconds = _seconds(bench, width, prepare)
         except Exception as error:
             if not is_out_of_memory(error) or not found:
                 raise
@@ -130,7 +131,6 @@ def _points(
             found.append(_too_wide(width, found[-1]))
             break
         extra = peak_memory_bytes(bench.device) - in_use - bench.adapters_bytes()
-        del run
         give_back(bench.device)
         # A wider one needs no less: what is measured as less lay in memory that was there already.
         least = found[-1].extra_bytes if found else 0
@@ -145,14 +145,15 @@ def _too_wide(width: int, last: Point) -> Point:
     return Point(width, NEVER_S, last.extra_bytes * width // last.width)
 
 
-def _seconds(run: Callable[[], None], device: str) -> float:
+def _seconds(bench: Bench, width: int, prepare: Prepare) -> float:
     """Return the seconds of a run, the least of a few where it is short."""
+    run = prepare(bench, width)
     found: list[float] = []
     while len(found) < REPEATS and sum(found) < STEADY_S:
-        _wait(device)
+        _wait(bench.device)
         began = time.monotonic()
         run()
-        _wait(device)
+        _wait(bench.device)
         found.append(time.monotonic() - began)
     return min(found)
 
@@ -162,36 +163,28 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _lanes(base: PackedBase) -> int:
-    return min(lanes.MOST, torch.get_num_threads()) if lanes.has_lanes(base) else 1
-
-
 def _train_run(bench: Bench, width: int) -> Callable[[], None]:
     """Return a run of `width` adapters through one micro-batch each, and their updates; on a CPU each in its lane."""
     turns = [bench.turn(number) for number in range(width)]
-    left: SimpleQueue[Turn] = SimpleQueue()
+    return partial(_take_in_lanes if bench.kind == "cpu" or width == 1 else _take_in_a_batch, bench, turns)
 
-    if width > 1 and bench.kind == "cpu":
-        lanes.make_twins(bench.base, width)
+
+def _take_in_lanes(bench: Bench, turns: Sequence[Turn]) -> None:
+    left = list(turns)
 
     def take_one(base: PackedBase) -> None:
         # One adapter's rows are taken one by one where memory does not suffice for its micro-batch, as in training.
-        _raise_first(take_steps(base, [left.get()], bench.device))
+        _raise_first(take_steps(base, [left.pop()], bench.device))
 
-    def run() -> None:
-        for turn in turns:
-            turn.clear()
-        if width == 1 or bench.kind == "cpu":
-            for turn in turns:
-                left.put(turn)
-        if width == 1:
-            take_one(bench.base)
-        elif bench.kind == "cpu":
-            lanes.in_lanes(bench.base, width, torch.get_num_threads(), take_one)
-        else:
-            _raise_first(train_together(bench.base, turns, bench.device))
+    for turn in turns:
+        turn.clear()
+    in_lanes(bench.base, len(turns), torch.get_num_threads(), take_one)
 
-    return run
+
+def _take_in_a_batch(bench: Bench, turns: Sequence[Turn]) -> None:
+    for turn in turns:
+        turn.clear()
+    _raise_first(train_together(bench.base, turns, bench.device))
 
 
 def _raise_first(answers: Sequence[object]) -> None:

@@ -13,7 +13,7 @@ from packs import Ran, packed_engine, run_packed
 
 from trainables import lanes, pack, packed_read
 from trainables.cores import compute_on
-from trainables.lanes import has_lanes, in_lanes, make_twins
+from trainables.lanes import in_lanes, lanes_for, try_lanes
 from trainables.model import load_base
 from trainables.packed_lora import Group, PackedBase
 from trainables.record import SweepFolder
@@ -111,37 +111,26 @@ def test_one_trial_alone_computes_on_all_cores(sweep: SweepFolder, model: Path, 
     assert seen["steps"] == {"pack"}
 
 
+@pytest.mark.parametrize(("error", "copies"), [(TypeError("cannot pickle 'a lock' object"), 0), (MemoryError(), 1)])
 def test_a_model_that_cannot_be_copied_trains_in_turn(
     in_turn: dict[str, Ran],
     sweep: SweepFolder,
     model: Path,
     monkeypatch: pytest.MonkeyPatch,
     seen: dict[str, set[str]],
+    error: Exception,
+    copies: int,
 ) -> None:
-    def no_twin(base: PackedBase) -> PackedBase:
-        raise TypeError("cannot pickle 'a lock' object")
+    """A copy is made when the base is loaded, and those to work with when they are needed."""
+    plain, made = lanes.twin, []
 
-    monkeypatch.setattr(lanes, "twin", no_twin)
-    engine = packed_engine(sweep, model, 2, lanes=True)
-    found = run_packed(engine, sweep, {name: MIXED[name] for name in ("A", "E")})
-    for name, ran in found.items():
-        assert_equal(ran, in_turn[name])
-    assert seen["steps"] == {"pack"}
-    assert engine.pack.base is not None
-    assert not has_lanes(engine.pack.base)
+    def twin(base: PackedBase) -> PackedBase:
+        if len(made) == copies:
+            raise error
+        made.append(base)
+        return plain(base)
 
-
-def test_modules_that_memory_does_not_suffice_for_leave_trials_in_turn(
-    in_turn: dict[str, Ran],
-    sweep: SweepFolder,
-    model: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    seen: dict[str, set[str]],
-) -> None:
-    def no_room(base: PackedBase, count: int) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(pack, "make_twins", no_room)
+    monkeypatch.setattr(lanes, "twin", twin)
     engine = packed_engine(sweep, model, 2, lanes=True)
     found = run_packed(engine, sweep, {name: MIXED[name] for name in ("A", "E")})
     for name, ran in found.items():
@@ -155,7 +144,8 @@ def test_a_twin_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None
     base = PackedBase(load_base(model, config, "cpu"), 0, 0)
     adapter = base.adapter(config, "cpu")
     adapter.flat.normal_(generator=torch.Generator().manual_seed(1))
-    make_twins(base, 2)
+    try_lanes(base)
+    assert lanes_for(base, 2) == 2
     twin = base.twins[0]
     pairs = zip(base.model.parameters(), twin.model.parameters(), strict=True)
     assert all(ours is theirs for ours, theirs in pairs)
@@ -169,6 +159,8 @@ def test_a_twin_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None
 
 def test_lanes_share_the_cores_and_raise_what_one_raises(model: Path) -> None:
     base = PackedBase(load_base(model, trial().train, "cpu"), 0, 0)
+    try_lanes(base)
+    assert lanes_for(base, 2) == 2
     cores: list[int] = []
     in_lanes(base, 2, 5, lambda one: cores.append(torch.get_num_threads()))
     assert cores == [2, 2]
