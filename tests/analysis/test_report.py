@@ -47,6 +47,7 @@ def test_the_command_prints_plain_text_and_writes_the_report(make_sweep: Make) -
     assert run(folder).stdout == done.stdout
 
 
+@pytest.mark.slow
 def test_behaviour_and_scores_by_a_column_are_printed_where_asked(make_sweep: Make) -> None:
     folder = make_sweep([baseline(), configuration("A")])
     done = run(folder, "--behaviour", "--by", "turns", "--no-page")
@@ -141,7 +142,7 @@ def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     ("correction", "p", "said"),
     [
         ("maxt", "p_max_t", "after max-T correction for 2 comparisons"),
-        ("bh", "p_bh", "after Benjamini-Hochberg correction for 2 comparisons"),
+        pytest.param("bh", "p_bh", "after Benjamini-Hochberg correction for 2 comparisons", marks=pytest.mark.slow),
         ("holm", "p_holm", "after Holm's correction for 2 comparisons"),
     ],
 )
@@ -160,6 +161,7 @@ def test_another_correction_decides_and_is_named_and_overwrites_nothing(
     assert (folder / "report/comparison.md").exists() == (correction == "holm")
 
 
+@pytest.mark.slow
 def test_another_margin_is_that_of_the_equivalence(make_sweep: Make) -> None:
     folder = make_sweep([baseline(quality=0.5), configuration("A", quality=0.5)])
     done = run(folder, "--margin", "60", "--no-page")

@@ -97,6 +97,7 @@ def test_phi2_is_drawn_at_random_where_it_cannot_be_had_and_trains_in_4_bits(tin
     assert again == work.base
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", [one_process, per_adapter])
 def test_peers_train_a_4_bit_base(tiny_phi2: Path, tmp_path: Path, peer: Any) -> None:
     work = works.make_work("phi2", "bf16", trials=2, steps=4, real=tiny_phi2)

@@ -43,6 +43,7 @@ def test_a_model_on_disk_scores_what_means_the_same_higher() -> None:
     assert several == [near]
 
 
+@pytest.mark.slow
 def test_it_is_asked_for_like_any_metric_of_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)

@@ -27,5 +27,4 @@ def test_memory_is_what_a_limit_of_the_shell_leaves(limit: str) -> None:
     code = LIMITED.format(limit=limit)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     before, after = (int(value) for value in done.stdout.split())
-    assert before == machine.memory_bytes()
-    assert 7 * 2**30 < after <= 8 * 2**30
+    assert before > 8 * 2**30 >= after > 7 * 2**30

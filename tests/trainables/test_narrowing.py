@@ -91,7 +91,7 @@ def same(spared: dict[str, Ran], found: dict[str, Ran]) -> None:
         one.result["restarts"] = restarts
 
 
-@pytest.mark.parametrize("refuse", [out_of_memory, ask_the_system, no_kernel])
+@pytest.mark.parametrize("refuse", [ask_the_system, no_kernel])
 def test_training_batches_are_halved(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, refuse: Callable[[], Any]
 ) -> None:

@@ -323,6 +323,7 @@ def test_recomputation_changes_no_number(sweep: SweepFolder, model: Path) -> Non
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_engine_says_nothing_and_leaves_ray_alone(sweep: SweepFolder, model: Path) -> None:
     one = trial(max_steps=2, quantization="nf4", optimizer="paged_adamw_8bit", gradient_checkpointing=True)
     record_of(sweep, one)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from engine_inputs import trial, write_model
-from packs import assert_same, packed_engine, run_packed, run_solo, write_sweep
+from packs import Ran, assert_same, packed_engine, run_packed, run_solo, write_sweep
 
 from trainables import packed_train
 from trainables.attention import strung
@@ -27,21 +26,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "m")
 
 
-@pytest.mark.parametrize("most_tokens", [0, 150, 1024], ids=["one row", "some rows", "the whole step"])
-@pytest.mark.parametrize(
-    "settings",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         {"lora_dropout": 0.1},
         {"batch_size": 3, "gradient_accumulation_steps": 2, "lora_dropout": 0.05, "gradient_checkpointing": True},
         {"quantization": "nf4", "lora_dropout": 0.1},
     ],
     ids=["dropout", "checkpointing", "4 bits"],
 )
+def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, Ran]:
+    trials = {"A": trial(max_steps=6, **request.param)}
+    return run_solo(write_sweep(tmp_path_factory.mktemp("alone") / "sweep"), model, trials)
+
+
+@pytest.mark.parametrize("most_tokens", [0, 150, 1024], ids=["one row", "some rows", "the whole step"])
 def test_a_trial_taken_in_strings_is_the_trial_alone(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], most_tokens: int
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, alone: dict[str, Ran], most_tokens: int
 ) -> None:
-    trials = {"A": trial(max_steps=6, **settings)}
-    alone = run_solo(write_sweep(tmp_path / "alone"), model, trials)
+    trials = {"A": alone["A"].trial}
     taken: list[int] = []
     monkeypatch.setattr(packed_train, "STRING_TOKENS", {"cpu": most_tokens})
     monkeypatch.setattr(packed_train, "string", lambda rows: taken.append(len(rows)) or string(rows))
