@@ -63,6 +63,7 @@ def test_the_best_of_all_is_compared_with_the_best_of_each_in_pairs(two: tuple[P
     assert frame(found)["rougeL"].tolist() == [entry.scores["rougeL"] for entry in found.entries]
 
 
+@pytest.mark.slow
 def test_json_alone_is_printed_on_request(two: tuple[Path, Path]) -> None:
     assert json.loads(run(*two, "--json").stdout)["differences"][0]["name"] == "A"
 

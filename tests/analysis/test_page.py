@@ -170,6 +170,7 @@ def test_tables_have_the_legends_of_a_terminal(made: tuple[Path, Page, str]) -> 
     assert named <= {attributes.get("id") for _, attributes in Reader(text).tags}
 
 
+@pytest.mark.slow
 def test_it_is_made_again_only_when_what_it_shows_has_changed(made: tuple[Path, Page, str]) -> None:
     folder, page, _ = made
     before = page.path.stat().st_mtime_ns

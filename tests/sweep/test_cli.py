@@ -345,6 +345,7 @@ def test_damaged_examples_are_named_until_a_run_has_written_them_anew(
     assert main(["best", "own"]) == 0
 
 
+@pytest.mark.slow
 def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished: Path) -> None:
     done = cli(finished, "eval", "own", "--metrics", "rouge,rouge_pr,chrf,bleu", "--json")
     assert done.returncode == 0, done.stderr

@@ -353,6 +353,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what_ends", ["driver", "lease"])
 def test_an_engine_leaves_within_seconds_of_its_driver_or_its_lease(tmp_path: Path, what_ends: str) -> None:
     driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

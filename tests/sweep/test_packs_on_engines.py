@@ -65,6 +65,7 @@ def test_interleaved_bases_are_each_loaded_once(tmp_path: Path, kind: Any) -> No
     assert {state for state, _, _ in results(tmp_path / "run").values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_without_room_for_two_each_base_is_loaded_twice_at_most(tmp_path: Path) -> None:
     trials = [{**pack, "max_steps": 1, "learning_rate": rate} for rate in (5e-3, 2e-3) for pack in ({}, OTHER)]
     engine = run_all(tmp_path / "run", trials, memory_bytes=400_000)

@@ -80,6 +80,7 @@ def test_a_sweep_that_another_run_has_taken_over_stays(tmp_path: Path) -> None:
     other.release()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_cannot_be_joined_is_one_sentence_and_leaves_nothing_of_a_new_sweep(tmp_path: Path) -> None:
     write_place(tmp_path)
     for _ in range(2):

@@ -104,6 +104,7 @@ def test_an_interrupted_trial_continues_to_the_same_bits(
     assert evaluated == [(at, at < step) for at in (2, 4, 6, 8)]  # what was due when the order came is made now
 
 
+@pytest.mark.slow
 def test_a_killed_trial_continues_to_the_same_bits(
     sweep: SweepFolder, model: Path, uninterrupted: tuple[TrialRecord, dict[str, Any]]
 ) -> None:

@@ -225,6 +225,7 @@ def test_a_layout_that_only_its_card_explains_is_read_through_the_datasets_libra
     assert done.stdout.strip() == f"cache {snapshot} ['A: 0', 'A: 1', 'A: 2']"
 
 
+@pytest.mark.slow
 def test_data_that_the_datasets_library_prepared_are_read_offline(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     done = subprocess.run(
