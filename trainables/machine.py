@@ -70,6 +70,11 @@ def memory_bytes() -> int:
     return total
 
 
+def is_limited() -> bool:
+    """Tell whether `ulimit -v` or `-d` is set: then memory can be refused at any allocation."""
+    return _limit_bytes() < sys.maxsize
+
+
 def _limit_bytes() -> int:
     """Return what `ulimit -v` and `-d` leave of memory; they count what is reserved, used or not."""
     import psutil

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from trainables import preflight
+from trainables import machine, preflight
 from trainables.blocked import block_where_room
 from trainables.checkpoint import Checkpoint, Tensors
 from trainables.config import Decoding, TrainConfig, TrialConfig
@@ -118,7 +118,8 @@ class PackedEngine:
                 unpack_where_room(model, self.setup.device, self.setup.memory_bytes)
             block_where_room(model, self.setup.device, usable_bytes(self.setup))
             base = PackedBase(model, total, self.shelf.encoder(config).pad_id)
-            if self.setup.device == "cpu":
+            # Python waits for ever for a thread that it had no memory to start, and lanes start threads all the time.
+            if self.setup.device == "cpu" and not machine.is_limited():
                 try_lanes(base)
             return base
 

@@ -11,7 +11,7 @@ import torch
 from engine_inputs import evaluation_of, trial, write_model, write_sweep
 from packs import Ran, packed_engine, run_packed
 
-from trainables import lanes, pack, packed_read
+from trainables import lanes, machine, pack, packed_read
 from trainables.cores import compute_on
 from trainables.lanes import in_lanes, lanes_for, try_lanes
 from trainables.model import load_base
@@ -104,6 +104,14 @@ def test_layers_that_are_packed_later_are_packed_in_all_lanes(
     found = run_packed(engine, sweep, {"C": MIXED["C"], "other": trial(max_steps=5, target_modules=("c_fc",))})
     assert_equal(found["C"], in_turn["C"])
     assert len([name for name in seen["steps"] if name.startswith("lane")]) == 2
+
+
+def test_under_a_limit_of_memory_no_thread_is_started_for_a_lane(
+    sweep: SweepFolder, model: Path, seen: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_limit_bytes", lambda: 2**40)
+    run_packed(packed_engine(sweep, model, 2, lanes=True), sweep, {name: MIXED[name] for name in ("A", "E")})
+    assert (seen["steps"], seen["rows"]) == ({"pack"}, {"pack"})
 
 
 def test_one_trial_alone_computes_on_all_cores(sweep: SweepFolder, model: Path, seen: dict[str, set[str]]) -> None:
