@@ -16,7 +16,7 @@ CLEAR = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 # Held while a CUDA graph is captured: a thread that waits for the whole device meanwhile would break the capture.
 capturing = threading.Lock()
-# How libraries say it that raise neither torch's own error nor Python's; the last is oneDNN's, that makes no kernel.
+# How libraries say it that raise neither torch's own error nor Python's; the last is oneDNN's, for a kernel.
 OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",

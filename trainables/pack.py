@@ -226,7 +226,8 @@ class Pack:
         """Take steps, begun with those chosen, until a lane finds none: something else may be due then."""
         assert self.base is not None
         lanes = lanes_for(self.base, count)
-        self.room.narrow(together=lanes if lanes < count else None)
+        if lanes < count:
+            self.room.narrow(together=lanes)
         left, over = list(chosen), threading.Event()
 
         def lane(base: PackedBase) -> None:
