@@ -208,9 +208,10 @@ class EngineHost:
                     await asyncio.wait_for(told.wait(), left_s)
         return {"kind": "wait"}
 
-    async def free(self, key: str) -> None:
+    async def stop(self, key: str) -> None:
+        """End a trial at the step that it last reported, as its scheduler wants."""
         if self.slots is not None:
-            self.slots.free(key)
+            self.slots.stop(key)
 
     async def leave(self, key: str) -> None:
         """Have a trial write a checkpoint and leave its slot; returns when it has."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from sweep.trial import NAMESPACE
 from trainables.config import TrainConfig
 
 METRIC, TIME = "eval_loss", "step"
@@ -21,12 +24,16 @@ class Recorded:
 
 
 class Judge(FIFOScheduler):
-    """Asks the inner scheduler about the trials in `judged` and lets every other one run to its end."""
+    """Asks the inner scheduler about the trials in `judged` and lets every other one run to its end.
 
-    def __init__(self, inner: TrialScheduler, judged: set[str]) -> None:
+    `stop` ends a trial's run. Tune ends no more than the light trial, whose process may be gone before it can say so.
+    """
+
+    def __init__(self, inner: TrialScheduler, judged: set[str], stop: Callable[[str], None]) -> None:
         super().__init__()
         self.inner = inner
         self.judged = judged
+        self.stop = stop
         self._seen: dict[str, float] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -42,18 +49,31 @@ class Judge(FIFOScheduler):
         if result[TIME] <= self._seen.get(trial.trial_id, -1):
             return TrialScheduler.CONTINUE  # a restarted trial replays what was judged already
         self._seen[trial.trial_id] = result[TIME]
-        return str(self.inner.on_trial_result(tune_controller, trial, result))
+        decision = str(self.inner.on_trial_result(tune_controller, trial, result))
+        if decision == TrialScheduler.STOP:
+            self.stop(trial.config["trial"])
+        return decision
 
     def _is_judged(self, trial: Any) -> bool:
         return trial.config.get("trial") in self.judged
 
 
+def stop_in(engines: Iterable[str], key: str) -> None:
+    """Tell the engines of these names, one of which runs it, that this trial ends at the step that it has reported."""
+    for name in engines:
+        with contextlib.suppress(ValueError):  # gone: the engine that inherits the trial has it judged again
+            ray.get_actor(name, namespace=NAMESPACE).stop.remote(key)
+
+
 def scheduler_of(
-    kind: str, judged: dict[str, TrainConfig], curves: Iterable[tuple[str, list[dict[str, Any]]]]
+    kind: str,
+    judged: dict[str, TrainConfig],
+    curves: Iterable[tuple[str, list[dict[str, Any]]]],
+    stop: Callable[[str], None],
 ) -> FIFOScheduler:
     """Return the scheduler of that kind over the trials `judged`, knowing the finished ones' curves already.
 
-    `curves`: (name, rows with `step` and `eval_loss`) of finished trials, by index.
+    `curves`: (name, rows with `step` and `eval_loss`) of finished trials, by index. `stop`: as `Judge` has it.
     """
     if kind == "none" or not judged:
         return FIFOScheduler()
@@ -76,4 +96,4 @@ def scheduler_of(
         inner.on_trial_add(None, trial)
         for row in rows:
             inner.on_trial_result(None, trial, row)
-    return Judge(inner, set(judged))
+    return Judge(inner, set(judged), stop)

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -291,9 +292,10 @@ class Session:
             from sweep.exploit import populations_of
 
             return populations_of(self.folder.records(), judged)
-        from sweep.schedule import scheduler_of
+        from sweep.schedule import scheduler_of, stop_in
 
-        return scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)))
+        stop = partial(stop_in, tuple(self._engines))
+        return scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)), stop)
 
     @property
     def _runs_ahead(self) -> bool:

@@ -1,10 +1,10 @@
 """The slots of one engine: who runs, what was reported and consumed, who is to stop (plain threads, no ray, no torch).
 
-An engine has a fixed number of slots. Where a scheduler judges, a trial takes one, follows the reports of its run and
-frees it; a run whose trial has gone silent or whose trial's process died is told to write a checkpoint and leave, so
-that no slot is lost; the engine may begin the next runs while their trials are on their way. Where nobody judges, the
-engine runs its share of the plan ahead of the trials, which follow, or replay what was reported when they come: then
-the pack is full however few trials are alive.
+An engine has a fixed number of slots. Where a scheduler judges, a trial takes one and follows the reports of its run,
+which ends at its last step or at the report after which the scheduler stops it; a run whose trial has gone silent or
+whose trial's process died is told to write a checkpoint and leave, so that no slot is lost; the engine may begin the
+next runs while their trials are on their way. Where nobody judges, the engine runs its share of the plan ahead of the
+trials, which follow, or replay what was reported when they come: then the pack is full however few trials are alive.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class Run:
     reports: list[dict[str, Any]] = field(default_factory=list)
     consumed: int = 0
     verdict: Verdict = "go"
-    followed: bool = True
     end: dict[str, Any] | None = None  # {"state": a trial's state, or "interrupted"}
 
 
@@ -124,7 +123,7 @@ class Slots:
         with self._changed:
             run = self.runs.get(key)
             if run is not None and (run.end is None or run.end["state"] != "interrupted") and run.verdict == "go":
-                run.caller, run.last_call, run.followed = caller, time.monotonic(), True
+                run.caller, run.last_call = caller, time.monotonic()
                 return "taken"
             if self.closed:
                 return "closed"
@@ -161,7 +160,7 @@ class Slots:
         now = time.monotonic()
         if key in self._left:
             self._left.remove(key)
-        run = Run(key, self.jobs[key], caller, now, now, begun=begun, followed=not begun)
+        run = Run(key, self.jobs[key], caller, now, now, begun=begun)
         self.runs[key] = run
         self.width.now(self._in_slots())
         return run
@@ -219,25 +218,24 @@ class Slots:
                 return {"kind": "report", **run.reports[cursor]}
             return {"kind": "end", **run.end} if run.end is not None else None
 
-    def free(self, key: str) -> None:
-        """Say that nobody follows this trial any more: one that a scheduler judges was stopped by it."""
-        with self._changed:
-            run = self.runs.get(key)
-            if run is not None and run.end is None:
-                run.followed = False
-                if run.verdict == "go" and not self.ahead:
-                    self._tell(run, "stop")
-
     def leave(self, key: str) -> bool:
         """Have the run of a trial write a checkpoint and leave; True while it has not left."""
         with self._changed:
             run = self.runs.get(key)
             if run is None or run.end is not None:
                 return False
-            run.followed = False
             if run.verdict == "go":
                 self._tell(run, "interrupt")
             return run.end is None
+
+    # --- what a scheduler calls ----------------------------------------------------------------------------------
+
+    def stop(self, key: str) -> None:
+        """End a trial at the step that it last reported; nothing where it does not run here."""
+        with self._changed:
+            run = self.runs.get(key)
+            if run is not None and run.end is None and run.verdict == "go":
+                self._tell(run, "stop")
 
     # --- what the engine's process calls -------------------------------------------------------------------------
 
@@ -285,7 +283,7 @@ class Slots:
                 silent_s = time.monotonic() - run.last_call
                 # Tune starts a trial again whose process died, and that one follows the run that is there.
                 dead = silent_s > self.dead_s and run.caller is not None and run.caller.is_dead
-                if (run.followed or self.early) and run.verdict == "go" and (silent_s > self.silent_s or dead):
+                if run.verdict == "go" and (silent_s > self.silent_s or dead):
                     self._tell(run, "interrupt")
                     gone.append(run.key)
         return gone

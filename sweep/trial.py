@@ -32,8 +32,6 @@ def follow(config: dict[str, Any]) -> None:
                 return
         except engine_gone():
             continue
-        finally:
-            follower.free(engine)
 
 
 class Follower:
@@ -103,12 +101,6 @@ class Follower:
                 return
             elif event["kind"] == "unknown":
                 raise RayActorError  # a new process, which does not know this trial
-
-    def free(self, engine: Any) -> None:
-        """Give the slot back; also where Tune ends this function in the middle of a report."""
-        import ray
-
-        ray.wait([engine.free.remote(self.key)], timeout=2)
 
 
 def engine_gone() -> tuple[type[Exception], ...]:

@@ -184,10 +184,14 @@ class Diary:
             self.checkpoint()
             raise
         if evaluated:
-            # A scheduler judges the report just made: its stop holds at this step, not after one more.
-            progress.stopped = progress.stopped or lesson.control() == "stop"
+            # A scheduler judges the report just made: its stop holds at this step, not after one more, and who is
+            # told to leave before it has judged leaves here, so that its stop still finds this step.
+            order = lesson.control()
+            progress.stopped = progress.stopped or order == "stop"
             last = last or progress.stopped
             self.checkpoint()
+            if order == "interrupt":
+                raise Interrupted(f"interrupted after step {progress.step}")
         self.tick()
         return last
 

@@ -77,7 +77,6 @@ def test_a_run_that_nobody_follows_or_whose_trial_has_left_goes_on(make: Make) -
     slots = make("a", "b", silent_s=0.0, dead_s=0.0)
     wait(lambda: len(begun(slots)) == 2)
     assert slots.take("a") == "taken"
-    slots.free("a")
     assert slots.expire() == []
     let_go(slots, 2 * STEPS)
     assert follow(slots, "a")[-1]["state"] == "done"

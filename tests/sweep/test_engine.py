@@ -163,24 +163,24 @@ def test_in_lockstep_a_trial_waits_until_its_report_was_consumed(make: Make) -> 
     wait(lambda: len(slots.runs["a"].reports) == 2)
 
 
-def test_a_trial_that_is_freed_in_mid_run_is_stopped_at_the_step_it_reported(make: Make) -> None:
+def test_a_trial_that_is_stopped_in_mid_run_ends_at_the_step_it_reported(make: Make) -> None:
     slots = make("a", "b", lockstep=True)
     begin(slots, "a")
     let_go(slots)
     wait(lambda: len(slots.runs["a"].reports) == 1)
-    slots.free("a")
+    slots.stop("a")
     wait(lambda: not slots.active())
     assert TrialRecord(Path(slots.jobs["a"].folder)).result() == {"schema": 1, "state": "stopped", "steps": 1}
     assert slots.take("b") == "taken"
 
 
-def test_a_trial_that_is_freed_after_its_last_step_is_done(make: Make) -> None:
+def test_a_trial_that_is_stopped_after_its_last_step_is_done(make: Make) -> None:
     slots = make("a", lockstep=True)
     begin(slots, "a")
     let_go(slots)
     for number in range(STEPS):
         wait(lambda number=number: slots.next("a", number) is not None)
-    slots.free("a")
+    slots.stop("a")
     wait(lambda: not slots.active())
     assert slots.runs["a"].end == {"state": "done"}
 
@@ -261,7 +261,7 @@ def test_runs_begin_before_their_trials_come_and_wait_for_them_at_the_first_repo
     event = slots.next("a", 0)
     assert event is not None
     assert event["kind"] == "report"
-    slots.free("a")  # as a scheduler that stops it
+    slots.stop("a")
     wait(lambda: sorted(slots.engine.order) == ["a", "b", "c"])
     assert slots.runs["a"].end == {"state": "stopped"}
     time.sleep(0.6)

@@ -297,7 +297,8 @@ def test_asha_stops_bad_trials_at_its_rungs_and_never_a_baseline(tmp_path: Path,
     # Rungs at steps 2 and 6; one after the other, each of C, D and E is worse at the first than the best before it.
     # In a pack they come there at about the same time, and whoever comes first goes on.
     last = [steps_of(out, number)[-1] for number in (1, 2, 3, 4)]
-    assert last == [16, 2, 2, 2] if engine == "solo" else set(last) <= {2, 6, 16} and last[0] == 16
+    assert last[0] == 16
+    assert last[1:] == [2, 2, 2] if engine == "solo" else set(last[1:]) <= {2, 6, 16}, last
     assert all(len(record.evaluation_ids()) == 1 for record in records)
 
 

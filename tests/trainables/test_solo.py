@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from engine_inputs import REAL, engine_of, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
+from packs import packed_engine
 
 from trainables import files
 from trainables.checkpoint import latest_checkpoint
@@ -164,6 +166,25 @@ def test_a_stopped_trial_keeps_and_evaluates_what_there_is(sweep: SweepFolder, m
     assert [row["step"] for row in record.metrics() if row["kind"] == "eval"] == [2, 3]
     assert engine.run(job, no_report, go_on) == record.result()
     assert len(train_losses(record)) == 3
+
+
+@pytest.mark.parametrize("make", [engine_of, packed_engine])
+def test_a_trial_told_to_leave_before_its_report_is_judged_leaves_at_that_step(
+    sweep: SweepFolder, model: Path, make: Callable[[SweepFolder, Path], Any]
+) -> None:
+    one = trial(**LONG)
+    record, job = record_of(sweep, one)
+    engine = make(sweep, model)
+    reports: list[dict[str, Any]] = []
+    with pytest.raises(Interrupted):
+        engine.run(job, reports.append, lambda: "interrupt" if reports else "go")
+    checkpoint = latest_checkpoint(record)
+    assert checkpoint is not None
+    assert (checkpoint.step, [row["step"] for row in reports]) == (2, [2])
+    reports.clear()
+    result = engine.run(job, reports.append, lambda: "stop" if reports else "go")
+    assert (result["state"], result["steps"]) == ("stopped", 2)
+    assert [row["step"] for row in record.metrics() if row["kind"] == "eval"] == [2]
 
 
 def test_a_diverging_trial_is_told_at_once_and_leaves_the_next_alone(sweep: SweepFolder, model: Path) -> None:
