@@ -119,16 +119,22 @@ class Session:
 
     def _work(self) -> None:
         try:
-            self.cluster.start(self.setup.device)
-            self.timing.reached("ray")
-            tune = begin_import()
-            self._start_engines()
-            tune.join()
-            self._fit()
-            self.timing.reached("over")
+            if self.unfinished():
+                self._run()
+            else:
+                release(self.folder)  # of what a run that was killed kept for others
         except BaseException as error:
             self._fail(error)
         self._end()
+
+    def _run(self) -> None:
+        self.cluster.start(self.setup.device)
+        self.timing.reached("ray")
+        tune = begin_import()
+        self._start_engines()
+        tune.join()
+        self._fit()
+        self.timing.reached("over")
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None and not self._closing:

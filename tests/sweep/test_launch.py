@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,15 @@ def test_curves_of_every_trial_are_written(whole: dict[str, Any]) -> None:
         read.Reload()
         assert [event.step for event in read.Scalars("loss/validation")] == [4, 8]
         assert "final/test/rougeL" in read.Tags()["scalars"]
+
+
+@pytest.mark.slow
+def test_a_launch_with_nothing_left_to_do_starts_nothing(whole: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole["out"], out)
+    nowhere = "127.0.0.1:1"  # so that whatever were started would fail
+    assert start(out, SHORT, address=nowhere).wait(timeout=PATIENCE_S) == 0, output(out)
+    assert output(out).splitlines()[-1] == "finished ()"
 
 
 def test_the_lease_is_free_and_no_process_is_left(whole: dict[str, Any]) -> None:
