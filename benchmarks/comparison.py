@@ -84,6 +84,7 @@ def _of_system(one: Outcome) -> dict[str, Any]:
         "measured": True,
         "extended": one.times.extended,
         "wall_s": round(one.times.wall_s, 2),
+        "after_load_s": None if one.times.after_load_s is None else round(one.times.after_load_s, 2),
         "first_comparison_s": None if one.times.first_s is None else round(one.times.first_s, 2),
         "peak_bytes": one.peak_bytes,
         "memory": one.memory,
@@ -100,7 +101,7 @@ def tables(work: Work, precision: str, rows: dict[str, Outcome]) -> list[Any]:
     for system, one in rows.items():
         name = SYSTEMS[system][0]
         if one.times is None:
-            lines.append([f"({system}) {name}", *[""] * 5, one.reason])
+            lines.append([f"({system}) {name}", *[""] * 6, one.reason])
             continue
         assert one.plan is not None
         if system == "a":
@@ -108,12 +109,14 @@ def tables(work: Work, precision: str, rows: dict[str, Outcome]) -> list[Any]:
         if one.times.extended:
             name += " *"
         ratio = f"{ratios[system]:.1f}" if system in ratios else "1" if system == "d" else ""
-        first = "" if one.times.first_s is None else f"{one.times.first_s:.1f} s"
+        after, first = (
+            "" if seconds is None else f"{seconds:.1f} s" for seconds in (one.times.after_load_s, one.times.first_s)
+        )
         difference = f"{apart[system]:.1e}" if system in apart else ""
-        cells = [f"{one.times.wall_s:.1f} s", first, ratio, f"{one.peak_bytes / 1e9:.2f} GB", difference, ""]
+        cells = [f"{one.times.wall_s:.1f} s", after, first, ratio, f"{one.peak_bytes / 1e9:.2f} GB", difference, ""]
         lines.append([f"({system}) {name}", *cells])
     title = f"{precision}: {len(work.trials)} trials of {work.first.max_steps} steps; {'; '.join(work.base.notes)}"
-    return [output.table(title, ["", "all done", "all compared", "ratio", "peak", "losses", ""], lines)]
+    return [output.table(title, ["", "all done", "after load", "all compared", "ratio", "peak", "losses", ""], lines)]
 
 
 def notes(work: Work, outcomes: dict[str, dict[str, Outcome]]) -> list[str]:
@@ -121,7 +124,9 @@ def notes(work: Work, outcomes: dict[str, dict[str, Outcome]]) -> list[str]:
     kinds = sorted({one.memory for one in every if one.memory})
     found = [
         *(f"({system}) {sentence}." for system, (_, sentence) in SYSTEMS.items()),
-        "all done: from the command to its end. all compared: until every configuration has its first evaluation.",
+        "all done: from the command to its end. after load: from when the base is loaded that all trials share,",
+        "for (d) also tried, since its slots open then.",
+        "all compared: from the command until every configuration has its first evaluation.",
         "ratio: of a system's time to all done to (d)'s.",
         f"peak: memory of the whole process tree ({'; '.join(kinds) or 'none measured'}), sampled every second.",
         "losses: the largest relative difference of an evaluation loss from ours, of all that were measured.",

@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks.timeline import Marks
 from benchmarks.work import Work
 from search_spaces.grid_2x2x2 import experiment as grid_2x2x2
-from trainables.record import TrialRecord
+from trainables import files
+from trainables.record import SweepFolder, TrialRecord
 
 AXES = tuple(grid_2x2x2.grid.axes)
 
@@ -64,6 +65,11 @@ class Watch:
                 self._sizes[path] = size
                 self._read(TrialRecord(folder))
         return self.marks
+
+    def look_at_launch(self) -> None:
+        """Note when the base was loaded, which a launch tells when it has ended."""
+        for line in files.read_lines(SweepFolder(self.folder).launches_path):
+            self.marks.append({"time": line["began_at"] + line["seconds"]["open"], "event": "started", "trial": None})
 
     def _read(self, record: TrialRecord) -> None:
         if record.folder not in self._known:

@@ -38,6 +38,7 @@ MODULES = {"a": "ray_tune", "b": "one_process", "c": "per_adapter", "d0": "engin
 MODULES["f"] = "one_process"
 OURS = ("d", "d0")
 NEED_GPU = ("e", "f")
+A_BASE_EACH = ("a", "e")  # trials load their own
 NAIVE_PACK = 2  # adapters of (c) where it is extended
 WATCH_S = 0.25
 
@@ -163,6 +164,8 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
                 watch.look()
             if not is_over:
                 time.sleep(WATCH_S)
+    if plan.system == "d":
+        watch.look_at_launch()
     return process.returncode, peak, watch.marks + files.read_lines(job.marks)
 
 
@@ -204,6 +207,13 @@ def _started(command: list[str], log: Any, cores: list[int]) -> Iterator[subproc
 
 def times_of(plan: Plan, found: dict[str, Any]) -> Times:
     """Return the times of a measurement, extended to the whole work where a part was measured."""
+    times = _times_of(plan, found)
+    if plan.system in A_BASE_EACH:
+        return times
+    return replace(times, loaded_s=timeline.loaded(found["marks"], found["began"]))
+
+
+def _times_of(plan: Plan, found: dict[str, Any]) -> Times:
     marks, began, ended = found["marks"], found["began"], found["ended"]
     trials, steps = len(plan.work.trials), plan.work.first.max_steps
     if plan.is_whole:

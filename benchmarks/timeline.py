@@ -15,12 +15,23 @@ class Times:
     """Seconds from the command to the end, and to the first evaluation of every trial.
 
     `extended`: not measured whole; a trial is its fixed part plus steps times the slope between two step counts.
+    `loaded_s`: until the base was there, where all trials share one.
     """
 
     wall_s: float
     first_s: float | None
     extended: bool
     s_per_step: float | None = None  # of a trial, evaluations shared out
+    loaded_s: float | None = None
+
+    @property
+    def after_load_s(self) -> float | None:
+        return None if self.loaded_s is None else self.wall_s - self.loaded_s
+
+
+def loaded(marks: Marks, began: float) -> float | None:
+    """Return when the base was loaded that all trials share; None where that is not known."""
+    return next((one["time"] - began for one in marks if one["event"] == "started"), None)
 
 
 def losses(marks: Marks) -> dict[tuple[int, int], float]:

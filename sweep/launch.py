@@ -89,7 +89,7 @@ def launch(
             display.say(note)
         if "open" in session.timing.seconds:
             facts = {"engine": options.engine, "trials": len(jobs), "widths": session.widths}
-            keep(folder, {**facts, "seconds": session.timing.seconds})
+            keep(folder, {**facts, "began_at": session.timing.began_at, "seconds": session.timing.seconds})
         if caught.number is not None:
             lease.release()
     if lease.is_lost:

@@ -17,6 +17,7 @@ class Timing:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
+        self.began_at = time.time()  # what "open" and the others are counted from, for who watches from outside
         self.seconds: dict[str, float] = {}
 
     def reached(self, stage: str) -> None:

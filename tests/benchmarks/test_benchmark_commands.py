@@ -67,6 +67,7 @@ def test_makespan_compares_peers_whose_losses_agree(tmp_path: Path) -> None:
         row = found["by_precision"]["fp32"]["systems"][system]
         assert row["measured"]
         assert 0 < row["first_comparison_s"] <= row["wall_s"]
+        assert (row["after_load_s"] is None) if system == "a" else 0 < row["after_load_s"] < row["wall_s"]
         assert row["peak_bytes"] > 10**8
     for system in "ef":
         assert not found["by_precision"]["fp32"]["systems"][system]["measured"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.comparison import Outcome, facts_of, tables
 from benchmarks.output import table
-from benchmarks.systems import SYSTEMS, Plan, plan_for
+from benchmarks.systems import SYSTEMS, Plan, plan_for, times_of
 from benchmarks.timeline import Times
 from benchmarks.work import Work, make_work
 
@@ -56,6 +58,19 @@ def test_every_system_is_a_row_and_one_without_a_measurement_says_so(work: Work)
     assert made.row_count == len(SYSTEMS)
     assert [cell for cell in made.columns[-1].cells if cell] == ["not measured: needs a GPU"] * 5
     assert isinstance(made, type(table("", ["x"], [])))
+
+
+def test_the_time_after_load_is_that_of_systems_whose_trials_share_a_base(work: Work) -> None:
+    marks = [{"time": 103.0, "event": "started", "trial": None}]
+    found = {"marks": marks, "began": 100.0, "ended": 110.0}
+    times = {system: times_of(Plan(system, work, "cpu", 1, 8, (0, 1)), found) for system in ("a", "b", "d")}
+    assert {system: one.after_load_s for system, one in times.items()} == {"a": None, "b": 7.0, "d": 7.0}
+    measured = rows(work, {"b": 2.0, "d": 10.0})
+    measured["d"] = replace(measured["d"], times=times["d"])
+    of_b, of_d = (facts_of("pocket", {"fp32": measured})["by_precision"]["fp32"]["systems"][one] for one in "bd")
+    assert (of_b["after_load_s"], of_d["after_load_s"]) == (None, 7.0)
+    (made,) = tables(work, "fp32", measured)
+    assert [cell for cell in made.columns[2].cells if cell] == ["7.0 s"]
 
 
 def test_a_peer_may_be_measured_in_part_and_this_project_never(work: Work) -> None:
