@@ -88,6 +88,12 @@ def _targets(request: Request, models: list[Base]) -> tuple[str, ...] | None:
     return sizes.layers_in_place_of(grid.base.target_modules, models[0].place)
 
 
+def asks_for_its_length(request: Request, bases: Bases) -> bool:
+    """Tell whether somebody chose max_length_tokens for the very models that are used: no default, no other model."""
+    own_models = "model" not in request.changed and not any(model.stood_in for model in bases.models)
+    return "max_length_tokens" in (request.changed | request.in_file if own_models else request.changed)
+
+
 def unresolved(experiment: Experiment) -> Bases:
     """Return the bases by the names that the experiment gives them, for a plan without any of them at hand."""
     models = tuple(Base(name, name, "absent", "", None) for name in model_names(experiment))

@@ -43,6 +43,7 @@ class Request:
     own_sizes: bool  # the user said how many evaluation examples
     may_stand_in: frozenset[str]  # "model" and "data", where the experiment's own name is asked for
     folder_name: str  # of its sweep under runs/
+    in_file: frozenset[str] = frozenset()  # fields that the experiment sets itself
 
 
 def request(name_or_path: str, changes: Changes) -> Request:
@@ -66,7 +67,8 @@ def request(name_or_path: str, changes: Changes) -> Request:
     folder_name = _folder_name(original, experiment) + ("-smoke" if changes.smoke else "")
     own_sizes = changes.eval_examples is not None and not changes.smoke
     may_stand_in = _own_names(original, experiment) if original.stand_in else frozenset()
-    return Request(experiment, frozenset({*axes, *base}), own_sizes, may_stand_in, folder_name)
+    in_file = frozenset({*original.grid.base.model_fields_set, *original.grid.axes})
+    return Request(experiment, frozenset({*axes, *base}), own_sizes, may_stand_in, folder_name, in_file)
 
 
 def parse_axes(overrides: Sequence[str]) -> dict[str, tuple[Any, ...]]:

@@ -85,7 +85,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     folder = SweepFolder(options.out)
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     if bases.found:
-        sizes.check_models(planned, bases.model_folders, wanted.changed)
+        sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in stored.left} if stored else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in planned]

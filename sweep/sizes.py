@@ -108,16 +108,18 @@ def least_bytes(train: TrainConfig, folder: str) -> int:
     return int(_total(folder) * per_weight + trainable * FP32_BYTES * 2.5)
 
 
-def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], changed: Iterable[str]) -> None:
-    """Raise UserError for a quantized base, and for a layer, rank or length that a trial's model does not have."""
+def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], length_is_asked: bool) -> None:
+    """Raise UserError for a quantized base, and for a layer, rank or length that a trial's model does not have.
+
+    A length that nobody chose for this model is cut to its context instead.
+    """
     for train in (trial.trial.train for trial in planned):
         folder = folders[train.model]
         shapes.check_not_quantized(folder)
         if not train.is_baseline:
             _trainable(folder, train.lora_rank, train.target_modules)
         context = _context(folder)
-        # The default is cut to the context; a length that was asked for is not.
-        if context and train.max_length_tokens > context and "max_length_tokens" in changed:
+        if length_is_asked and context and train.max_length_tokens > context:
             raise UserError(
                 f"max_length_tokens must be at most {context}, the context of {train.model}, "
                 f"got {train.max_length_tokens}"

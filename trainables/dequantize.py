@@ -2,7 +2,8 @@
 
 bitsandbytes unpacks every NF4 weight in each forward pass and again in each backward pass. Unpacked once, a layer is a
 plain linear layer over the very values that quantization left; what is lost is memory, so it is done only where the
-unpacked weights take a small share of what is free.
+unpacked weights take a small share of what the engine may use. What is free just now does not count, so that a sweep
+that is continued beside another process computes as it began.
 """
 
 from __future__ import annotations
@@ -12,19 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.memory import memory_in_use_bytes
-
-SHARE = 1 / 3  # of the free memory, at most; the rest is for adapters and activations
+SHARE = 1 / 3  # of the memory, at most; the rest is for adapters and activations
 
 
-def unpack_where_room(model: nn.Module, device: str, most_bytes: int | None) -> bool:
+def unpack_where_room(model: nn.Module, usable_bytes: int) -> bool:
     """Unpack the 4-bit weights of `model` in place, unless they would take too much; tells whether it was done.
 
-    `most_bytes`: what the engine may use in all, None for all that the device has.
+    `usable_bytes`: what the engine may use in all.
     """
     layers = four_bit_layers(model)
     needed = sum(layer.weight.quant_state.shape.numel() * layer.compute_dtype.itemsize for _, layer in layers)
-    if not layers or needed > SHARE * free_bytes(device, most_bytes):
+    if not layers or needed > SHARE * usable_bytes:
         return False
     for name, layer in layers:
         parent, _, last = name.rpartition(".")
@@ -51,14 +50,3 @@ def unpacked(layer: Any) -> nn.Linear:
             found.bias = nn.Parameter(layer.bias.data.to(layer.compute_dtype), requires_grad=False)
     return found.train(layer.training)
 
-
-def free_bytes(device: str, most_bytes: int | None) -> int:
-    """Return the memory that is free, and no more than what the engine may still take."""
-    if device == "cpu":
-        import psutil
-
-        free = int(psutil.virtual_memory().available)
-    else:
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch for later
-        free = int(torch.cuda.mem_get_info(device)[0] + unused)
-    return free if most_bytes is None else max(0, min(free, most_bytes - memory_in_use_bytes(device)))

@@ -22,6 +22,7 @@ from torch import nn
 
 from trainables import attention
 from trainables.config import TrainConfig
+from trainables.dequantize import four_bit_layers
 from trainables.errors import UserError
 
 # bitsandbytes says at its import what it does not find, whoever imports it.
@@ -79,6 +80,8 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
             cause = str(error).strip().splitlines()[0].rstrip(".")
             raise UserError(f"{folder} cannot be quantized to NF4: {cause}; take quantization=none") from None
     if train.quantization == "nf4":
+        if not four_bit_layers(model):  # the library says so in its log alone, and goes on with the plain weights
+            raise UserError(f"{folder} cannot be quantized to NF4: it has no linear layer; take quantization=none")
         keep_trainable_after_evaluation(model)
     else:
         model.to(device)

@@ -114,9 +114,10 @@ class PackedEngine:
 
         def packed(model: Any) -> PackedBase:
             total = parameter_counts(model)[1]
+            usable = usable_bytes(self.setup)
             if config.quantization == "nf4":
-                unpack_where_room(model, self.setup.device, self.setup.memory_bytes)
-            block_where_room(model, self.setup.device, usable_bytes(self.setup))
+                unpack_where_room(model, usable)
+            block_where_room(model, self.setup.device, usable)
             base = PackedBase(model, total, self.shelf.encoder(config).pad_id)
             # Python waits for ever for a thread that it had no memory to start, and lanes start threads all the time.
             if self.setup.device == "cpu" and not machine.is_limited():

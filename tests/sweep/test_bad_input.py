@@ -67,6 +67,7 @@ class Case:
 LOCAL = "run grid_2x2x2 --model model --data data learning_rate=5e-3"
 LENGTHY = own(prompt="p", prompts="{'p': 'x' * 600 + '{source}'}")
 TWO_SPLITS = own() | {f"two/{split}.jsonl": json.dumps(record(number)) for number, split in enumerate(("train", "dev"))}
+LONG = {"own.py": own()["own.py"].replace("prompt=", "max_length_tokens=1024, prompt=")}
 EMPTY = json.dumps({"dialogue": "", "summary": ""})
 DAMAGED = own() | {"bare/config.json": "{", "bare/model.safetensors": "", "bare/tokenizer.json": "{}"}
 SWEEP = '{"experiment": "grid_2x2x2", "sha256": "0"}'
@@ -109,6 +110,7 @@ CASES = [
     Case(
         "model with a damaged configuration", "run own.py --model bare", ("config.json is not a valid JSON",), DAMAGED
     ),
+    Case("model without end-of-text", "run own.py --model endless", ("endless has no end-of-text token",), own()),
     Case("fp16 on a CPU", f"{LOCAL} precision=fp16", ("precision must be fp32 or bf16 on a CPU", "'fp16'")),
     Case("unknown field", f"{LOCAL} --fields source=dialog", ("field 'dialog'", "did you mean 'dialogue'?")),
     Case("malformed fields", f"{LOCAL} --fields dialogue", ("--fields must be like source=", "'dialogue'")),
@@ -141,6 +143,14 @@ CASES = [
     Case(
         "length above context", f"{LOCAL} max_length_tokens=1024", ("max_length_tokens must be at most 512", "got 1024")
     ),
+    Case(
+        "length above context as an axis of the file",
+        "run own.py",
+        ("max_length_tokens must be at most 512, the context of model, got 1024",),
+        own("max_length_tokens=[256, 1024]"),
+    ),
+    Case("length above context in the file", "run own.py", ("max_length_tokens must be at most 512",), LONG),
+    Case("length above context in a plan", "plan own.py", ("max_length_tokens must be at most 512",), LONG),
     Case("unknown metric", f"{LOCAL} --metric rouge-l", ("metric 'rouge-l'", "did you mean 'rougeL'?")),
     Case("unknown decoding", f"{LOCAL} --decoding beam", ("--decoding 'beam'", "did you mean 'beam4'?")),
     Case(
@@ -195,12 +205,17 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     config = json.loads((quantized / "config.json").read_text(encoding="utf-8"))
     config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
     (quantized / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    endless = write_model(root / "endless")
+    (endless / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    config = json.loads((endless / "config.json").read_text(encoding="utf-8"))
+    (endless / "config.json").write_text(json.dumps({**config, "eos_token_id": None}), encoding="utf-8")
     lines = []
     for number, case in enumerate(CASES):
         folder = root / f"case-{number}"
         write_data(folder / "data")
         (folder / "model").symlink_to(model, target_is_directory=True)
         (folder / "quantized").symlink_to(quantized, target_is_directory=True)
+        (folder / "endless").symlink_to(endless, target_is_directory=True)
         for name, text in case.files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")

@@ -10,8 +10,10 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from engine_inputs import TARGETS, engine_of, record_of, train_losses, trial, write_model, write_sweep
+from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
+from trainables.errors import UserError
 from trainables.evaluate import Reader, losses
 from trainables.jobs import go_on, no_report
 from trainables.lora import Clock, adapter_parameters, attach, detach
@@ -90,3 +92,10 @@ def test_a_quantized_trial_trains_evaluates_and_its_optimizer_is_continued_exact
     assert 0 < len(train_losses(record2)) < 6
     assert engine_of(parted, folder).run(job2, no_report, go_on)["adapter_sha256"] == result["adapter_sha256"]
     assert train_losses(record2) == train_losses(record)
+
+
+def test_a_base_without_a_layer_to_quantize_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "none")
+    GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=0, n_head=2, n_positions=64, vocab_size=300)).save_pretrained(folder)
+    with pytest.raises(UserError, match="cannot be quantized to NF4: it has no linear layer; take quantization=none"):
+        load_base(folder, trial(quantization="nf4").train, "cpu")
