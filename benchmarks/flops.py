@@ -24,6 +24,7 @@ from trainables.tokens import Row
 
 TRAIN_PER_WEIGHT, READ_PER_WEIGHT = 4, 2
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+NF4_BYTES = 0.5 + 1 / 64  # a scale of a byte for each 64 weights, the scales' own scales left out
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,18 @@ class Decoded:
 
 
 def decoding(
-    shape: Shape, precision: str, adapters: Sequence[int], prompts: Sequence[int], new: Sequence[int]
+    shape: Shape,
+    precision: str,
+    adapters: Sequence[int],
+    prompts: Sequence[int],
+    new: Sequence[int],
+    is_packed: bool = False,
 ) -> Decoded:
     """Count the decoding of texts of `new` tokens after prompts of `prompts` tokens, after the prefill.
 
     Bytes: the base's weights once per position for all texts together, each adapter's (fp32) once per position, and
-    each text's cache. `adapters` are the weights of the adapters that decode.
+    each text's cache. `adapters` are the weights of the adapters that decode. `is_packed`: the blocks' weights are read
+    in 4 bits.
     """
     flop = moved = 0
     weights = shape.block_weights + shape.head_weights
@@ -121,7 +128,8 @@ def decoding(
     for position in range(1, max(new)):
         going = [prompt + position for prompt, length in zip(prompts, new, strict=True) if length > position]
         cached = 2 * sum(going) * shape.cache_width * shape.layers
-        moved += (weights + cached) * BYTES[precision] + 4 * sum(adapters)
+        moved += int(shape.block_weights * (NF4_BYTES if is_packed else BYTES[precision]))
+        moved += (shape.head_weights + cached) * BYTES[precision] + 4 * sum(adapters)
         flop += READ_PER_WEIGHT * len(going) * int(weights + mean_adapter)
         flop += 2 * 2 * sum(going) * shape.attention_width * shape.layers
     return Decoded(flop, moved, sum(length - 1 for length in new))

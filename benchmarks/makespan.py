@@ -120,7 +120,8 @@ def outcome_of(plan: Plan, found: dict[str, Any], path: Path) -> Outcome:
         note = f"{plan.key} failed: exit {found['code']}, {len(losses)} of {expected} evaluations"
         command.note(f"{note}; see {path.with_suffix('.log')}", style="red")
         return Outcome(plan, None, losses=losses, reason="failed")
-    return Outcome(plan, systems.times_of(plan, found), found["peak_bytes"], found["memory"], losses)
+    times, gpu_bytes = systems.times_of(plan, found), found.get("gpu_peak_bytes")
+    return Outcome(plan, times, found["peak_bytes"], found["memory"], losses, gpu_peak_bytes=gpu_bytes)
 
 
 def _median(runs: list[Outcome]) -> Outcome:

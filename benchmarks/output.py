@@ -75,6 +75,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return made
 
 
+def gigabytes(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e9:.2f} GB"
+
+
 @dataclass(frozen=True)
 class Findings:
     """Tables and sentences in the order of reading, and the same as one object."""

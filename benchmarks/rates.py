@@ -11,7 +11,7 @@ from torch import nn
 from trainables.blocked import BlockedLinear, is_possible
 from trainables.model import DTYPES
 
-SQUARES = {"cpu": (1024, 2048, 4096), "cuda": (2048, 4096, 8192)}  # smaller ones do not fill a large GPU
+SQUARES = (1024, 2048, 4096)
 LARGE_BYTES = 256 * 2**20  # of each array of a stream: far beyond any cache
 BEST_OF = 3
 LEAST_S = 0.2
@@ -48,8 +48,7 @@ def gemm_rates(precision: str, device: str, shapes: Sequence[tuple[int, int, int
             left = torch.randn(tokens, inputs).to(DTYPES[precision])
             seconds = seconds_of(_layer(BlockedLinear(layer), left), device)
             found[f"{tokens} x {inputs} x {outputs} blocked"] = 2 * tokens * inputs * outputs / seconds
-    squares = SQUARES[device.split(":")[0]]
-    for tokens, inputs, outputs in (*((side, side, side) for side in squares), *shapes):
+    for tokens, inputs, outputs in (*((side, side, side) for side in SQUARES), *shapes):
         left = torch.randn(tokens, inputs, device=device).to(DTYPES[precision])
         right = torch.randn(inputs, outputs, device=device).to(DTYPES[precision])
         target = torch.empty(tokens, outputs, device=device, dtype=DTYPES[precision])

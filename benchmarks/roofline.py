@@ -207,11 +207,16 @@ class _Bench:
         finally:
             for seat in seats:
                 seat.leave()
+        from trainables.dequantize import four_bit_layers
+
         prompts = [len(row.prompt_ids) for some in rows for row in some]
         new = [len(one.ids) + (one.ended == "eos") for some in texts for one in some]
         precision, adapters = work.first.precision, self.adapters[:count]
-        long = flops.decoding(self.shape, precision, adapters, prompts, new)
-        short = flops.decoding(self.shape, precision, adapters, prompts, [min(one, SHORT_TOKENS) for one in new])
+        is_packed = work.first.quantization == "nf4" and bool(four_bit_layers(engine.pack.base.model))
+        short, long = (
+            flops.decoding(self.shape, precision, adapters, prompts, [min(one, most) for one in new], is_packed)
+            for most in (SHORT_TOKENS, NEW_TOKENS)
+        )
         seconds = times[2] - times[1]
         return {
             "trials": count,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import output, systems
+from benchmarks import memory, output, systems
 from benchmarks.bases import OUT
 from benchmarks.work import CADENCE_STEPS, Work, make_work
 from sweep import command
@@ -65,12 +65,13 @@ def _measure(work: Work, device: str, folder: Path) -> dict[str, Any]:
         "wall_s": wall,
         "wall_s_per_trial": wall / count,
         "peak_bytes": found["peak_bytes"],
+        "gpu_peak_bytes": found["gpu_peak_bytes"],
         "memory": found["memory"],
     }
 
 
 def _parts(work: Work, rows: list[dict[str, Any]]) -> list[Any]:
-    least = {row["precision"]: row["peak_bytes"] for row in reversed(rows) if row["peak_bytes"]}
+    least = {row["precision"]: _held(row) for row in reversed(rows) if row["peak_bytes"]}
     first = {row["precision"]: row["trials"] for row in reversed(rows) if row["peak_bytes"]}
     lines = []
     for row in rows:
@@ -79,7 +80,7 @@ def _parts(work: Work, rows: list[dict[str, Any]]) -> list[Any]:
             lines.append([precision, str(row["trials"]), *["failed"] + [""] * 4])
             continue
         more = row["trials"] - first[precision]
-        each = f"{(row['peak_bytes'] - least[precision]) / more / 1e6:.1f} MB" if more > 0 else ""
+        each = f"{(_held(row) - least[precision]) / more / 1e6:.1f} MB" if more > 0 else ""
         lines.append(
             [
                 precision,
@@ -87,7 +88,7 @@ def _parts(work: Work, rows: list[dict[str, Any]]) -> list[Any]:
                 f"{row['start_s']:.1f} s",
                 f"{row['wall_s']:.1f} s",
                 f"{row['wall_s_per_trial']:.2f} s",
-                f"{row['peak_bytes'] / 1e6:.0f} MB",
+                f"{_held(row) / 1e6:.0f} MB",
                 each,
             ]
         )
@@ -95,8 +96,15 @@ def _parts(work: Work, rows: list[dict[str, Any]]) -> list[Any]:
     title = f"Trials over one base, {steps} steps, 10 texts and losses every fourth; {'; '.join(work.base.notes)}"
     columns = ["precision", "trials", "until loaded", "then all done", "a trial", "peak", "each further trial"]
     kinds = sorted({row["memory"] for row in rows if row.get("memory")})
-    note = f"peak: memory of the process ({'; '.join(kinds) or 'none measured'}), sampled every second."
+    on_gpu = any(row.get("gpu_peak_bytes") for row in rows)
+    held = "the GPU, more than before" if on_gpu else f"the process, {'; '.join(kinds) or 'none measured'}"
+    note = f"peak: memory of {held}, {memory.SAMPLED}."
     return [output.table(title, columns, lines), note]
+
+
+def _held(row: dict[str, Any]) -> int:
+    """Return the bytes on the GPU where there is one: the adapters are there."""
+    return int(row["gpu_peak_bytes"] or row["peak_bytes"])
 
 
 app = command.app(scaling)

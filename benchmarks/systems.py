@@ -127,6 +127,7 @@ def measure(plan: Plan, path: Path) -> dict[str, Any]:
             "ended": ended,
             "code": code,
             "peak_bytes": peak.bytes,
+            "gpu_peak_bytes": peak.gpu_bytes,
             "memory": peak.kind,
             "marks": marks,
         }
@@ -137,6 +138,7 @@ def measure(plan: Plan, path: Path) -> dict[str, Any]:
 def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.Marks]:
     """Start a plan's processes and wait for them; returns exit code, memory and events."""
     cores = _cores()[: plan.card.cores if plan.card else None]
+    processes = len(plan.chosen) if plan.system == "e" else plan.at_a_time
     job = Job(
         to_json(plan.work),
         str(folder),
@@ -144,7 +146,7 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
         plan.chosen,
         plan.steps,
         plan.at_a_time,
-        max(1, len(cores) // plan.at_a_time),
+        max(1, len(cores) // processes),
         plan.system == "f",
         plan.card.memory_bytes if plan.card else None,
     )

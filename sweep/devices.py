@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from sweep.command import one_of
 from trainables import machine, shapes
@@ -114,22 +115,49 @@ def find_gpus() -> tuple[Gpu, ...]:
     return ()
 
 
+class GpuMemory:
+    """The memory in use on all NVIDIA GPUs of this machine, whoever uses it; `library`: NVML, found where None."""
+
+    def __init__(self, library: Any = None) -> None:
+        self.library = library
+        if library is None:
+            with contextlib.suppress(OSError):
+                self.library = ctypes.CDLL("libnvidia-ml.so.1")
+        if self.library is not None and self.library.nvmlInit_v2() != 0:
+            self.library = None
+
+    def used_bytes(self) -> int | None:
+        """Return the bytes in use, None where there is no such GPU."""
+        if self.library is None:
+            return None
+        return sum(int(_memory_of(self.library, handle).used) for handle in _handles(self.library))
+
+
 class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
-def _from_nvml(library: ctypes.CDLL) -> Iterator[Gpu]:
+def _from_nvml(library: Any) -> Iterator[Gpu]:
     if library.nvmlInit_v2() != 0:
         return
+    for handle in _handles(library):
+        name, major, minor = ctypes.create_string_buffer(96), ctypes.c_int(), ctypes.c_int()
+        library.nvmlDeviceGetName(handle, name, 96)
+        library.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
+        yield Gpu(name.value.decode(), (major.value, minor.value), int(_memory_of(library, handle).total))
+    library.nvmlShutdown()
+
+
+def _handles(library: Any) -> Iterator[ctypes.c_void_p]:
     count = ctypes.c_uint()
     library.nvmlDeviceGetCount_v2(ctypes.byref(count))
     for index in range(count.value):
-        handle, memory, name = ctypes.c_void_p(), _Memory(), ctypes.create_string_buffer(96)
-        major, minor = ctypes.c_int(), ctypes.c_int()
-        if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) != 0:
-            continue
-        library.nvmlDeviceGetName(handle, name, 96)
-        library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
-        library.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
-        yield Gpu(name.value.decode(), (major.value, minor.value), int(memory.total))
-    library.nvmlShutdown()
+        handle = ctypes.c_void_p()
+        if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) == 0:
+            yield handle
+
+
+def _memory_of(library: Any, handle: ctypes.c_void_p) -> _Memory:
+    memory = _Memory()
+    library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
+    return memory

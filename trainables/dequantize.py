@@ -49,4 +49,3 @@ def unpacked(layer: Any) -> nn.Linear:
         if layer.bias is not None:
             found.bias = nn.Parameter(layer.bias.data.to(layer.compute_dtype), requires_grad=False)
     return found.train(layer.training)
-

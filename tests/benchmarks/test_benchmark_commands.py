@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.systems import Plan, measure, plan_for
+from benchmarks.timeline import losses
+from benchmarks.work import make_work
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -71,6 +75,22 @@ def test_makespan_compares_peers_whose_losses_agree(tmp_path: Path) -> None:
         assert row["peak_bytes"] > 10**8
     for system in "ef":
         assert not found["by_precision"]["fp32"]["systems"][system]["measured"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_peers_for_gpus_run_and_agree(tmp_path: Path) -> None:
+    work = make_work("pocket", "fp32", trials=2, steps=4)
+    alone, *others = (losses_of(plan_for(one, work, "cpu"), tmp_path) for one in "bef")
+    assert alone.keys() == {(0, 4), (1, 4)}
+    for other in others:
+        assert other == {key: pytest.approx(loss, rel=1e-4) for key, loss in alone.items()}
+
+
+def losses_of(plan: Plan, folder: Path) -> dict[tuple[int, int], float]:
+    found = measure(plan, folder / f"{plan.key}.json")
+    assert found["code"] == 0, (folder / f"{plan.key}.log").read_text(encoding="utf-8")[-3000:]
+    return losses(found["marks"])
 
 
 @pytest.mark.slow

@@ -48,9 +48,30 @@ def test_losses_agree_within_the_tolerance_of_the_precision(work: Work, apart: f
 
 
 def test_without_a_peer_nothing_is_said_of_agreement(work: Work) -> None:
-    facts = facts_of("pocket", {"fp32": rows(work, {"d": 1.0})})
+    facts = facts_of("pocket", {"fp32": rows(work, {"d": 1.0, "d0": 1.0})})
     assert facts["losses_agree"] is None
     assert facts["speedup"] == {}
+
+
+def test_where_ray_is_absent_peers_are_compared_with_the_engine_alone(work: Work) -> None:
+    facts = facts_of("pocket", {"fp32": rows(work, {"b": 6.0, "d0": 2.0})})
+    assert (facts["speedup"], facts["speedup_of"]) == ({"b": 3.0}, "d0")
+    both = facts_of("pocket", {"fp32": rows(work, {"b": 6.0, "d": 3.0, "d0": 2.0})})
+    assert (both["speedup"], both["speedup_of"]) == ({"b": 2.0}, "d")
+
+
+def test_how_many_losses_were_compared_is_said(work: Work) -> None:
+    measured = rows(work, {"b": 6.0, "d": 2.0}, apart=1e-6)
+    measured["b"] = replace(measured["b"], losses={(0, 4): 2.0})
+    facts = facts_of("pocket", {"fp32": measured})["by_precision"]["fp32"]
+    assert facts["losses_compared"] == {"b": 1, "d": 2}
+
+
+def test_memory_on_a_gpu_has_a_column_of_its_own(work: Work) -> None:
+    measured = rows(work, {"b": 6.0, "d": 2.0})
+    measured["d"] = replace(measured["d"], gpu_peak_bytes=5 * 10**9)
+    (made,) = tables(work, "fp32", measured)
+    assert [cell for cell in made.columns[6].cells if cell] == ["5.00 GB"]
 
 
 def test_every_system_is_a_row_and_one_without_a_measurement_says_so(work: Work) -> None:

@@ -75,5 +75,7 @@ def test_decoding_counts_the_base_once_per_position_and_each_text_until_it_ends(
     # Position 1 has both texts, with 4 and 5 tokens before and with them; position 2 the longer one alone, with 6.
     cached = 2 * (4 + 5 + 6) * 8
     assert found.bytes == 2 * 2 * weights + 2 * cached + 2 * 4 * 5
+    in_4_bits = flops.decoding(shape, "bf16", [5], prompts=[3, 4], new=[2, 3], is_packed=True)
+    assert found.bytes - in_4_bits.bytes == 2 * 64 * (2 - 0.5 - 1 / 64)
     assert found.flop == 2 * 3 * (weights + 5) + 4 * (4 + 5 + 6) * 8
     assert found.tokens == 3
