@@ -1,11 +1,11 @@
 """Texts from a model: greedy, beam and sampled decoding whose rows never feel each other.
 
 Decoding itself is transformers' `generate`. Prompts of any length decode together from states that were read without
-padding (see `prefill`); for beams, and where a base does not bear that, they are padded on the left to a bucket fixed
-by their own length and batched with prompts of the same bucket. Two things that the library does per batch are done per
-row here: the repetition penalty leaves padding out (padding is often the end-of-text, so a penalty on it would lengthen
-texts), and sampling adds Gumbel noise keyed by (trial seed, example, position) to the warped logits and takes the
-largest.
+padding (see `prefill`). Beams start from such states too, but their prompts are padded on the left to a bucket fixed by
+their own length and batched with prompts of the same bucket; so are all where a base does not bear that. Two things
+that the library does per batch are done per row here: the repetition penalty leaves padding out (padding is often the
+end-of-text, so a penalty on it would lengthen texts), and sampling adds Gumbel noise keyed by (trial seed, example,
+position) to the warped logits and takes the largest.
 """
 
 from __future__ import annotations
@@ -164,9 +164,9 @@ def generate_batch(
     from trainables.replay import replays, token_steps
 
     width = max(len(prompt.ids) for prompt in prompts)
-    cache, losses = _begin(model, prompts, writing, control, send)
-    if losses is None:
+    if not decodes_ragged(model, writing):
         width = bucket(width, PROMPT_BUCKET_TOKENS)
+    cache, losses = _begin(model, prompts, writing, width, control, send)
     ids_BT, mask_BT = _padded(prompts, width, writing)
     found: dict[int, Completion] = {}
     rows = list(range(len(prompts)))
@@ -242,20 +242,27 @@ def _begin(
     model: Any,
     prompts: Sequence[Prompt],
     writing: Writing,
+    width: int,
     control: Control,
     send: Callable[[Sequence[int]], None] | None,
 ) -> tuple[Any, list[tuple[float, int] | None] | None]:
     """Return the cache to decode with, and the references' losses where the prompts have been read into it."""
+    from trainables.beams import BeamFiller
     from trainables.cache import roomy_cache
-    from trainables.prefill import read_prompts
+    from trainables.prefill import Filler, filler_of, read_prompts, reads_ragged
 
-    if decodes_ragged(model, writing):
-        rows = [Row(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
-        budget = writing.read_tokens or LOSS_TOKENS[writing.device.split(":")[0]]
-        return read_prompts(model, rows, writing.max_new_tokens, writing.pad_id, budget, control, send)
-    # Beams reorder the whole cache at every token: room would gain nothing there.
-    width = bucket(max(len(prompt.ids) for prompt in prompts), PROMPT_BUCKET_TOKENS)
-    return roomy_cache(model, width + writing.max_new_tokens) if writing.decoding.strategy != "beam" else None, None
+    is_beam = writing.decoding.strategy == "beam"
+    if not reads_ragged(model):
+        # Beams reorder the whole cache at every token: room would gain nothing there.
+        return None if is_beam else roomy_cache(model, width + writing.max_new_tokens), None
+    filler: Filler
+    if is_beam:
+        filler = BeamFiller(len(prompts), width - 1, writing.decoding.num_beams)
+    else:
+        filler = filler_of(model, [len(prompt.ids) - 1 for prompt in prompts], writing.max_new_tokens)
+    rows = [Row(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
+    budget = writing.read_tokens or LOSS_TOKENS[writing.device.split(":")[0]]
+    return read_prompts(model, rows, filler, width, writing.pad_id, budget, control, send)
 
 
 def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:

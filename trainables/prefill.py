@@ -7,7 +7,7 @@ states of the prompt but for its last token, which decoding feeds, are kept; tho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -25,14 +25,29 @@ LossOf = tuple[float, int]
 Send = Callable[[Sequence[int]], None]
 
 
-def read_prompts(
-    model: Any, rows: Sequence[Row], room: int, pad_id: int, budget_tokens: int, control: Control, send: Send | None
-) -> tuple[DynamicCache, list[LossOf | None]]:
-    """Return a cache of all prompts with room for so many more tokens, and each reference's loss (None: no reference).
+class Filler(Protocol):
+    """Collects the states of prompts, batch by batch, into a cache that decoding starts from."""
 
-    `budget_tokens` padded tokens are read at once; `send` is told which rows they are. Raises Interrupted.
+    def add(self, prefill: Prefill) -> None: ...
+
+    def cache(self, config: Any, seen: int) -> DynamicCache: ...
+
+
+def read_prompts(
+    model: Any,
+    rows: Sequence[Row],
+    filler: Filler,
+    width: int,
+    pad_id: int,
+    budget_tokens: int,
+    control: Control,
+    send: Send | None,
+) -> tuple[DynamicCache, list[LossOf | None]]:
+    """Return the cache of all prompts that `filler` makes, and each reference's loss (None: no reference).
+
+    `width`: of the batch that decodes, in tokens. `budget_tokens` padded tokens are read at once; `send` is told which
+    rows they are. Raises Interrupted.
     """
-    filler = filler_of(model, [len(row.prompt_ids) - 1 for row in rows], room)
     losses: list[LossOf | None] = [None] * len(rows)
     lengths = [len(row.prompt_ids) + len(row.target_ids) for row in rows]
     device = device_of(model)
@@ -49,11 +64,10 @@ def read_prompts(
         for index, found in zip(group, row_sums(nll_N, batch, len(group)), strict=True):
             losses[index] = found if found[1] else None
         filler.add(Prefill(group, [len(rows[index].prompt_ids) - 1 for index in group], cache))
-    seen = max(len(row.prompt_ids) for row in rows) - 1
-    return filler.cache(model.config.get_text_config(decoder=True), seen), losses
+    return filler.cache(model.config.get_text_config(decoder=True), width - 1), losses
 
 
-def filler_of(model: Any, lengths: Sequence[int], room: int) -> RaggedFiller | StaticFiller:
+def filler_of(model: Any, lengths: Sequence[int], room: int) -> Filler:
     """Return what collects the states of prompts of these lengths, with room for so many more tokens."""
     return RaggedFiller(room) if device_of(model).type == "cpu" else StaticFiller(lengths, room)
 
@@ -89,7 +103,8 @@ def _agrees(model: Any, pad_id: int) -> bool:
     mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids], device=device)
     try:
         with torch.no_grad():
-            cache, _ = read_prompts(model, rows, 1, pad_id, 64, lambda: "go", None)
+            filler = filler_of(model, [len(one) - 1 for one in ids], 1)
+            cache, _ = read_prompts(model, rows, filler, width, pad_id, 64, lambda: "go", None)
             found = model(
                 input_ids=padded[:, -1:], attention_mask=mask, past_key_values=cache,
                 position_ids=mask.sum(1, keepdim=True) - 1,

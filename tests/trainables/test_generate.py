@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,44 @@ def test_a_text_is_the_same_in_a_batch_and_alone(storyteller: tuple[Any, list[Pr
     assert together == alone
     assert len(set(together)) > 2
     assert "eos" in {one.ended for one in together}
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLE, BEAM], ids=["greedy", "sample", "beam"])
+def test_a_prompt_is_read_once_for_its_text_and_its_references_loss(
+    storyteller: tuple[Any, list[Prompt]], decoding: Decoding
+) -> None:
+    model, prompts = storyteller
+    read: list[tuple[int, int]] = []
+
+    def note(module: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        ids = options.get("input_ids", inputs[0] if inputs else None)
+        if ids.shape[1] > 1:
+            read.append(tuple(ids.shape))
+
+    with_reference = [replace(prompt, target_ids=prompt.ids[1:5]) for prompt in prompts]
+    handle = model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        found = generate_batch(model, with_reference, writing(decoding), go_on)
+    finally:
+        handle.remove()
+    assert sum(rows for rows, _ in read) == len(prompts)
+    for one, prompt in zip(found, with_reference, strict=True):
+        ids = torch.tensor([[*prompt.ids, *prompt.target_ids]])
+        with torch.no_grad():
+            nll = torch.nn.functional.cross_entropy(model(ids).logits[0, -5:-1], ids[0, -4:], reduction="sum")
+        assert one.loss == (pytest.approx(nll.item(), rel=1e-5), 4)
+
+
+def test_beams_are_those_of_the_plain_library(storyteller: tuple[Any, list[Prompt]]) -> None:
+    model, prompts = storyteller
+    plain = AutoModelForCausalLM.from_pretrained(STORIES)
+    stop = load_encoder(STORIES).encode("the.")[-1]
+    options = {"num_beams": 3, "do_sample": False, "eos_token_id": stop, "pad_token_id": stop}
+    for prompt, found in zip(prompts, generate_batch(model, prompts, writing(BEAM, 30, stop), go_on), strict=True):
+        ids = torch.tensor([prompt.ids])
+        expected = plain.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=30, **options)
+        new = expected[0, len(prompt.ids) :].tolist()
+        assert found.ids == tuple(new[: new.index(stop)] if stop in new else new)
 
 
 def test_greedy_texts_are_those_of_the_plain_library(storyteller: tuple[Any, list[Prompt]]) -> None:
