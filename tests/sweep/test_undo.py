@@ -92,6 +92,17 @@ def test_a_cluster_that_cannot_be_joined_is_one_sentence_and_leaves_nothing_of_a
 
 
 @pytest.mark.slow
+def test_what_turns_out_not_to_fit_when_the_engine_measures_is_refused_and_taken_back(tmp_path: Path) -> None:
+    write_place(tmp_path)
+    # More than what is known to be needed before, and less than a process that has loaded the libraries.
+    refused = cli(tmp_path, "run", "own.py", "--device", "cpu", "--memory", "320MiB")
+    assert refused.returncode == 2, refused.stderr
+    assert "320 MiB may be used" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
 def test_a_model_that_is_mended_after_a_refusal_runs_by_the_same_command(tmp_path: Path) -> None:
     write_place(tmp_path)
     weights = tmp_path / "model" / "model.safetensors"
