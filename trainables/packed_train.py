@@ -99,15 +99,18 @@ class Learner:
     def scaled(self, loss: Tensor) -> Tensor:
         return loss if self.scaler is None else self.scaler.scale(loss)
 
-    def step(self) -> tuple[float, float]:
-        """Clip, update and clear the gradients; returns the learning rate and the gradient norm before clipping."""
+    def norm(self) -> Tensor:
+        """Unscale the gradients and return their norm, on the device."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        return torch.linalg.vector_norm(self.adapter.flat_gradient)
+
+    def step(self, norm: float) -> float:
+        """Clip gradients of this norm, update and clear them; returns the learning rate."""
         train, gradient = self.adapter.train, self.adapter.flat_gradient
         rate = train.learning_rate * rate_factor(train, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        norm = torch.linalg.vector_norm(gradient).item()
         if norm + NORM_EPSILON > train.max_grad_norm:
             gradient.mul_(train.max_grad_norm / (norm + NORM_EPSILON))
         if self.scaler is not None:
@@ -117,7 +120,7 @@ class Learner:
             self.optimizer.step()
         self.done += math.isfinite(norm)
         gradient.zero_()
-        return rate, norm
+        return rate
 
 
 @dataclass
@@ -175,14 +178,32 @@ def train_together(base: PackedBase, turns: Sequence[Turn], device: str) -> list
                 _accumulate(base, [turn for turn in turns if number < len(turn.micro)], number, device)
     finally:
         base.route.clear()
-    return [_update(turn) for turn in turns]
+    return _update_all(turns)
 
 
-def _update(turn: Turn) -> Outcome | Exception:
+def _update_all(turns: Sequence[Turn]) -> list[Outcome | Exception]:
+    """Update the weights of each; a GPU is waited for once, however many there are."""
+    measured = [_loss_and_norm(turn) for turn in turns]
+    told = [one for one in measured if isinstance(one, Tensor)]
+    numbers = iter(torch.stack(told).tolist() if told else [])
+    return [
+        _update(turn, *next(numbers)) if isinstance(one, Tensor) else one
+        for turn, one in zip(turns, measured, strict=True)
+    ]
+
+
+def _loss_and_norm(turn: Turn) -> Tensor | Exception:
     assert turn.loss is not None
     try:
-        rate, norm = turn.learner.step()
-        return Outcome(turn.loss.item(), rate, norm)
+        return torch.stack([turn.loss.float(), turn.learner.norm()])
+    except Exception as error:
+        turn.is_spoiled = True
+        return error
+
+
+def _update(turn: Turn, loss: float, norm: float) -> Outcome | Exception:
+    try:
+        return Outcome(loss, turn.learner.step(norm), norm)
     except Exception as error:
         turn.is_spoiled = True
         return error

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import torch
 from engine_inputs import engine_of, trial, write_model, write_sweep
@@ -13,7 +17,7 @@ from trainables.loss import completion_loss
 from trainables.model import load_base
 from trainables.optim import build_optimizer, rate_factor
 from trainables.packed_lora import PackedBase
-from trainables.packed_train import Learner, Turn, take_steps
+from trainables.packed_train import Learner, Outcome, Turn, take_steps
 
 
 def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_masks(tmp_path: Path) -> None:
@@ -42,7 +46,7 @@ def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_
         expected.append({name: parameter.grad for name, parameter in adapter_parameters(peft).items()})
         detach(peft)
         learner = Learner(adapter, "cpu")
-        learner.step = lambda: (0.0, 0.0)  # type: ignore[method-assign]  # leaves the gradients to be seen
+        learner.step = lambda norm: 0.0  # type: ignore[method-assign]  # leaves the gradients to be seen
         turns.append(Turn(learner, data.of_step(0)))
     take_steps(packed, turns, "cpu")
     for turn, gradients in zip(turns, expected, strict=True):
@@ -51,6 +55,42 @@ def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_
             assert gradient.abs().max() > 0
             found = turn.learner.adapter.parameters[name].grad
             torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
+
+
+def test_losses_and_norms_of_several_adapters_are_waited_for_at_once(tmp_path: Path) -> None:
+    configurations = [trial(seed=seed, lora_dropout=0.1, batch_size=2).train for seed in range(3)]
+    model = write_model(tmp_path / "m")
+    shelf = engine_of(write_sweep(tmp_path / "sweep"), model).shelf
+    base = PackedBase(load_base(model, configurations[0], "cpu"), 0, 0)
+    turns = [
+        Turn(Learner(base.adapter(one, "cpu"), "cuda"), MicroBatches(one, shelf.train_rows(one), 0, 0).of_step(0))
+        for one in configurations
+    ]
+    with waits_counted() as waits:
+        outcomes = take_steps(base, turns, "cpu")
+    assert all(isinstance(one, Outcome) for one in outcomes)
+    # The library looks at the positions of each batch.
+    assert [one for one in waits if one != "__bool__"] == ["tolist"]
+
+
+@contextmanager
+def waits_counted() -> Iterator[list[str]]:
+    """Note what brings a tensor's numbers to Python: on a GPU each waits until all before it is computed."""
+    found: list[str] = []
+
+    def noting(name: str) -> Any:
+        plain = getattr(torch.Tensor, name)
+
+        def call(self: torch.Tensor, *args: Any) -> Any:
+            found.append(name)
+            return plain(self, *args)
+
+        return call
+
+    with ExitStack() as stack:
+        for name in ("item", "tolist", "__float__", "__bool__", "__int__"):
+            stack.enter_context(mock.patch.object(torch.Tensor, name, noting(name)))
+        yield found
 
 
 def test_8_bit_updates_are_those_of_the_adapters_own_tensors(tmp_path: Path) -> None:
@@ -73,7 +113,7 @@ def test_8_bit_updates_are_those_of_the_adapters_own_tensors(tmp_path: Path) -> 
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate_factor(config, step)
         optimizer.step()
-        learner.step()
+        learner.step(float(learner.norm()))
         assert all(torch.equal(adapter.parameters[name], value) for name, value in plain.items())
 
 
