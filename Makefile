@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 EXPERIMENT ?= grid_2x2x2
 
-.PHONY: setup sweep test test-all lint format browser clean
+.PHONY: setup sweep test test-all test-gpu lint format browser clean
 
 setup: $(READY)
 
@@ -24,6 +24,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -m "not gpu"
+
+# On a machine with an NVIDIA GPU.
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from benchmarks.systems import SYSTEMS, Plan
 from benchmarks.timeline import Times
 from benchmarks.work import CADENCE_STEPS, Work
 
+GPU_COLUMN = 6
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
 
 
@@ -129,6 +130,9 @@ def tables(work: Work, precision: str, rows: dict[str, Outcome]) -> list[Any]:
         lines.append([f"({system}) {name}", *cells])
     title = f"{precision}: {len(work.trials)} trials of {work.first.max_steps} steps; {'; '.join(work.base.notes)}"
     columns = ["", "all done", "after load", "all compared", "ratio", "peak", "of GPUs", "losses", ""]
+    if not any(line[GPU_COLUMN] for line in lines):
+        lines = [line[:GPU_COLUMN] + line[GPU_COLUMN + 1 :] for line in lines]
+        del columns[GPU_COLUMN]
     return [output.table(title, columns, lines)]
 
 
@@ -142,11 +146,12 @@ def notes(work: Work, outcomes: dict[str, dict[str, Outcome]]) -> list[str]:
         "all compared: from the command until every configuration has its first evaluation.",
         "ratio: of a system's time to all done to (d)'s, or to (d0)'s where (d) was not measured.",
         f"peak: memory of the whole process tree ({'; '.join(kinds) or 'none measured'}), {memory.SAMPLED}.",
-        "of GPUs: what all processes held there more than before, likewise; empty without one.",
-        "losses: the largest relative difference of an evaluation loss from ours, and of how many.",
+        "losses: the largest relative difference of an evaluation loss from ours, of so many.",
         "(d) also runs the zero-shot baselines, a last evaluation with texts, and scores, compares and reports.",
         "LoRA dropout is 0 everywhere, so that losses can be compared; the base's own dropout is off.",
     ]
+    if any(one.gpu_peak_bytes for one in every):
+        found.append("of GPUs: what all processes held there more than before.")
     if any(one.times is not None and one.times.extended for one in every):
         steps = next(one.plan.steps for one in every if one.plan and one.times and one.times.extended)
         found.append(
