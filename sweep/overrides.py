@@ -43,7 +43,7 @@ class Request:
     own_sizes: bool  # the user said how many evaluation examples
     may_stand_in: frozenset[str]  # "model" and "data", where the experiment's own name is asked for
     folder_name: str  # of its sweep under runs/
-    in_file: frozenset[str] = frozenset()  # fields that the experiment sets itself
+    in_file: frozenset[str]  # fields that the experiment sets itself
 
 
 def request(name_or_path: str, changes: Changes) -> Request:

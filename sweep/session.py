@@ -156,7 +156,7 @@ class Session:
         options = self.options
         actor = ray.remote(EngineHost)
         for number, (place, share) in enumerate(zip(placed, self._spread(placed), strict=True)):
-            name, setup = f"engine-{self.lease.owner}-{number}", self.setup
+            name, setup = f"engine-{self.lease.owner}-{number}", replace(self.setup, sharing=self._sharing(placed))
             if setup.device == "cpu" and setup.threads is None:
                 setup = replace(setup, threads=place.cores)
             plan = Plan(
@@ -197,6 +197,12 @@ class Session:
         if options.address is not None:
             self.news += sentences(placed, nodes, device)
         return placed
+
+    def _sharing(self, placed: list[Place]) -> int:
+        """Return how many engines share a device: those of this machine, where it is its CPU."""
+        if self.setup.device != "cpu":
+            return self.options.engines_per_gpu
+        return len(placed) if self.options.address is None else 1
 
     def _spread(self, placed: list[Place]) -> list[tuple[str, ...]]:
         """Return the trials of each engine: more for a faster one, in whole packs where that costs little."""

@@ -49,6 +49,7 @@ class EngineSetup:
     threads: int | None = None  # of the CPU; None leaves the library's choice
     pack_width: int | None = None  # trials that share a packed engine; None leaves its choice
     memory_bytes: int | None = None  # that an engine may use; None: all that the device has
+    sharing: int = 1  # engines on the device, this one counted
     trials: tuple[TrialConfig, ...] = ()  # to come: for them a packed engine measures how wide to train and decode
 
 

@@ -85,9 +85,9 @@ def nbytes_of(base: Any) -> int:
 
 
 def usable_bytes(setup: EngineSetup) -> int:
-    """Return the memory that an engine may use."""
+    """Return the memory that an engine may use: what it is told, else its share of all that the device has."""
     if setup.memory_bytes is not None:
         return setup.memory_bytes
     if setup.device == "cpu":
-        return machine.memory_bytes()
-    return int(torch.cuda.get_device_properties(setup.device).total_memory)
+        return machine.memory_bytes() // setup.sharing
+    return int(torch.cuda.get_device_properties(setup.device).total_memory) // setup.sharing

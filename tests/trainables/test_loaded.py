@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from engine_inputs import trial, write_model
 
+from trainables import machine
 from trainables.config import TrainConfig
 from trainables.jobs import EngineSetup
-from trainables.loaded import LoadedBases, nbytes_of
+from trainables.loaded import LoadedBases, nbytes_of, usable_bytes
 
 MODELS = ("one", "two", "three")
 
@@ -59,3 +60,9 @@ def test_with_no_room_beside_it_a_base_is_alone(folders: dict[str, Path]) -> Non
         held.get(config(name), folders[name])
         assert held.idle_bytes == 0
     assert held.loads == 3
+
+
+def test_engines_that_share_a_device_share_its_memory_and_each_keeps_what_it_is_told() -> None:
+    setup = EngineSetup("nowhere", {}, sharing=3)
+    assert usable_bytes(setup) == machine.memory_bytes() // 3
+    assert usable_bytes(replace(setup, memory_bytes=2**30)) == 2**30
