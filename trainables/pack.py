@@ -33,7 +33,8 @@ from trainables.packed_read import Desk, Question, read_losses, write_texts
 from trainables.packed_train import Outcome, Turn, take_steps
 from trainables.widths import UNMEASURED, Room
 
-GRACE_S = 0.1  # an evaluation waits so long for the next ask of a trial that is busy elsewhere, or was answered
+# What shares a batch waits so long for the next ask of a trial that was answered, an evaluation also of a busy one.
+GRACE_S = 0.1
 PATIENCE_S = 60.0  # and no longer than this for those that train
 POLL_S = 0.5  # a trial that waits looks whether it is to leave; each look takes Python from the device's thread
 IDLE_S = 1.0
@@ -54,6 +55,7 @@ class Member:
     packmates: set[str] = field(default_factory=set)
     joined: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  # of the device, spent on this trial
+    stepped: float | None = None  # when its last step was answered, None where its last answer was another
     left: float | None = None
 
     @property
@@ -174,7 +176,7 @@ class Pack:
                     if not self._members and not self._asks and time.monotonic() - began > IDLE_S:
                         self._thread = None
                         return
-                    self._changed.wait(GRACE_S)
+                    self._changed.wait(GRACE_S / 4 if self._asks else GRACE_S)
                     chosen = self._choose()
                 for ask in chosen:
                     self._asks.remove(ask)
@@ -195,7 +197,7 @@ class Pack:
         steps = [ask for ask in asks if ask.turn is not None]
         now = time.monotonic()
         if steps and not (questions and now - questions[0].asked > PATIENCE_S):
-            return steps[:1] if self.uses_lanes else self._alike(steps)
+            return steps[:1] if self.uses_lanes else self._alike(steps, now)
         if not questions:
             return []
         all_ask = len({ask.member for ask in self._asks}) == len(self._members)
@@ -204,15 +206,22 @@ class Pack:
         losses = [ask for ask in questions if ask.writing is None]
         return losses or [ask for ask in questions if ask.writing == questions[0].writing]
 
-    def _alike(self, steps: Sequence[Ask]) -> list[Ask]:
-        """Return the steps at the front that can share batches: of one manner of checkpointing."""
+    def _alike(self, steps: Sequence[Ask], now: float) -> list[Ask]:
+        """Return the steps at the front that can share batches: of one manner of checkpointing.
+
+        None while more may come that can: all who stepped together ask again within milliseconds, one after another,
+        and the first would be taken alone otherwise, the others without it, and so on.
+        """
 
         def manner(ask: Ask) -> bool:
             assert ask.turn is not None
             return ask.turn.learner.adapter.train.gradient_checkpointing
 
-        alike = [ask for ask in steps if manner(ask) == manner(steps[0])]
-        return alike[: self.room.now.together]
+        alike = [ask for ask in steps if manner(ask) == manner(steps[0])][: self.room.now.together]
+        asking = {ask.member for ask in self._asks}
+        busy = [member.stepped for member in self._members if member not in asking]
+        is_more_to_come = any(stepped is not None and now - stepped < GRACE_S for stepped in busy)
+        return [] if is_more_to_come and len(alike) < self.room.now.together else alike
 
     def _at_a_time(self, chosen: Sequence[Ask]) -> int:
         """Return how many adapters may train in lanes now; one alone has all cores."""
@@ -272,6 +281,7 @@ class Pack:
         seconds = (time.monotonic() - began) / lanes
         for ask, answer in zip(asks, answers, strict=True):
             ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
+            ask.member.stepped = time.monotonic() if ask.turn is not None else None
             if not isinstance(answer, BaseException):
                 ask.future.set_result(answer)
             elif not self._make_room(ask, answer, shared):

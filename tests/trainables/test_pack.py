@@ -112,3 +112,54 @@ def test_an_evaluation_waits_for_the_trial_whose_step_has_just_ended() -> None:
     pack.ask(Ask(members[1], go_on, question=Question(None, [])))
     other.join()
     assert answered == [2]
+
+
+def test_trials_that_stepped_together_step_together_again() -> None:
+    """Each asks a moment after the other; the first to ask must not be taken alone, and the others without it."""
+    together: list[int] = []
+
+    class Shared(Pack):
+        def _take(self, base: Any, turns: Sequence[Turn]) -> list[Any]:
+            together.append(len(turns))
+            return [None] * len(turns)
+
+    pack = Shared("cpu", Room(Widths(4, 3, 1), 1024))
+    pack.uses_lanes = False
+    members = [Member(name, ONE) for name in "abc"]
+    for member in members:
+        pack.join(member, go_on)
+    learner = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
+    ready = threading.Barrier(len(members))
+
+    def trains(number: int, steps: int) -> None:
+        ready.wait()
+        for _ in range(steps):
+            pack.ask(Ask(members[number], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+            time.sleep(0.005 * number)  # it writes its book
+        pack.leave(members[number])
+
+    trials = [threading.Thread(target=trains, args=(number, 6 + number)) for number in range(3)]
+    for one in trials:
+        one.start()
+    for one in trials:
+        one.join()
+    assert sum(together) == 6 + 7 + 8
+    # Who is first is taken alone once at the start, and those who train longer go on without the others.
+    assert together.count(3) >= 5, together
+
+
+def test_a_trial_that_stays_away_holds_the_others_up_no_longer_than_a_moment() -> None:
+    class Shared(Pack):
+        def _take(self, base: Any, turns: Sequence[Turn]) -> list[Any]:
+            return [None] * len(turns)
+
+    pack = Shared("cpu", Room(Widths(4, 2, 1), 1024))
+    pack.uses_lanes = False
+    members = [Member(name, ONE) for name in "ab"]
+    for member in members:
+        pack.join(member, go_on)
+    learner = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
+    began = time.monotonic()
+    for number in (0, 1, 1, 1):  # the first never asks again
+        pack.ask(Ask(members[number], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+    assert time.monotonic() - began < 20 * GRACE_S
