@@ -99,7 +99,8 @@ def _widths() -> dict[str, Any]:
             "together": widths.fastest(measured.train) if measured.train else None,
             "best_rows": widths.fastest(measured.decode) if measured.decode else None,
         }
-        found.append({**vars(place), **best, "measured": measured.date, "took_s": measured.took_s})
+        more = {"replays": measured.replays, "measured": measured.date, "took_s": measured.took_s}
+        found.append({**vars(place), **best, **more})
     return {"file": str(widths.cache_path()), "measured": found}
 
 
@@ -108,7 +109,8 @@ def _width_line(one: dict[str, Any]) -> str:
     threads = f", {one['threads']} threads" if one["threads"] else ""
     return (
         f"{one['device']}{threads}: model {one['model']} {one['precision']}{quantized}, micro-batch {one['rows']} x "
-        f"{one['tokens']} tokens: trains {one['together'] or '?'} at a time, decodes {one['best_rows'] or '?'} rows "
+        f"{one['tokens']} tokens: trains {one['together'] or '?'} at a time{' (replayed)' if one['replays'] else ''}, "
+        f"decodes {one['best_rows'] or '?'} rows "
         f"({one['measured']}, torch {one['torch']})"
     )
 

@@ -34,12 +34,14 @@ class Known:
     measured: str | None  # the date
     need_bytes: int | None
     memory_bytes: int
+    replays: bool = False  # training steps, as graphs on a GPU
 
     @property
     def sentence(self) -> str:
         when = f"measured {self.measured}" if self.measured else "not yet measured"
         need = f", needs about {machine.show_bytes(self.need_bytes)}" if self.need_bytes else ""
-        return f"pack width: {self.widths.sentence}; {when}{need}"
+        replayed = ", steps replayed as graphs" if self.replays else ""
+        return f"pack width: {self.widths.sentence}; {when}{need}{replayed}"
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Known:
@@ -55,6 +57,7 @@ class Known:
             "measured": self.measured,
             "need_bytes": self.need_bytes,
             "memory_bytes": self.memory_bytes,
+            "replays": self.replays,
         }
 
 
@@ -103,7 +106,8 @@ def known_widths(
         within = cap if task.train.quantization == "none" else None
         chosen = widths.choose(measured, task.load, device.kind, within, asked)
         need = widths.need_bytes(measured, task.load, chosen) if measured else None
-        found.append(Known(key, chosen, measured.date if measured else None, need, cap))
+        replays = measured is not None and measured.replays
+        found.append(Known(key, chosen, measured.date if measured else None, need, cap, replays))
     return found
 
 

@@ -28,6 +28,7 @@ from trainables.static import StaticLayer
 NAME = "packed_rows"
 LONGEST_TOKENS = 1024  # of plain products: their memory grows with the square
 _lengths: ContextVar[tuple[int, ...]] = ContextVar("lengths", default=())
+_whole: ContextVar[bool] = ContextVar("whole", default=False)
 PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_attentions", "num_items_in_batch"))
 
 
@@ -41,6 +42,23 @@ def strung(lengths: Sequence[int]) -> Iterator[None]:
         _lengths.reset(token)
 
 
+@contextmanager
+def whole_rows(model: Any, ids_BT: Tensor) -> Iterator[Tensor | None]:
+    """Say that rows are read whole and padded on the right; yields the mask to hand the model, None for another.
+
+    Without a mask the library looks at the positions whether rows are packed one behind another, for which a GPU is
+    waited for, and no graph can be captured.
+    """
+    if model.config.get_text_config(decoder=True)._attn_implementation != NAME:
+        yield None
+        return
+    token = _whole.set(True)
+    try:
+        yield torch.ones_like(ids_BT, dtype=torch.bool)
+    finally:
+        _whole.reset(token)
+
+
 def use(model: Any) -> None:
     """Have a model that attends by `sdpa` attend by this module."""
     config = model.config.get_text_config(decoder=True)
@@ -52,6 +70,8 @@ def use(model: Any) -> None:
 
 def _mask(**asked: Any) -> Tensor | None:
     """Return the library's mask, or none: rows of a string are told apart by their lengths, and others are causal."""
+    if _whole.get():  # causality hides what stands behind a row's end
+        asked["attention_mask"] = None
     if _lengths.get() or _is_causal_alone(**asked):
         return None
     found: Tensor | None = sdpa_mask(**asked)

@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,15 @@ class Part:
     length: int
 
 
+@dataclass(frozen=True)
+class Block:
+    """A micro-batch among those that are now in the model as one batch: so many rows and padded tokens of its own."""
+
+    micro: int
+    rows: int
+    tokens: int
+
+
 @dataclass
 class Clock:
     """Where the training is: the loop sets it, the dropout of every layer reads it."""
@@ -46,6 +55,8 @@ class Clock:
     step: int = 0  # of the optimizer, from 0
     micro: int = 0  # micro-batch within the step
     parts: tuple[Part, ...] = ()  # the rows now in the model one behind another, where they are not a whole micro-batch
+    blocks: tuple[Block, ...] = ()  # the micro-batches now in the model, where they are padded or more than one
+    masks: dict[str, Tensor] = field(default_factory=dict)  # of each layer, where a graph is to read what is filled in
 
 
 def seed_of(*parts: object) -> int:
@@ -74,7 +85,14 @@ class SeededDropout(nn.Module):
 
     def _mask(self, x: Tensor) -> Tensor:
         """Return the mask of a micro-batch, or its parts for the rows that are now in the model: (tokens, inputs)."""
-        parts = self.clock.parts
+        parts, blocks = self.clock.parts, self.clock.blocks
+        if self.layer in self.clock.masks:
+            return self.clock.masks[self.layer].view(x.shape)
+        if len(blocks) > 1 or (blocks and blocks[0].rows * blocks[0].tokens * x.shape[-1] != x.numel()):
+            rows, inputs = sum(block.rows for block in blocks), x.shape[-1]
+            mask_RTD = x.new_zeros(rows, x.numel() // (rows * inputs), inputs, dtype=torch.bool)
+            self.fill(mask_RTD)
+            return mask_RTD.view(x.shape)
         if not parts:
             return self._draw(self.clock.micro, x.shape, x.device)
         masks = {
@@ -83,10 +101,21 @@ class SeededDropout(nn.Module):
         }
         return torch.cat([masks[part.micro][part.row, : part.length] for part in parts])
 
+    def fill(self, mask_RTD: Tensor) -> None:
+        """Write the masks of the micro-batches now in the model; what is behind their tokens is never looked at."""
+        start = 0
+        for block in self.clock.blocks:
+            mine = mask_RTD[start : start + block.rows, : block.tokens]
+            torch.ge(self._chances(block.micro, tuple(mine.shape), mask_RTD.device), self.rate, out=mine)
+            start += block.rows
+
     def _draw(self, micro: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        return self._chances(micro, shape, device) >= self.rate
+
+    def _chances(self, micro: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
         generator = torch.Generator(device)
         generator.manual_seed(seed_of("dropout", self.clock.seed, self.clock.step, micro, self.layer))
-        return torch.rand(shape, generator=generator, device=device) >= self.rate
+        return torch.rand(shape, generator=generator, device=device)
 
 
 def attach(base: Any, train: TrainConfig, clock: Clock) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.attention import whole_rows
 from trainables.tail import tail_only
 from trainables.tokens import Row
 
@@ -106,9 +107,10 @@ def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int) -> li
 
 def completion_nll(model: Any, batch: Batch, cache: Any = None) -> Tensor:
     """Return the negative log-likelihood of each completion token, shape (N,), fp32; `cache` keeps the states."""
-    with completion_only(model, batch):
+    with completion_only(model, batch), whole_rows(model, batch.input_ids_BT) as mask_BT:
         output = model(
             input_ids=batch.input_ids_BT,
+            attention_mask=mask_BT,
             position_ids=batch.position_ids_BT,
             past_key_values=cache,
             use_cache=cache is not None,

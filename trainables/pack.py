@@ -25,12 +25,13 @@ from trainables.cores import compute_on
 from trainables.generate import Writing
 from trainables.jobs import Control, Crowded, Interrupted
 from trainables.lanes import in_lanes, lanes_for
+from trainables.learner import Outcome, Turn
 from trainables.loss import LOSS_TOKENS
 from trainables.memory import give_back, is_out_of_memory
 from trainables.model import quiet
 from trainables.packed_lora import PackedBase
 from trainables.packed_read import Desk, Question, read_losses, write_texts
-from trainables.packed_train import Outcome, Turn, take_steps
+from trainables.packed_train import take_steps
 from trainables.widths import UNMEASURED, Room
 
 # What shares a batch waits so long for the next ask of a trial that was answered, an evaluation also of a busy one.
@@ -221,7 +222,9 @@ class Pack:
         asking = {ask.member for ask in self._asks}
         busy = [member.stepped for member in self._members if member not in asking]
         is_more_to_come = any(stepped is not None and now - stepped < GRACE_S for stepped in busy)
-        return [] if is_more_to_come and len(alike) < self.room.now.together else alike
+        if is_more_to_come and len(alike) < self.room.now.together:
+            return []
+        return sorted(alike, key=lambda ask: ask.member.joined)  # whoever came first: a graph has them in one order
 
     def _at_a_time(self, chosen: Sequence[Ask]) -> int:
         """Return how many adapters may train in lanes now; one alone has all cores."""
@@ -305,6 +308,8 @@ class Pack:
                 self.room.narrow_slots(len(staying) - 1)
             if ask.turn is not None and ask.turn.is_spoiled:
                 leaving.append(ask.member)
+            if self.base is not None:
+                self.base.drop_graphs()
             give_back(self.device, error)
             for member in leaving:
                 member.must_leave = True

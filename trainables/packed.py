@@ -24,6 +24,7 @@ from trainables.dequantize import unpack_where_room
 from trainables.generate import Completion, Prompt, Writing
 from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
 from trainables.lanes import try_lanes
+from trainables.learner import Learner, Outcome, Turn
 from trainables.lesson import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
 from trainables.loaded import LoadedBases, usable_bytes
 from trainables.lora import WEIGHTS, write_adapter
@@ -33,7 +34,7 @@ from trainables.model import parameter_counts
 from trainables.pack import Ask, Member, Pack
 from trainables.packed_lora import Adapter, PackedBase
 from trainables.packed_read import Question
-from trainables.packed_train import Learner, Outcome, Turn, rehearse
+from trainables.packed_train import rehearse
 from trainables.packed_width import Widener
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
@@ -125,6 +126,8 @@ class PackedEngine:
             return base
 
         if pack.base is None or key != pack.base_key:
+            if pack.base is not None:
+                pack.base.drop_graphs()
             pack.base = None
             pack.base = self.bases.get(config, self.shelf.folder(config), packed)
             pack.base_key = key

@@ -95,12 +95,11 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Group:
-    """A slice of a batch's rows that is one adapter's, or the base's; `tokens` of its own padded length."""
+    """A slice of a batch's rows that is one adapter's, or the base's."""
 
     adapter: Adapter | None
     start: int
     stop: int
-    tokens: int = 0
 
 
 @dataclass
@@ -156,30 +155,29 @@ class PackedLinear(nn.Module):
     def _add(self, x: Tensor, out: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return _added(out, list(self._pieces(x)))
-        for start, stop, tokens, delta in self._pieces(x):
-            out[start:stop, :tokens] += delta
+        for start, stop, delta in self._pieces(x):
+            out[start:stop] += delta
         return out
 
-    def _pieces(self, x: Tensor) -> Iterator[tuple[int, int, int, Tensor]]:
-        """Return (first row, last row + 1, tokens, what is added) for each adapter that has this layer."""
+    def _pieces(self, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+        """Return (first row, last row + 1, what is added) for each adapter that has this layer."""
         route = self.route
         repeated, rest = divmod(x.shape[0], route.rows)
         assert rest == 0, (self.name, x.shape, route.rows)
         for group in route.groups:
             part = group.adapter.parts.get(self.name) if group.adapter is not None else None
             if part is not None:
-                start, stop, tokens = group.start * repeated, group.stop * repeated, group.tokens or x.shape[1]
-                yield start, stop, tokens, part(x[start:stop, :tokens], route.training)
+                start, stop = group.start * repeated, group.stop * repeated
+                yield start, stop, part(x[start:stop], route.training)
 
 
-def _added(out: Tensor, pieces: Sequence[tuple[int, int, int, Tensor]]) -> Tensor:
+def _added(out: Tensor, pieces: Sequence[tuple[int, int, Tensor]]) -> Tensor:
     """Return `out` with the pieces added to their slices, for autograd: nothing is changed in place."""
     found, done = [], 0
-    for start, stop, tokens, delta in pieces:
+    for start, stop, delta in pieces:
         if start > done:
             found.append(out[done:start])
-        padding = out.shape[1] - tokens
-        found.append((out[start:stop] + nn.functional.pad(delta, (0, 0, 0, padding))).to(out.dtype))
+        found.append((out[start:stop] + delta).to(out.dtype))
         done = stop
     if done < out.shape[0]:
         found.append(out[done:])
@@ -196,6 +194,7 @@ class PackedBase:
     route: Route = field(default_factory=Route)
     _layers: dict[str, PackedLinear] = field(default_factory=dict)
     twins: list[PackedBase] = field(default_factory=list)  # see `lanes`
+    graphs: Any = None  # see `step_graph`; None where training steps are not replayed
 
     def adapter(self, train: TrainConfig, device: str) -> Adapter:
         """Return a fresh adapter of this trial; its layers are packed from now on."""
@@ -223,6 +222,11 @@ class PackedBase:
         """Tell whether an adapter changes the output head, which sees completion tokens in place of rows."""
         head = self.model.get_output_embeddings()
         return isinstance(head, PackedLinear) and head.name in adapter.parts
+
+    def drop_graphs(self) -> None:
+        """Let go of the memory that replayed steps hold, where it has run out; they are captured again."""
+        if self.graphs is not None:
+            self.graphs.clear()
 
     def _pack(self, name: str) -> None:
         layer = self.model.get_submodule(name)

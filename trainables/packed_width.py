@@ -18,6 +18,7 @@ from trainables.memory import give_back, is_out_of_memory, memory_in_use_bytes
 from trainables.pack import TooLarge
 from trainables.packed_lora import PackedBase
 from trainables.rows import RowShelf
+from trainables.step_graph import StepGraphs
 from trainables.width import measure
 from trainables.widths import UNMEASURED, Measured, Room, Widths, Workload
 from trainables.workload import Task, adapter_bytes, by_base, task_of
@@ -55,6 +56,7 @@ class Widener:
         """Return the widths for the trials of a base; raises UserError where not even one of them fits."""
         if key in self._rooms:  # as it was left: narrowed, where memory has run out
             self.task, self.found, room = self._rooms[key]
+            self._let_replay(base)
             return room
         self.task = self.found = None
         mine = next((trials for other, trials in by_base(self.setup.trials).items() if other == key), [])
@@ -66,6 +68,7 @@ class Widener:
             together = self.together or min(usual, self.slots)
             return Room(Widths(self.slots, together, default.rows), LOSS_TOKENS[self.kind])
         self.found, source = self._measured(base, self.task)
+        self._let_replay(base)
         chosen = widths.choose(self.found, self.task.load, self.kind, self.cap_bytes, self.slots)
         if self.together:
             chosen = replace(chosen, together=self.together)
@@ -77,10 +80,17 @@ class Widener:
             "took_s": self.found.took_s,
             "need_bytes": widths.need_bytes(self.found, self.task.load, chosen),
             "memory_bytes": self.cap_bytes,
+            "replays": self.found.replays,
         }
         room = Room(chosen, LOSS_TOKENS[self.kind], self.found.date)
         self._rooms[key] = self.task, self.found, room
         return room
+
+    def _let_replay(self, base: PackedBase | None) -> None:
+        """Have a base replay its training steps where that was measured to pay."""
+        assert self.found is not None
+        if base is not None and base.graphs is None and self.found.replays:
+            base.graphs = StepGraphs()
 
     def check_fits(self, train: TrainConfig) -> None:
         """Raise TooLarge for a trial that does not fit alone."""

@@ -78,7 +78,7 @@ class TokenStep:
                 self.output = self._plain(self.ids_R1, self.positions_R1, cache)
             self.graph = graph
         except Exception:
-            _failed.append(graph)  # the allocator may still ask it, so it stays: one for a model, which has no more
+            keep_failed(graph)
             self.in_graph = False
             setattr(self.model, CHECKED, False)
         finally:
@@ -88,9 +88,16 @@ class TokenStep:
 _failed: list[Any] = []
 
 
+def keep_failed(graph: Any) -> None:
+    """Keep a graph whose capture failed, for the allocator may still ask it: one for a model, which tries no more."""
+    _failed.append(graph)
+
+
 @contextmanager
-def captured(graph: Any, device: torch.device) -> Iterator[None]:
+def captured(graph: Any, device: torch.device, pool: Any = None) -> Iterator[None]:
     """Capture this block's kernels on a stream of its own, which is left again also where the capture fails.
+
+    `pool`: of a graph whose memory this one may use, since they are never replayed at the same time.
 
     `torch.cuda.graph` would stay on its stream then, and would return the allocator's memory at every batch.
     """
@@ -99,7 +106,7 @@ def captured(graph: Any, device: torch.device) -> Iterator[None]:
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
         # Other threads may copy a checkpoint meanwhile: that is no fault of this one.
-        graph.capture_begin(capture_error_mode="thread_local")
+        graph.capture_begin(*([] if pool is None else [pool]), capture_error_mode="thread_local")
         try:
             yield
         finally:

@@ -20,6 +20,7 @@ import torch
 from trainables.cache import roomy_cache
 from trainables.config import TrainConfig
 from trainables.lanes import in_lanes, lanes_for, most_lanes
+from trainables.learner import Learner, Turn
 from trainables.lesson import MicroBatch
 from trainables.loss import collate
 from trainables.memory import (
@@ -31,9 +32,10 @@ from trainables.memory import (
 )
 from trainables.model import arithmetic
 from trainables.packed_lora import Adapter, Group, PackedBase
-from trainables.packed_train import Learner, Turn, take_steps, train_together
+from trainables.packed_train import rehearse_all, take_steps, train_together
 from trainables.prefill import filler_of, reads_ragged
 from trainables.ragged import Prefill
+from trainables.step_graph import try_graphs
 from trainables.tokens import Row
 from trainables.widths import Measured, Place, Point, fastest, today
 
@@ -70,8 +72,8 @@ class Bench:
         rows = [self.rows[index % len(self.rows)] for index in range(self.train.batch_size)]
         micro = MicroBatch(collate(rows, self.base.pad_id), 0, 0, sum(len(row.target_ids) for row in rows))
         learner = Learner(self.adapters[number], self.device)
-        # As many as share a string: a step holds no more at once.
-        count = max(1, (learner.string_tokens or 0) // micro.batch.input_ids_BT.numel())
+        # As many as share a string or a batch: a step holds no more at once.
+        count = max(1, learner.tokens_at_once // micro.batch.input_ids_BT.numel())
         return Turn(learner, [micro] * min(count, learner.adapter.train.gradient_accumulation_steps))
 
     def adapters_bytes(self) -> int:
@@ -100,6 +102,7 @@ def measure(
             if bench.kind == "cpu":
                 most = lanes_for(base, min(most, most_lanes(torch.get_num_threads())))
             training = _points(bench, [w for w in TOGETHER[bench.kind] if w <= most], _train_run, in_use)
+            replays = _replays(bench, fastest(training))
             decoding = _decoding(bench, in_use)
         finally:
             base.route.clear()
@@ -107,7 +110,8 @@ def measure(
             bench.adapters.clear()
             give_back(device)
             reset_peak_memory(device)
-    return Measured(training, decoding, in_use, today(), round(time.monotonic() - began, 2)), not bench.is_cut
+    took_s = round(time.monotonic() - began, 2)
+    return Measured(training, decoding, in_use, today(), took_s, replays), not bench.is_cut
 
 
 def _points(bench: Bench, widths: Sequence[int], prepare: Prepare, in_use: int) -> tuple[Point, ...]:
@@ -185,6 +189,14 @@ def _take_in_a_batch(bench: Bench, turns: Sequence[Turn]) -> None:
     for turn in turns:
         turn.clear()
     _raise_first(train_together(bench.base, turns, bench.device))
+
+
+def _replays(bench: Bench, width: int) -> bool:
+    """Tell whether batches of so many adapters are to be replayed as graphs, on a GPU."""
+    if bench.kind == "cpu" or bench.train.gradient_checkpointing:
+        return False
+    turns = [bench.turn(number) for number in range(width)]
+    return try_graphs(bench.base, lambda: rehearse_all(bench.base, turns, bench.device), bench.device)
 
 
 def _raise_first(answers: Sequence[object]) -> None:

@@ -41,7 +41,7 @@ class Widths:
 UNMEASURED = {"cpu": Widths(8, 1, 128), "cuda": Widths(8, 8, 256)}
 
 
-WAY = 5  # raised when training or decoding goes another way: what was measured before is of no use
+WAY = 6  # raised when training or decoding goes another way: what was measured before is of no use
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Measured:
     base_bytes: int  # of the process, or allocated on the GPU, with the base loaded
     date: str
     took_s: float
+    replays: bool = False  # training steps take clearly less time as CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def extra_bytes(points: Sequence[Point], width: int) -> int:
 
 def need_bytes(measured: Measured, load: Workload, widths: Widths) -> int:
     """Return the memory that a pack of these widths needs at its peak."""
-    shared = max(extra_bytes(measured.train, widths.together), extra_bytes(measured.decode, widths.rows))
+    each = extra_bytes(measured.train, widths.together), extra_bytes(measured.decode, widths.rows)
+    shared = sum(each) if measured.replays else max(each)  # graphs keep the memory that they were captured with
     return int(measured.base_bytes + widths.slots * load.adapter_bytes + shared * load.scale)
 
 

@@ -215,23 +215,28 @@ class PretendGraph(TorchDispatchMode):
         super().__init__()
         self.places = places
         self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.made: set[int] = set()  # storages of the capture, which `calls` keeps
         self.before: dict[int, tuple[Tensor, Tensor]] = {}  # what was there before the capture, and its numbers
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = {one.untyped_storage()._cdata for *_, out in self.calls for one in _tensors(out)}
         for place, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 for one in _tensors(args[place] if place < len(args) else kwargs.get(argument.name)):
                     storage = one.untyped_storage()
-                    if storage._cdata not in made and storage._cdata not in self.before:
+                    if storage._cdata not in self.made and storage._cdata not in self.before:
                         whole = torch.empty(0, dtype=one.dtype).set_(storage)
                         self.before[storage._cdata] = (whole, whole.clone())
         out = func(*args, **kwargs)
         self.calls.append((func, args, kwargs, out))
+        given = {one.untyped_storage()._cdata for one in _tensors((args, kwargs))}
+        self.made |= {one.untyped_storage()._cdata for one in _tensors(out)} - given
         return out
 
-    def capture_begin(self, capture_error_mode: str) -> None:
+    def pool(self) -> tuple[int, int]:
+        return 0, id(self)
+
+    def capture_begin(self, pool: tuple[int, int] | None = None, capture_error_mode: str = "global") -> None:
         """Capture operators from now on; as on a GPU, not on the default stream."""
         assert capture_error_mode == "thread_local"
         assert self.places.aside == threading.get_ident(), "cannot capture on the default stream"

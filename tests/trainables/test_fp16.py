@@ -16,10 +16,11 @@ from packs import packed_engine, run_packed
 from trainables import model as models
 from trainables.config import TrialConfig
 from trainables.jobs import Interrupted
+from trainables.learner import Learner, Outcome, Turn
 from trainables.lesson import MicroBatches
 from trainables.model import load_base
 from trainables.packed_lora import PackedBase
-from trainables.packed_train import Learner, Outcome, Turn, take_steps
+from trainables.packed_train import take_steps
 from trainables.record import SweepFolder
 
 STEPS = 4

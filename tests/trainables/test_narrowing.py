@@ -108,7 +108,7 @@ def test_training_batches_are_halved(
 def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_train, "STRING_TOKENS", {})  # as on a GPU
+    monkeypatch.setattr(packed_train, "STRINGS_ON", ())  # as on a GPU
     taken: set[int] = set()
 
     def fits(_: PackedEngine, rows: int, training: bool) -> bool:
@@ -176,7 +176,7 @@ def test_the_youngest_trials_leave_a_pack_that_is_too_large_and_come_back(
 def test_an_update_that_fails_halfway_is_taken_again_from_the_checkpoint(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainables.packed_train import Learner
+    from trainables.learner import Learner
 
     original, failed = Learner.step, []
 

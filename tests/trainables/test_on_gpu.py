@@ -12,7 +12,7 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, close, run_packed
 from pretend_device import pretend_gpu
 
-from trainables import replay
+from trainables import replay, step_graph
 from trainables.config import TrialConfig
 from trainables.jobs import EngineSetup, Interrupted, go_on, no_report
 from trainables.packed import PackedEngine
@@ -100,6 +100,32 @@ def test_paged_optimizers_and_4_bit_bases(
     sweep = write_sweep(tmp_path / "packed")
     tolerance = 1e-2 if optimizer == "paged_adamw_8bit" else 1e-5
     assert_losses_agree(run_packed(packed_on(on_real_gpu, sweep, model, 4), sweep, wanted), alone, tolerance)
+
+
+def test_replayed_training_steps_are_those_of_each_trial_alone(
+    gpu: str, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("PACKSWEEP_CACHE", raising=False)
+    monkeypatch.setattr(step_graph, "GAIN", float("inf"))
+    replayed: list[int] = []
+    replay_one = step_graph.StepGraph.replay
+
+    def counted(graph: step_graph.StepGraph, *batch: Any) -> torch.Tensor:
+        replayed.append(1)
+        return replay_one(graph, *batch)
+
+    monkeypatch.setattr(step_graph.StepGraph, "replay", counted)
+    wanted = trials(max_steps=16, eval_every_steps=8)
+    alone = alone_on(gpu, write_sweep(tmp_path / "alone"), model, wanted)
+    sweep = write_sweep(tmp_path / "packed")
+    engine = packed_on(gpu, sweep, model, 4, trials=tuple(wanted.values()))
+    engine.warm(wanted["0"])
+    assert [one["replays"] for one in engine.widths] == [True]
+    replayed.clear()  # those of the measurement
+    packed = run_packed(engine, sweep, wanted)
+    assert len(replayed) > 3
+    assert_losses_agree(packed, alone, CLOSE["fp32"])
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "phi"])

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from trainables.jobs import Interrupted, go_on
+from trainables.learner import Turn
 from trainables.pack import GRACE_S, Ask, Member, Pack
 from trainables.packed_read import Question
-from trainables.packed_train import Turn
 from trainables.widths import Room, Widths
 
 ONE, TWO = ("one", "none", "fp32"), ("two", "none", "fp32")

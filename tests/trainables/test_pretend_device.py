@@ -12,7 +12,7 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, assert_same, close, run_packed
 from pretend_device import GPU, DevicesMixed, pretend_gpu
 
-from trainables import packed_read, packed_train, replay, width
+from trainables import packed_read, packed_train, replay, shared_batch, width
 from trainables.config import TrialConfig
 from trainables.jobs import DeviceLost, EngineSetup, Interrupted, go_on, no_report
 from trainables.packed import PackedEngine
@@ -151,12 +151,12 @@ def test_rows_that_memory_does_not_suffice_for_are_taken_one_by_one_on_a_gpu(
     def too_much(*args: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(packed_train, "_accumulate", too_much)
+    monkeypatch.setattr(packed_train, "take", too_much)
     for name, one in run_packed(engine_on("cuda", sweep, model), sweep, TWO).items():
         assert_same_but_for_the_device(on_cpu[name], one)
 
 
-@pytest.mark.parametrize(("module", "name"), [(packed_train, "completion_nll"), (packed_read, "generate_batch")])
+@pytest.mark.parametrize(("module", "name"), [(shared_batch, "completion_nll"), (packed_read, "generate_batch")])
 def test_a_lost_gpu_ends_the_run_and_not_the_trial(
     gpu: None, sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
 ) -> None:

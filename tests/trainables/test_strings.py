@@ -9,7 +9,7 @@ import torch
 from engine_inputs import trial, write_model
 from packs import Ran, assert_same, packed_engine, run_packed, run_solo, write_sweep
 
-from trainables import packed_train
+from trainables import learner, packed_train
 from trainables.attention import strung
 from trainables.lesson import MicroBatch
 from trainables.lora import Clock, Part, SeededDropout
@@ -46,7 +46,7 @@ def test_a_trial_taken_in_strings_is_the_trial_alone(
 ) -> None:
     trials = {"A": alone["A"].trial}
     taken: list[int] = []
-    monkeypatch.setattr(packed_train, "STRING_TOKENS", {"cpu": most_tokens})
+    monkeypatch.setattr(learner, "TOKENS_AT_ONCE", most_tokens)
     monkeypatch.setattr(packed_train, "string", lambda rows: taken.append(len(rows)) or string(rows))
     sweep = write_sweep(tmp_path / "strings")
     found = run_packed(packed_engine(sweep, model), sweep, trials)
