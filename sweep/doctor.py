@@ -107,11 +107,11 @@ def _widths() -> dict[str, Any]:
 def _width_line(one: dict[str, Any]) -> str:
     quantized = f" {one['quantization']}" if one["quantization"] != "none" else ""
     threads = f", {one['threads']} threads" if one["threads"] else ""
+    replayed = ", replayed as graphs" if one["replays"] else ""
     return (
         f"{one['device']}{threads}: model {one['model']} {one['precision']}{quantized}, micro-batch {one['rows']} x "
-        f"{one['tokens']} tokens: trains {one['together'] or '?'} at a time{' (replayed)' if one['replays'] else ''}, "
-        f"decodes {one['best_rows'] or '?'} rows "
-        f"({one['measured']}, torch {one['torch']})"
+        f"{one['tokens']} tokens: trains {one['together'] or '?'} at a time{replayed}, "
+        f"decodes {one['best_rows'] or '?'} rows ({one['measured']}, torch {one['torch']})"
     )
 
 

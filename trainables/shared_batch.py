@@ -26,6 +26,8 @@ from trainables.loss import Batch, completion_nll
 from trainables.model import arithmetic
 from trainables.packed_lora import Group, PackedBase
 
+NOBODY = -1
+
 
 @dataclass(frozen=True)
 class Share:
@@ -44,8 +46,8 @@ class Shared:
     """A batch of several adapters, and what its completion tokens count for whose loss."""
 
     batch: Batch
-    owner_N: Tensor  # the number of the adapter, in the order of the rows
-    weight_N: Tensor  # one over the completion tokens of the owner's step; 0 for what only pads N
+    owner_N: Tensor  # the number of the adapter, in the order of the rows; nobody's is what only pads N
+    weight_N: Tensor  # one over the completion tokens of the owner's step
     rows: tuple[int, ...]  # of each adapter
     is_static: bool  # T and N are of the few that graphs are made for
 
@@ -137,23 +139,24 @@ def join(base: PackedBase, shares: Sequence[Share]) -> Shared:
     )
     if is_static:
         tokens, targets = step_of(tokens), step_of(targets)
-    owner_N = [number for number, share in enumerate(shares) for one in share.micro for _ in one.batch.target_N]
-    weight_N = [1 / one.step_tokens for share in shares for one in share.micro for _ in one.batch.target_N]
     rows_N = [part.row_N + start for part, start in zip(parts, starts, strict=False)]
+    counts = torch.tensor([len(part.target_N) for part in parts])
+    owners = torch.tensor([number for number, share in enumerate(shares) for _ in share.micro])
+    weights = torch.tensor([1 / one.step_tokens for share in shares for one in share.micro])
 
-    def filled(values_N: Sequence[Tensor]) -> Tensor:
-        joined_N = torch.cat(list(values_N))
-        return pad(joined_N, (0, targets - len(joined_N)))
+    def filled(joined_N: Tensor, value: int = 0) -> Tensor:
+        return pad(joined_N, (0, targets - len(joined_N)), value=value)
 
     batch = Batch(
         torch.cat([_widened(part.input_ids_BT, tokens) for part in parts]),
         torch.cat([_widened(part.position_ids_BT, tokens) for part in parts]),
-        filled(rows_N),
-        filled([part.column_N for part in parts]),
-        filled([part.target_N for part in parts]),
+        filled(torch.cat(rows_N)),
+        filled(torch.cat([part.column_N for part in parts])),
+        filled(torch.cat([part.target_N for part in parts])),
     )
-    counted = filled([torch.tensor(owner_N)]), filled([torch.tensor(weight_N)])
-    return Shared(batch, *counted, tuple(share.rows for share in shares), is_static)
+    owner_N = filled(owners.repeat_interleave(counts), NOBODY)
+    weight_N = filled(weights.repeat_interleave(counts))
+    return Shared(batch, owner_N, weight_N, tuple(share.rows for share in shares), is_static)
 
 
 def step_of(count: int) -> int:

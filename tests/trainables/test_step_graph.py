@@ -89,10 +89,10 @@ def assert_alike(left: list[list[Any]], right: list[list[Any]], relative: float 
             assert mine.grad_norm == pytest.approx(other.grad_norm, rel=10 * relative)
 
 
-SLOW = pytest.mark.slow
+OTHERS = [pytest.param(family, marks=pytest.mark.slow) for family in ("llama", "phi", "mistral")]
 
 
-@pytest.mark.parametrize("family", ["gpt2", *(pytest.param(one, marks=SLOW) for one in ("llama", "phi", "mistral"))])
+@pytest.mark.parametrize("family", ["gpt2", *OTHERS])
 def test_replayed_steps_are_the_plain_ones(gpu: None, tmp_path: Path, replays: list[int], family: str) -> None:
     plain = Bench(tmp_path / "plain", configs(family), family)
     graphed = Bench(tmp_path / "graphed", configs(family), family, graphs=True)
@@ -103,7 +103,8 @@ def test_replayed_steps_are_the_plain_ones(gpu: None, tmp_path: Path, replays: l
         assert (ours - theirs).abs().max() <= 2e-5
 
 
-@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=SLOW), "fp16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_replayed_steps_in_half_precision_are_the_plain_ones(
     gpu: None, tmp_path: Path, replays: list[int], precision: str
 ) -> None:
@@ -129,6 +130,7 @@ def test_what_is_not_finite_in_one_adapter_stays_there_in_a_replay(
         assert ours[1].loss != ours[1].loss
 
 
+@pytest.mark.slow
 def test_graphs_of_an_adapter_that_is_gone_are_let_go_and_a_new_one_in_its_slot_starts_clean(
     gpu: None, tmp_path: Path, replays: list[int]
 ) -> None:
@@ -172,6 +174,7 @@ def test_a_batch_that_cannot_be_captured_goes_the_plain_way_and_no_other_is_trie
     assert not try_graphs(bench.base, lambda: rehearse_all(bench.base, bench.turns(0), "cuda"), "cuda")
 
 
+@pytest.mark.slow
 def test_where_memory_runs_out_graphs_give_theirs_back(
     gpu: None, tmp_path: Path, replays: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
