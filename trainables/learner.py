@@ -14,10 +14,10 @@ from trainables.checkpoint import Checkpoint, Tensors
 from trainables.lesson import MicroBatch
 from trainables.optim import build_optimizer, load_optimizer_state, optimizer_state, rate_factor
 from trainables.packed_lora import Adapter
+from trainables.widths import TOKENS_AT_ONCE
 
 NORM_EPSILON = 1e-6  # of torch's clip_grad_norm_
 FLAT = "flat"
-TOKENS_AT_ONCE = 1024  # of one adapter's step: in a string on a CPU, among its rows of a shared batch on a GPU
 
 
 @dataclass(frozen=True)

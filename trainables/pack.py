@@ -36,6 +36,7 @@ from trainables.widths import UNMEASURED, Room
 
 # What shares a batch waits so long for the next ask of a trial that was answered, an evaluation also of a busy one.
 GRACE_S = 0.1
+LEAST_GRACE_S = 0.03  # eight trials write their books in 10 ms of Python
 PATIENCE_S = 60.0  # and no longer than this for those that train
 POLL_S = 0.5  # a trial that waits looks whether it is to leave; each look takes Python from the device's thread
 IDLE_S = 1.0
@@ -57,6 +58,7 @@ class Member:
     joined: float = field(default_factory=time.monotonic)
     seconds: float = 0.0  # of the device, spent on this trial
     stepped: float | None = None  # when its last step was answered, None where its last answer was another
+    recomputes: bool = False  # of that step
     left: float | None = None
 
     @property
@@ -99,6 +101,7 @@ class Pack:
         self._waiting: list[Member] = []
         self._asks: list[Ask] = []
         self._answered = 0.0  # when the last ask was
+        self._shared_s = GRACE_S  # of the last steps that were taken together
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
@@ -220,8 +223,10 @@ class Pack:
 
         alike = [ask for ask in steps if manner(ask) == manner(steps[0])][: self.room.now.together]
         asking = {ask.member for ask in self._asks}
-        busy = [member.stepped for member in self._members if member not in asking]
-        is_more_to_come = any(stepped is not None and now - stepped < GRACE_S for stepped in busy)
+        busy = [one for one in self._members if one not in asking and one.recomputes == manner(steps[0])]
+        # No longer than about what taking them apart would cost.
+        grace = min(GRACE_S, max(LEAST_GRACE_S, self._shared_s))
+        is_more_to_come = any(one.stepped is not None and now - one.stepped < grace for one in busy)
         if is_more_to_come and len(alike) < self.room.now.together:
             return []
         return sorted(alike, key=lambda ask: ask.member.joined)  # whoever came first: a graph has them in one order
@@ -285,6 +290,9 @@ class Pack:
         for ask, answer in zip(asks, answers, strict=True):
             ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
             ask.member.stepped = time.monotonic() if ask.turn is not None else None
+            if ask.turn is not None:
+                ask.member.recomputes = ask.turn.learner.adapter.train.gradient_checkpointing
+                self._shared_s = seconds
             if not isinstance(answer, BaseException):
                 ask.future.set_result(answer)
             elif not self._make_room(ask, answer, shared):
@@ -298,6 +306,11 @@ class Pack:
         """
         if not is_out_of_memory(error) or isinstance(error, TooLarge):
             return False
+        if self.base is not None and self.base.drop_graphs():
+            give_back(self.device, error)
+            with self._changed:
+                self._asks.insert(0, ask)
+            return True
         with self._changed:
             leaving = [member for member in self._members if member.must_leave]
             staying = [member for member in self._members if member.is_adapted and not member.must_leave]
@@ -308,8 +321,6 @@ class Pack:
                 self.room.narrow_slots(len(staying) - 1)
             if ask.turn is not None and ask.turn.is_spoiled:
                 leaving.append(ask.member)
-            if self.base is not None:
-                self.base.drop_graphs()
             give_back(self.device, error)
             for member in leaving:
                 member.must_leave = True

@@ -195,6 +195,7 @@ class PackedBase:
     _layers: dict[str, PackedLinear] = field(default_factory=dict)
     twins: list[PackedBase] = field(default_factory=list)  # see `lanes`
     graphs: Any = None  # see `step_graph`; None where training steps are not replayed
+    cannot_replay: bool = False  # a capture has failed
 
     def adapter(self, train: TrainConfig, device: str) -> Adapter:
         """Return a fresh adapter of this trial; its layers are packed from now on."""
@@ -223,10 +224,12 @@ class PackedBase:
         head = self.model.get_output_embeddings()
         return isinstance(head, PackedLinear) and head.name in adapter.parts
 
-    def drop_graphs(self) -> None:
-        """Let go of the memory that replayed steps hold, where it has run out; they are captured again."""
-        if self.graphs is not None:
-            self.graphs.clear()
+    def drop_graphs(self) -> bool:
+        """Let go of the memory that replayed steps hold; returns whether they held any. They are captured again."""
+        if self.graphs is None or not self.graphs.holds_any:
+            return False
+        self.graphs.clear()
+        return True
 
     def _pack(self, name: str) -> None:
         layer = self.model.get_submodule(name)

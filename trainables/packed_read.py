@@ -233,8 +233,10 @@ def _attempt(desk: Desk, places: Sequence[Place], how: Attempt) -> None:
         with _accounts:
             for question, _ in places:
                 question.seconds += share
+    elif is_out_of_memory(failed) and desk.base.drop_graphs():
+        give_back(desk.device, failed)
+        _attempt(desk, places, how)
     elif is_out_of_memory(failed) and len(places) > 1:
-        desk.base.drop_graphs()
         give_back(desk.device, failed)
         how.narrow(places, len(places) // 2)
         _attempt(desk, places, how)

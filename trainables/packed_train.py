@@ -34,25 +34,42 @@ def take_steps(
     where it does not for the micro-batch of one, its rows go one by one from now on. Where one fails otherwise, each
     adapter trains alone, and a fault is its owner's.
     """
+    if len(turns) > 1 and any(base.adapts_head(turn.learner.adapter) for turn in turns):
+        return _apart(base, turns, device, narrowed)
     try:
         return train_together(base, turns, device)
     except Exception as error:
         for turn in turns:
             turn.clear()
+        if is_out_of_memory(error) and base.drop_graphs():
+            give_back(device, error)
+            return take_steps(base, turns, device, narrowed)
         if len(turns) == 1 and not (is_out_of_memory(error) and _can_split(base, turns[0])):
             return [error]
         failed = error
     size = 1
+    # Its frames hold the whole batch, and weights by which no later batch could be captured.
+    give_back(device, failed)
     if is_out_of_memory(failed):
-        base.drop_graphs()
         size = len(turns) // 2
-        give_back(device, failed)
         if len(turns) == 1:
             turns[0].learner.tokens_at_once, size = 0, 1
         elif narrowed is not None:
             narrowed(size)
     groups = [turns[start : start + size] for start in range(0, len(turns), size)]
     return [outcome for group in groups for outcome in take_steps(base, group, device, narrowed)]
+
+
+def _apart(
+    base: PackedBase, turns: Sequence[Turn], device: str, narrowed: Callable[[int], None] | None
+) -> list[Outcome | Exception]:
+    """Take the steps of adapters on the output head one by one: it sees the tokens of all in place of rows."""
+    others = [turn for turn in turns if not base.adapts_head(turn.learner.adapter)]
+    outcomes = iter(take_steps(base, others, device, narrowed) if others else [])
+    return [
+        take_steps(base, [turn], device, narrowed)[0] if base.adapts_head(turn.learner.adapter) else next(outcomes)
+        for turn in turns
+    ]
 
 
 def train_together(base: PackedBase, turns: Sequence[Turn], device: str) -> list[Outcome | Exception]:

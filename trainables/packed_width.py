@@ -89,15 +89,15 @@ class Widener:
     def _let_replay(self, base: PackedBase | None) -> None:
         """Have a base replay its training steps where that was measured to pay."""
         assert self.found is not None
-        if base is not None and base.graphs is None and self.found.replays:
+        if base is not None and base.graphs is None and self.found.replays and not base.cannot_replay:
             base.graphs = StepGraphs()
 
     def check_fits(self, train: TrainConfig) -> None:
         """Raise TooLarge for a trial that does not fit alone."""
         if self.found is None or self.task is None:
             return
-        wider = train.batch_size / self.task.train.batch_size
-        load = Workload(1, adapter_bytes(self.shelf, train), 1, self.task.load.scale * wider)
+        scales = self.task.load.scale, self.task.train_scale(train)
+        load = Workload(1, adapter_bytes(self.shelf, train), 1, *scales)
         need = widths.need_bytes(self.found, load, Widths(1, 1, 1))
         if need > self.cap_bytes:
             sizes = machine.show_bytes(need), machine.show_bytes(self.cap_bytes)

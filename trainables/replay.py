@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers.cache_utils import DynamicCache
@@ -35,6 +36,7 @@ CHECKED = "_replays"
 GAIN = 0.9  # replays must take at most this share of the plain way's time
 WAITS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
 COPIES = ("_to_copy", "copy_")
+MAKES = ("tensor", "as_tensor", "new_tensor")
 TRIED_ROWS, TRIED_TOKENS = 8, 8
 
 
@@ -94,19 +96,20 @@ def keep_failed(graph: Any) -> None:
 
 
 @contextmanager
-def captured(graph: Any, device: torch.device, pool: Any = None) -> Iterator[None]:
+def captured(graph: Any, device: torch.device, pool: Any = None, aside: Any = None) -> Iterator[None]:
     """Capture this block's kernels on a stream of its own, which is left again also where the capture fails.
 
-    `pool`: of a graph whose memory this one may use, since they are never replayed at the same time.
+    `pool`: of a graph whose memory this one may use, since they are never replayed at the same time; both captures
+    must then be on the stream `aside`, for a stream is given only what was its own before.
 
     `torch.cuda.graph` would stay on its stream then, and would return the allocator's memory at every batch.
     """
-    here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    here, aside = torch.cuda.current_stream(device), aside or torch.cuda.Stream(device)
     torch.cuda.synchronize(device)
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
         # Other threads may copy a checkpoint meanwhile: that is no fault of this one.
-        graph.capture_begin(*([] if pool is None else [pool]), capture_error_mode="thread_local")
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
         try:
             yield
         finally:
@@ -157,14 +160,39 @@ def _pays(model: Any) -> bool:
 class Watch(TorchDispatchMode):
     """Raises, in this thread, for what waits for the GPU or copies to or from it, which no graph captures."""
 
+    def __enter__(self) -> Watch:
+        self.makes = Makes()
+        self.makes.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.makes.__exit__(*error)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         tensors = [one for one in tree_leaves((args, kwargs, out)) if isinstance(one, Tensor)]
         crosses = name in COPIES and len({one.device.type for one in tensors}) > 1
-        if name in WAITS or crosses:
+        chooses = name.startswith("index") and any(one.dtype in (torch.bool, torch.uint8) for one in _indices(args))
+        if name in WAITS or crosses or chooses:
             raise RuntimeError(f"{name} waits for the GPU")
         return out
+
+
+class Makes(TorchFunctionMode):
+    """Raises for tensors that are made on the GPU from numbers of Python, of which no operator tells."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in MAKES and out.device.type != "cpu":
+            raise RuntimeError(f"{func.__name__} copies to the GPU")
+        return out
+
+
+def _indices(args: Any) -> list[Tensor]:
+    return [one for one in tree_leaves(args[1:2]) if isinstance(one, Tensor)]
 
 
 @torch.no_grad()

@@ -117,12 +117,12 @@ def forward_backward(base: PackedBase, learners: Sequence[Learner], shared: Shar
     is_others_KN = shared.owner_N != torch.arange(len(learners), device=nll_N.device)[:, None]
     losses_K = (nll_N * shared.weight_N).expand(len(learners), -1).masked_fill(is_others_KN, 0.0).sum(1)
     total = torch.stack([learner.scaled(loss) for learner, loss in zip(learners, losses_K.unbind(), strict=True)]).sum()
-    # Not `backward`, whose sums would go by the stream that the weights were first used on: no graph captures that.
     weights = [weight for learner in learners for weight in learner.adapter.parameters.values()]
     found = torch.autograd.grad(total, weights, allow_unused=True)
     used = [(weight.grad, one) for weight, one in zip(weights, found, strict=True) if one is not None]
-    sums = [sum_ for sum_, _ in used if sum_ is not None]
-    torch._foreach_add_(sums, [one for _, one in used])
+    sums = [total for total, _ in used if total is not None]
+    assert len(sums) == len(used), "an adapter's gradients are views of its buffer from the start"
+    torch._foreach_add_(sums, [one for _, one in used])  # one kernel, where `backward` adds weight by weight
     return losses_K.detach()
 
 

@@ -15,6 +15,7 @@ Shapes: R rows, T padded tokens, D inputs of a layer, N completion tokens, as in
 from __future__ import annotations
 
 import time
+import traceback
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -26,13 +27,14 @@ import torch
 from torch import Tensor
 
 from trainables.learner import Learner
-from trainables.memory import capturing, is_lost
+from trainables.memory import capturing, give_back, is_lost, is_out_of_memory
 from trainables.model import agree
 from trainables.packed_lora import PackedBase
 from trainables.replay import GAIN, Watch, captured, keep_failed
 from trainables.shared_batch import Shared, forward_backward
 
-MOST = 16  # graphs of one base; those of other shapes than the last ones go
+MOST = 16  # graphs of one base; those used last stay
+MOST_MET = 128  # batches that were met, most of them once
 REPEATS = 3
 
 Key = tuple[tuple[int, ...], tuple[int, ...], int, int]  # learners and their rows, tokens, completion tokens
@@ -49,8 +51,8 @@ class StepGraph:
 
     def replay(self, learners: Sequence[Learner], shared: Shared) -> Tensor:
         """Return the losses (K,) of this batch, and add to the gradients."""
-        self.shared.copy_(shared)
         _fill(learners, self.masks)
+        self.shared.copy_(shared)  # waits for the batch before: the masks are drawn meanwhile
         self.graph.replay()
         return self.losses_K.clone()
 
@@ -65,6 +67,11 @@ class StepGraphs:
         self.watch = watch or nullcontext()
         self._met: OrderedDict[Key, tuple[list[weakref.ref[Learner]], StepGraph | None]] = OrderedDict()
         self._masks: dict[tuple[int, str], Tensor] = {}  # of a learner's layer: all graphs read the same memory
+        self._stream: Any = None  # of all captures, which share their memory
+
+    @property
+    def holds_any(self) -> bool:
+        return any(graph is not None for _, graph in self._met.values())
 
     def clear(self) -> None:
         self._met.clear()
@@ -83,7 +90,6 @@ class StepGraphs:
         if found is None:
             found = self._capture(base, learners, shared, device)
             if found is None:
-                base.graphs = None
                 self.clear()
                 return self._plain(base, learners, shared, device)
             self._met[key] = refs, found
@@ -99,13 +105,20 @@ class StepGraphs:
         gone = [key for key, (refs, _) in self._met.items() if any(ref() is None for ref in refs)]
         for key in gone:
             del self._met[key]
-        while len(self._met) > MOST:
+        held = [key for key, (_, graph) in self._met.items() if graph is not None]
+        for key in held[: max(0, len(held) - MOST)]:
+            del self._met[key]
+        while len(self._met) > MOST_MET:
             self._met.popitem(last=False)
         alive = {id(ref()) for refs, _ in self._met.values() for ref in refs}
         self._masks = {key: mask for key, mask in self._masks.items() if key[0] in alive}
 
     def _capture(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> StepGraph | None:
-        """Capture a batch's kernels, which does not run them; None where that fails."""
+        """Capture a batch's kernels, which does not run them; None where that fails, and is then tried no more.
+
+        Where only memory was missing, it may be tried again.
+        """
+        give_back(device)  # while a graph is captured, nothing that the plain way has left is
         mine = shared.to(device)
         tokens = mine.batch.input_ids_BT.shape[1]
         masks = [
@@ -114,13 +127,17 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         others = (one.graph for _, one in self._met.values() if one is not None)
         pool = next((other.pool() for other in others), None)  # graphs are never replayed at the same time
+        self._stream = self._stream or torch.cuda.Stream(device)
         try:
             for learner, mask in zip(learners, masks, strict=True):
                 learner.adapter.clock.masks = mask
-            with capturing, captured(graph, torch.device(device), pool):
+            with capturing, captured(graph, torch.device(device), pool, self._stream):
                 losses_K = forward_backward(base, learners, mine, device)
-        except Exception:
-            keep_failed(graph)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                keep_failed(graph)
+                base.graphs, base.cannot_replay = None, True
+            traceback.clear_frames(error.__traceback__)
             return None
         finally:
             for learner in learners:

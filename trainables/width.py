@@ -73,8 +73,7 @@ class Bench:
         micro = MicroBatch(collate(rows, self.base.pad_id), 0, 0, sum(len(row.target_ids) for row in rows))
         learner = Learner(self.adapters[number], self.device)
         # As many as share a string or a batch: a step holds no more at once.
-        count = max(1, learner.tokens_at_once // micro.batch.input_ids_BT.numel())
-        return Turn(learner, [micro] * min(count, learner.adapter.train.gradient_accumulation_steps))
+        return Turn(learner, [micro] * (self.place.rows // self.train.batch_size))
 
     def adapters_bytes(self) -> int:
         return sum(2 * adapter.flat.nbytes for adapter in self.adapters)
@@ -196,6 +195,8 @@ def _replays(bench: Bench, width: int) -> bool:
     if bench.kind == "cpu" or bench.train.gradient_checkpointing:
         return False
     turns = [bench.turn(number) for number in range(width)]
+    for turn in turns:
+        turn.learner.scaler = None  # whose first scale may be too large for norms to be compared
     return try_graphs(bench.base, lambda: rehearse_all(bench.base, turns, bench.device), bench.device)
 
 

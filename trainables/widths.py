@@ -18,6 +18,8 @@ from trainables import files, machine
 from trainables.errors import UserError
 
 MOST_SLOTS = 32
+TOKENS_AT_ONCE = 1024  # of one adapter's step: in a string on a CPU, among its rows of a shared batch on a GPU
+PADDED = 1.5  # most that the tokens of a replayed batch are padded by
 GAIN = 0.9  # a wider one must take at most this share of the time of a narrower one
 # Lanes are measured at a disadvantage, over one micro-batch each: in use they do not wait for each other.
 LANES_GAIN = 1.05
@@ -92,7 +94,8 @@ class Workload:
     trials: int
     adapter_bytes: int  # of the largest adapter, with gradient and moments
     question: int  # rows of the smallest generation of a trial, beams counted
-    scale: float = 1.0  # of the longest rows against those measured
+    scale: float = 1.0  # of the longest rows against those measured, where texts are written
+    train_scale: float = 1.0  # of the tokens of the largest training batch against those measured
     least_adapter_bytes: int = 0  # of the smallest adapter
 
 
@@ -124,9 +127,13 @@ def extra_bytes(points: Sequence[Point], width: int) -> int:
 
 def need_bytes(measured: Measured, load: Workload, widths: Widths) -> int:
     """Return the memory that a pack of these widths needs at its peak."""
-    each = extra_bytes(measured.train, widths.together), extra_bytes(measured.decode, widths.rows)
-    shared = sum(each) if measured.replays else max(each)  # graphs keep the memory that they were captured with
-    return int(measured.base_bytes + widths.slots * load.adapter_bytes + shared * load.scale)
+    train = extra_bytes(measured.train, widths.together) * load.train_scale
+    decode = extra_bytes(measured.decode, widths.rows) * load.scale
+    graphs = 0.0
+    if measured.replays:  # they keep what they were captured with, beside a batch that goes the plain way
+        train *= PADDED
+        graphs = train
+    return int(measured.base_bytes + widths.slots * load.adapter_bytes + max(train, decode) + graphs)
 
 
 def choose(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from trainables.config import TrainConfig, TrialConfig
 from trainables.rows import RowShelf
 from trainables.shapes import lora_parameters
 from trainables.tokens import Row
-from trainables.widths import Place, Workload
+from trainables.widths import TOKENS_AT_ONCE, Place, Workload
 
 TOKENS_STEP = 64
 SAMPLE = 64  # rows of the training set that stand for its length
@@ -36,7 +36,21 @@ class Task:
     folder: str
     rows: Sequence[Row]
     tokens: int
+    longest: int
     load: Workload
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of one adapter that are measured together: whole micro-batches of its step."""
+        size = self.train.batch_size
+        count = min(self.train.gradient_accumulation_steps, TOKENS_AT_ONCE // (size * self.tokens))
+        return size * max(1, count)
+
+    def train_scale(self, train: TrainConfig) -> float:
+        """Return the tokens of this trial's largest batch against those measured."""
+        whole = train.batch_size * self.longest
+        largest = max(whole, min(TOKENS_AT_ONCE, whole * train.gradient_accumulation_steps))
+        return max(1.0, largest / (self.rows_at_once * self.tokens))
 
     def place(self, device: str, threads: int) -> Place:
         """Return what a measurement for these trials is of, on a device of this name."""
@@ -48,7 +62,7 @@ class Task:
             precision=self.train.precision,
             quantization=self.train.quantization,
             recomputes=self.train.gradient_checkpointing,
-            rows=self.train.batch_size,
+            rows=self.rows_at_once,
             tokens=self.tokens,
         )
 
@@ -73,7 +87,7 @@ def task_of(shelf: RowShelf, trials: Sequence[TrialConfig]) -> Task | None:
         return None
     sizes = [train.batch_size for train in training]
     common = max(sorted(set(sizes)), key=sizes.count)
-    train = next(one for one in training if one.batch_size == common)
+    train = max((one for one in training if one.batch_size == common), key=lambda one: one.gradient_accumulation_steps)
     rows = [row for row in shelf.train_rows(train, SAMPLE) if row.fits]
     if not rows:
         return None
@@ -81,14 +95,16 @@ def task_of(shelf: RowShelf, trials: Sequence[TrialConfig]) -> Task | None:
     mean = -(-sum(lengths) // len(lengths))
     tokens = min(-(-mean // TOKENS_STEP) * TOKENS_STEP, shelf.limit_tokens(train))
     adapters = [adapter_bytes(shelf, one) for one in training]
+    most = longest(trials, shelf)
     load = Workload(
         trials=len(trials),
         adapter_bytes=max(adapters),
         question=smallest_question(trials),
-        scale=max(1.0, longest(trials, shelf) / tokens),
+        scale=max(1.0, most / tokens),
         least_adapter_bytes=min(adapters),
     )
-    return Task(train, str(shelf.folder(train)), rows, tokens, load)
+    task = Task(train, str(shelf.folder(train)), rows, tokens, most, load)
+    return replace(task, load=replace(load, train_scale=max(map(task.train_scale, training))))
 
 
 def longest(trials: Sequence[TrialConfig], shelf: RowShelf) -> int:

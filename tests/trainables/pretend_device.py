@@ -51,6 +51,8 @@ class Places:
         self._known: dict[int, tuple[StorageWeakRef, torch.device]] = {}  # a weak reference keeps its number from reuse
         self.capturing: int | None = None  # the thread whose kernels a graph is capturing
         self.aside: int | None = None  # the thread that is on a stream of its own
+        self.stream: Any = None  # which
+        self.pools: dict[Any, Any] = {}  # of graphs, and the stream that their memory is given to
         self.broken = False  # the capture under way
 
     def refuse_in_capture(self, what: str) -> None:
@@ -234,12 +236,15 @@ class PretendGraph(TorchDispatchMode):
         return out
 
     def pool(self) -> tuple[int, int]:
-        return 0, id(self)
+        return self._pool
 
     def capture_begin(self, pool: tuple[int, int] | None = None, capture_error_mode: str = "global") -> None:
         """Capture operators from now on; as on a GPU, not on the default stream."""
         assert capture_error_mode == "thread_local"
         assert self.places.aside == threading.get_ident(), "cannot capture on the default stream"
+        self._pool = pool or (0, id(self))
+        shared_with = self.places.pools.setdefault(self._pool, self.places.stream)
+        assert shared_with is self.places.stream, "memory of a pool is given to the stream that it was made for alone"
         self.places.capturing = threading.get_ident()
         self.__enter__()
 
@@ -300,7 +305,6 @@ def _answers() -> dict[str, Callable[..., Any]]:
         "get_device_properties": properties,
         "get_device_capability": (9, 0),
         "current_stream": SimpleNamespace(wait_stream=lambda other: None),
-        "Stream": SimpleNamespace(wait_stream=lambda other: None),
     }
 
     def of_a_device(answer: Any) -> Callable[..., Any]:
@@ -318,6 +322,7 @@ def _answers() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {name: of_a_device(answer) for name, answer in answers.items()}
     return found | {
         "is_available": lambda: True,
+        "Stream": lambda device: SimpleNamespace(wait_stream=lambda other: None),
         "device_count": lambda: 1,
         "current_device": lambda: 0,
         "empty_cache": lambda: None,
@@ -329,7 +334,7 @@ def _answers() -> dict[str, Callable[..., Any]]:
 
 @contextmanager
 def _on_stream(places: Places, stream: Any) -> Iterator[None]:
-    places.aside = threading.get_ident()
+    places.aside, places.stream = threading.get_ident(), stream
     try:
         yield
     finally:

@@ -71,7 +71,7 @@ def test_a_second_engine_finds_what_the_first_one_measured(
     assert second.widths == [{**first.widths[0], "source": "cache"}]
     (place, measured), *others = widths.read_all().values()
     assert not others
-    assert (place.threads, place.precision, place.rows) == (1, "fp32", 2)
+    assert (place.threads, place.precision, place.rows) == (1, "fp32", 4)
     assert measured.train[0].width == 1
     assert measured.train[0].seconds > 0
     assert [point.width for point in measured.decode][:2] == [16, 32]
@@ -163,7 +163,9 @@ def test_a_pack_that_cannot_fit_even_one_trial_is_refused_and_a_trial_too_large_
 
     def need(name: str) -> int:
         own = adapter_bytes(first.shelf, TRIALS[name].train)
-        return need_bytes(found, Workload(1, own, 1, task.load.scale), Widths(1, 1, 1))
+        return need_bytes(
+            found, Workload(1, own, 1, task.load.scale, task.train_scale(TRIALS[name].train)), Widths(1, 1, 1)
+        )
 
     with pytest.raises(UserError, match=r"not even one trial fits: it needs about [\d.]+ [MG]iB .* may be used"):
         measuring(sweep, model, need("A") - 1).warm(TRIALS["A"])
