@@ -11,6 +11,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
+    FalconConfig,
     GemmaConfig,
     GPT2Config,
     LlamaConfig,
@@ -32,6 +33,7 @@ END = "<|endoftext|>"
 VOCABULARY = 257
 TARGETS = dict.fromkeys(("phi", "llama", "mistral", "qwen2", "gemma", "opt"), ("q_proj", "v_proj"))
 TARGETS["gpt2"] = ("c_attn",)
+TARGETS["falcon"] = TARGETS["falcon-alibi"] = ("query_key_value",)
 
 torch.set_num_threads(1)
 
@@ -49,6 +51,8 @@ def write_model(folder: Path, family: str = "gpt2", width: int = 32, spread: flo
         "mistral": lambda: MistralConfig(sliding_window=64, **one_key),
         "qwen2": lambda: Qwen2Config(**one_key),
         "gemma": lambda: GemmaConfig(head_dim=16, **one_key),
+        "falcon": lambda: FalconConfig(**shape, **shared),
+        "falcon-alibi": lambda: FalconConfig(alibi=True, **shape, **shared),
         "opt": lambda: OPTConfig(ffn_dim=2 * width, word_embed_proj_dim=width, pad_token_id=0, **shape, **shared),
     }[family]()
     config.initializer_range = spread

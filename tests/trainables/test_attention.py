@@ -36,7 +36,7 @@ def losses_of_the_library(folder: Path) -> torch.Tensor:
     return torch.cat(found)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "qwen2", "phi", "gemma"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "qwen2", "phi", "gemma", "falcon"])
 @torch.no_grad()
 def test_losses_of_padded_rows_are_those_of_each_row_in_the_library(tmp_path: Path, family: str) -> None:
     folder = write_model(tmp_path / "m", family)

@@ -87,12 +87,12 @@ def test_families_and_4_bit_bases(tmp_path: Path, family: str, quantization: str
         assert_same(alone[name], packed[name])
 
 
-@pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma", "opt"])
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma", "opt", "falcon", "falcon-alibi"])
 def test_other_families_train_and_are_the_trials_alone(tmp_path: Path, family: str) -> None:
     model = write_model(tmp_path / "m", family)
-    last = "fc2" if family == "opt" else "down_proj"
+    last = {"opt": "fc2", "falcon": "dense_4h_to_h", "falcon-alibi": "dense_4h_to_h"}.get(family, "down_proj")
     trials = {
-        str(seed): trial(target_modules=("q_proj", "v_proj", last), seed=seed, max_steps=4, lora_rank=2 + seed)
+        str(seed): trial(target_modules=(*TARGETS[family], last), seed=seed, max_steps=4, lora_rank=2 + seed)
         for seed in (1, 2)
     }
     for together in (1, 2):
