@@ -242,7 +242,7 @@ class PretendGraph(TorchDispatchMode):
         """Capture operators from now on; as on a GPU, not on the default stream."""
         assert capture_error_mode == "thread_local"
         assert self.places.aside == threading.get_ident(), "cannot capture on the default stream"
-        self._pool = pool or (0, id(self))
+        self._pool = pool or (0, len(self.places.pools))
         shared_with = self.places.pools.setdefault(self._pool, self.places.stream)
         assert shared_with is self.places.stream, "memory of a pool is given to the stream that it was made for alone"
         self.places.capturing = threading.get_ident()
