@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,27 @@ def test_a_model_that_waits_for_the_gpu_at_every_token_is_not_replayed(
     captures: list[Any] = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", captures.append)
     replay.try_replay(model)  # which finds that out without a capture that fails
+    assert not replays(model)
+    assert not captures
+
+
+WAITS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "a number for Python": lambda x: x.sum().item(),
+    "as many as are true": lambda x: x[x > 0],
+    "numbers of Python": lambda x: torch.tensor([1.0, 2.0], device=x.device),
+    "numbers of the host": lambda x: torch.ones(2).to(x.device),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_what_no_graph_can_capture_is_found_out_without_one(
+    gpu: None, always: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> None:
+    model = load_base(write_model(tmp_path / "m"), trial().train, "cuda")
+    model.get_submodule("transformer.h.0").register_forward_hook(lambda module, inputs, out: (WAITS[wait](out), out)[1])
+    captures: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", captures.append)
+    replay.try_replay(model)
     assert not replays(model)
     assert not captures
 

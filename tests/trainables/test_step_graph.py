@@ -159,6 +159,7 @@ def test_no_more_graphs_are_kept_than_those_used_last(
     assert len(bench.base.graphs._met) == 2
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_captured_goes_the_plain_way_and_no_other_is_tried(
     gpu: None, tmp_path: Path, replays: list[int]
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_batch_that_cannot_be_captured_goes_the_plain_way_and_no_other_is_trie
     assert not try_graphs(bench.base, lambda: rehearse_all(bench.base, bench.turns(0), "cuda"), "cuda")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["replay", "capture"])
 def test_where_memory_runs_out_graphs_give_theirs_back_before_anything_narrows(
     gpu: None, tmp_path: Path, replays: list[int], monkeypatch: pytest.MonkeyPatch, moment: str
@@ -211,6 +213,7 @@ def computed_tensors() -> set[int]:
     return {id(one) for one in gc.get_objects() if isinstance(one, torch.Tensor) and one.grad_fn is not None}
 
 
+@pytest.mark.slow
 def test_a_failed_batch_leaves_nothing_behind_that_a_capture_would_stumble_over(gpu: None, tmp_path: Path) -> None:
     """While a batch is alive its weights have nodes of autograd that belong to another stream than the capture's."""
     bench = Bench(tmp_path, configs())
@@ -231,6 +234,7 @@ def test_a_failed_batch_leaves_nothing_behind_that_a_capture_would_stumble_over(
     assert left <= before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [float("inf"), 0.0])
 def test_it_is_measured_whether_replays_pay(
     gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float
@@ -244,6 +248,7 @@ def test_it_is_measured_whether_replays_pay(
     assert all(not one.adapter.flat_gradient.any() for one in bench.learners)
 
 
+@pytest.mark.slow
 def test_replays_with_other_gradients_are_left(
     gpu: None, tmp_path: Path, replays: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

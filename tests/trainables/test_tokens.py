@@ -102,6 +102,7 @@ def test_what_looks_like_end_of_text_in_a_dialogue_is_text(folder: Path) -> None
     assert encoder.eos_id in encoder.encode(f"A template may say {spelled} on purpose.")
 
 
+@pytest.mark.slow
 @needs_real_data
 def test_ids_and_texts_equal_those_of_transformers() -> None:
     texts = [
