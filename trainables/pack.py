@@ -306,7 +306,8 @@ class Pack:
         """
         if not is_out_of_memory(error) or isinstance(error, TooLarge):
             return False
-        if self.base is not None and self.base.drop_graphs():
+        is_spoiled = ask.turn is not None and ask.turn.is_spoiled
+        if self.base is not None and self.base.drop_graphs() and not is_spoiled:
             give_back(self.device, error)
             with self._changed:
                 self._asks.insert(0, ask)
@@ -319,7 +320,7 @@ class Pack:
                     return False
                 leaving = [max(staying, key=lambda member: member.joined)]
                 self.room.narrow_slots(len(staying) - 1)
-            if ask.turn is not None and ask.turn.is_spoiled:
+            if is_spoiled:
                 leaving.append(ask.member)
             give_back(self.device, error)
             for member in leaving:

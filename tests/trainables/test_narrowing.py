@@ -20,6 +20,7 @@ from torch import Tensor
 from trainables import attention, packed_train
 from trainables.config import TrialConfig
 from trainables.packed import PackedEngine
+from trainables.packed_lora import PackedBase
 from trainables.record import SweepFolder
 
 SLOW_S = 0.02
@@ -173,8 +174,9 @@ def test_the_youngest_trials_leave_a_pack_that_is_too_large_and_come_back(
     assert steps == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("holds_graphs", [False, True])
 def test_an_update_that_fails_halfway_is_taken_again_from_the_checkpoint(
-    spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
+    spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, holds_graphs: bool
 ) -> None:
     from trainables.learner import Learner
 
@@ -188,6 +190,8 @@ def test_an_update_that_fails_halfway_is_taken_again_from_the_checkpoint(
             raise torch.OutOfMemoryError("out of memory, says a test in the middle of an update")
         return original(self, norm)
 
+    asked: list[int] = []
+    monkeypatch.setattr(PackedBase, "drop_graphs", lambda base: (asked.append(1), holds_graphs and len(asked) == 1)[1])
     monkeypatch.setattr(Learner, "step", step)
     found = run_packed(packed_engine(sweep, model, together=4), sweep, TRIALS)
     assert failed
@@ -213,8 +217,6 @@ def test_a_trial_that_fails_alone_is_oom_and_the_others_go_on(
 def test_an_adapter_that_finds_no_memory_waits_for_a_place(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainables.packed_lora import PackedBase
-
     engine = packed_engine(sweep, model, together=4)
     original = PackedBase.adapter
 
