@@ -143,6 +143,7 @@ def test_its_figures_and_its_behaviour_panel_stand_beside_it(made: tuple[Path, P
     assert "| texts of | R-1 P |" in (folder / "report" / "behaviour.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_file_beside_it_that_is_gone_is_made_again_and_one_of_what_is_no_more_goes(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "run", [baseline(), configuration("A")], SMALL)
     write_curve(folder, "A", [2.6, 2.3, 2.2])

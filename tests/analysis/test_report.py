@@ -83,6 +83,7 @@ def test_another_evaluation_or_metric_overwrites_nothing(make_sweep: Make) -> No
     assert before == [path.read_bytes() for path in main]
 
 
+@pytest.mark.slow
 def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
     done = run(make_sweep([baseline(), configuration("A")]), "--json", "--metric", "rouge2", "--no-page")
     document = json.loads(done.stdout)
@@ -143,7 +144,7 @@ def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     [
         ("maxt", "p_max_t", "after max-T correction for 2 comparisons"),
         pytest.param("bh", "p_bh", "after Benjamini-Hochberg correction for 2 comparisons", marks=pytest.mark.slow),
-        ("holm", "p_holm", "after Holm's correction for 2 comparisons"),
+        pytest.param("holm", "p_holm", "after Holm's correction for 2 comparisons", marks=pytest.mark.slow),
     ],
 )
 def test_another_correction_decides_and_is_named_and_overwrites_nothing(

@@ -72,6 +72,7 @@ def test_without_room_for_two_each_base_is_loaded_twice_at_most(tmp_path: Path) 
     assert engine.bases.loads <= 4
 
 
+@pytest.mark.slow
 def test_a_pack_takes_trials_of_different_sequence_limits(tmp_path: Path) -> None:
     trials = [{"max_steps": 4, "max_length_tokens": limit, "prompt": "v1"} for limit in (512, 110, 102)]
     engine = run_all(tmp_path / "together", trials)

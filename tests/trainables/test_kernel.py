@@ -115,6 +115,7 @@ def test_it_is_built_once_a_machine(cache: Path) -> None:
     assert list(cache.iterdir()) == [built]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_damaged_library_is_built_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel.library() is not None
@@ -136,6 +137,7 @@ def test_a_library_whose_results_are_not_torch_s_is_not_used(tmp_path: Path, mon
     assert kernel.library() is None
 
 
+@pytest.mark.slow
 def test_without_a_compiler_texts_and_losses_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, found = write_model(tmp_path / "m"), []
     for name, path in (("with", None), ("without", str(tmp_path))):

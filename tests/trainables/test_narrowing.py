@@ -124,6 +124,7 @@ def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     assert {one.result["restarts"] for one in found.values()} == {0}
 
 
+@pytest.mark.slow
 def test_a_string_too_large_for_one_trial_goes_row_by_row(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_string_too_large_for_one_trial_goes_row_by_row(
     assert {one.result["restarts"] for one in found.values()} == {0}
 
 
+@pytest.mark.slow
 def test_rows_that_are_read_and_written_together_are_halved(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_longest_turn_is_no_summary(paraphrase_score: float) -> None:
     assert score_on_test(lambda record: max(turns_of(record), key=len)) < TRIVIAL_SHARE * paraphrase_score
 
 
+@pytest.mark.slow
 def test_the_best_constant_is_no_summary(paraphrase_score: float) -> None:
     constant = best_constant()
     assert score_on_test(lambda record: constant) < TRIVIAL_SHARE * paraphrase_score

@@ -108,6 +108,7 @@ def test_a_pack_on_a_gpu_gives_what_it_gives_on_a_cpu(
         assert_same_but_for_the_device(on_cpu[name], one)
 
 
+@pytest.mark.slow
 def test_a_rotary_model_on_a_gpu_gives_what_it_gives_on_a_cpu(tmp_path: Path) -> None:
     llama = write_model(tmp_path / "llama", "llama")
     trials = {"A": trial(SHORT, max_steps=2, lora_dropout=0.1, target_modules=TARGETS["llama"])}
@@ -118,6 +119,7 @@ def test_a_rotary_model_on_a_gpu_gives_what_it_gives_on_a_cpu(tmp_path: Path) ->
     assert_same_but_for_the_device(wanted["A"], found["A"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_pack_goes_on_from_its_checkpoints_on_a_gpu(
     gpu: None, sweep: SweepFolder, model: Path, on_cpu: dict[str, Ran]
 ) -> None:
@@ -145,6 +147,7 @@ def test_widths_are_measured_and_stages_proved_on_a_gpu(
     assert engine.widener.found.decode
 
 
+@pytest.mark.slow
 def test_rows_that_memory_does_not_suffice_for_are_taken_one_by_one_on_a_gpu(
     gpu: None, sweep: SweepFolder, model: Path, on_cpu: dict[str, Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:

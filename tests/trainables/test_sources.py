@@ -212,6 +212,7 @@ print(found.kind, found.location, [rows[0].source for rows in corpus.splits.valu
 """
 
 
+@pytest.mark.slow
 def test_a_layout_that_only_its_card_explains_is_read_through_the_datasets_library(tmp_path: Path) -> None:
     snapshot = into_cache("knkarthick/samsum", small_data(tmp_path / "d"), "datasets")
     (snapshot / "parts").mkdir()
