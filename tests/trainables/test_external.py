@@ -73,7 +73,8 @@ def script(folder: Path, references: str = SEVERAL, imports: str = "") -> Path:
     return path.parent
 
 
-@pytest.mark.parametrize("references", [pytest.param(SEVERAL, marks=pytest.mark.slow), "TEXT"])
+@pytest.mark.slow
+@pytest.mark.parametrize("references", [SEVERAL, "TEXT"])
 def test_each_text_is_scored_by_a_script_on_disk_and_stored_beside_our_own_scores(
     tmp_path: Path, references: str
 ) -> None:

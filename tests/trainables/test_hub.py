@@ -46,7 +46,8 @@ def test_a_hub_that_refuses_connections_is_unreachable_at_once() -> None:
     assert time.monotonic() - start < 1
 
 
-@pytest.mark.parametrize("trickles", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("trickles", [False, True])
 def test_a_hub_that_never_answers_is_given_up_after_3_seconds_without_a_retry(
     monkeypatch: pytest.MonkeyPatch, trickles: bool
 ) -> None:
