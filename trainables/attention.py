@@ -22,12 +22,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from trainables.model import agree, sample_logits
 from trainables.ragged import RaggedLayer
 from trainables.static import StaticLayer
 
 NAME = "packed_rows"
 LONGEST_TOKENS = 1024  # of plain products: their memory grows with the square
-TOLERANCE = 0.05  # of the largest logit: rounding, in bf16 too
 _lengths: ContextVar[tuple[int, ...]] = ContextVar("lengths", default=())
 _whole: ContextVar[bool] = ContextVar("whole", default=False)
 PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_attentions", "num_items_in_batch"))
@@ -68,23 +68,16 @@ def use(model: Any) -> None:
     config = model.config.get_text_config(decoder=True)
     if config._attn_implementation != "sdpa":
         return
-    wanted_RTV = _logits(model)
+    wanted = sample_logits(model)
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, _mask)
     config._attn_implementation = NAME
     try:
-        is_same = torch.allclose(_logits(model), wanted_RTV, rtol=0, atol=TOLERANCE * float(wanted_RTV.abs().max()))
+        is_same = agree(sample_logits(model), wanted, model.dtype)
     except Exception:  # of a model whose code does something else by the name
         is_same = False
     if not is_same:
         config._attn_implementation = "sdpa"
-
-
-@torch.no_grad()
-def _logits(model: Any) -> Tensor:
-    ids = torch.arange(1, 5, device=model.get_input_embeddings().weight.device)[None]
-    logits_RTV: Tensor = model(input_ids=ids, use_cache=False).logits
-    return logits_RTV.float()
 
 
 def _mask(**asked: Any) -> Tensor | None:

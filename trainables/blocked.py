@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from trainables.model import agree
+from trainables.model import agree, sample_logits
 
 SHARE = 1 / 4  # of the memory that may be used, at most, for both copies of all weights
 USUAL_ROWS = 256  # the layout hardly depends on it
@@ -71,11 +71,11 @@ def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
     if not is_possible(device) or not layers or needed > SHARE * memory_bytes:
         return False
     embedding = model.get_input_embeddings().weight
-    wanted = _sample(model)
+    wanted = sample_logits(model)
     try:
         for name, layer in layers:
             _put(model, name, BlockedLinear(layer, keeps_weight=layer.weight is embedding))
-        if agree(_sample(model), wanted, model.dtype):
+        if agree(sample_logits(model), wanted, model.dtype):
             return True
     except Exception:  # of a processor, or a model that does something else with its weights: they stay as they are
         pass
@@ -107,11 +107,3 @@ def _blocked(weight_OI: Tensor) -> Tensor:
 def _linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias_O, "none", [], "")
     return found
-
-
-@torch.no_grad()
-def _sample(model: Any) -> Tensor:
-    """Return the logits of a short text."""
-    ids = torch.arange(1, 9)[None] % model.get_input_embeddings().weight.shape[0]
-    logits: Tensor = model(input_ids=ids, use_cache=False).logits
-    return logits

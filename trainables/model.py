@@ -20,7 +20,6 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 import torch
 from torch import nn
 
-from trainables import attention
 from trainables.config import TrainConfig
 from trainables.dequantize import four_bit_layers
 from trainables.errors import UserError
@@ -53,6 +52,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
     """Load the base as this trial needs it: frozen, on the device, in eval mode; raises UserError where it cannot."""
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+    from trainables import attention
     from trainables.prefill import try_ragged
     from trainables.replay import try_replay
     from trainables.strings import try_strings
@@ -157,6 +157,15 @@ def agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool
     """Tell whether two ways of computing the same agree as far as this arithmetic goes."""
     tolerance = 1e-4 if dtype == torch.float32 else 0.05
     return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
+
+
+@torch.no_grad()
+def sample_logits(model: Any) -> torch.Tensor:
+    """Return the logits of a short text, shape (1, 8, vocabulary), by which two ways of computing are compared."""
+    device = model.get_input_embeddings().weight.device
+    ids_BT = torch.arange(1, 9, device=device)[None] % model.get_input_embeddings().weight.shape[0]
+    logits: torch.Tensor = model(input_ids=ids_BT, use_cache=False).logits
+    return logits
 
 
 def unwrapped(model: Any) -> Any:

@@ -44,6 +44,21 @@ def test_losses_of_padded_rows_are_those_of_each_row_in_the_library(tmp_path: Pa
     torch.testing.assert_close(found, losses_of_the_library(folder), rtol=1e-5, atol=1e-5)
 
 
+def test_attention_that_computes_something_else_is_left_to_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a model that hands over what this attention does not look at."""
+    plain = attention.attend
+
+    def forgets_the_first_token(module: Any, query: Any, key: Any, value: Any, *others: Any, **more: Any) -> Any:
+        return plain(module, query, key, value.index_fill(2, torch.tensor(0), 0.0), *others, **more)
+
+    folder = write_model(tmp_path / "m", spread=0.2)
+    assert load_base(folder, trial().train, "cpu").config._attn_implementation == attention.NAME
+    monkeypatch.setattr(attention, "attend", forgets_the_first_token)
+    assert load_base(folder, trial().train, "cpu").config._attn_implementation == "sdpa"
+
+
 @pytest.mark.parametrize(("family", "masks"), [("gpt2", 0), ("llama", 0), ("mistral", 1)])
 @torch.no_grad()
 def test_a_mask_is_made_for_a_window_alone(
