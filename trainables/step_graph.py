@@ -93,6 +93,7 @@ class StepGraphs:
                 self.clear()
                 return self._plain(base, learners, shared, device)
             self._met[key] = refs, found
+            self._forget()
         return found.replay(learners, shared)
 
     def _plain(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:

@@ -153,10 +153,16 @@ def test_graphs_of_an_adapter_that_is_gone_are_let_go_and_a_new_one_in_its_slot_
 def test_no_more_graphs_are_kept_than_those_used_last(
     gpu: None, tmp_path: Path, replays: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_graph, "MOST", 2)
+    monkeypatch.setattr(step_graph, "MOST", 1)
     bench = Bench(tmp_path, configs(), graphs=True)
-    bench.steps(0, 12)
-    assert len(bench.base.graphs._met) == 2
+    graphs = bench.base.graphs
+    shapes: set[Any] = set()
+    for step in range(12):
+        bench.steps(step, step + 1)
+        shapes |= set(graphs._met)
+        assert sum(graph is not None for _, graph in graphs._met.values()) <= 1
+    assert len(shapes) > 1
+    assert graphs.holds_any
 
 
 @pytest.mark.slow
