@@ -113,7 +113,11 @@ def test_what_no_graph_can_capture_is_found_out_without_one(
     gpu: None, always: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: str
 ) -> None:
     model = load_base(write_model(tmp_path / "m"), trial().train, "cuda")
-    model.get_submodule("transformer.h.0").register_forward_hook(lambda module, inputs, out: (WAITS[wait](out), out)[1])
+
+    def waits(module: Any, inputs: Any, out: torch.Tensor) -> None:
+        WAITS[wait](out)
+
+    model.get_submodule("transformer.h.0").register_forward_hook(waits)
     captures: list[Any] = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", captures.append)
     replay.try_replay(model)
