@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 EXPERIMENT ?= grid_2x2x2
 
-.PHONY: setup sweep test test-all test-gpu lint format browser clean
+.PHONY: setup sweep test test-all test-slow test-older-processor test-gpu lint format browser clean
 
 setup: $(READY)
 
@@ -24,6 +24,14 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -m "not gpu"
+
+# What `make test` leaves out.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+# What depends on the processor, as on one without AVX-512: the other branch of the same tests.
+test-older-processor: $(READY)
+	ATEN_CPU_CAPABILITY=avx2 PACKSWEEP_WITHOUT_AVX512=1 $(BIN)/python -m pytest -m "processor and not gpu"
 
 # On a machine with an NVIDIA GPU.
 test-gpu: $(READY)

@@ -42,7 +42,7 @@ def gemm_rates(precision: str, device: str, shapes: Sequence[tuple[int, int, int
     The own shapes also with their weight as the packed engine keeps it, where the processor has that.
     """
     found = {}
-    if is_possible(device):
+    if is_possible(device, DTYPES[precision]):
         for tokens, inputs, outputs in shapes:
             layer = nn.Linear(inputs, outputs, bias=False, dtype=DTYPES[precision]).requires_grad_(False)
             left = torch.randn(tokens, inputs).to(DTYPES[precision])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from trainables import machine
 from trainables.model import agree, sample_logits
 
 SHARE = 1 / 4  # of the memory that may be used, at most, for both copies of all weights
@@ -68,7 +69,8 @@ def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
     """
     layers = plain_layers(model)
     needed = 2 * sum(layer.weight.nbytes for _, layer in layers)
-    if not is_possible(device) or not layers or needed > SHARE * memory_bytes:
+    dtypes = {layer.weight.dtype for _, layer in layers}
+    if not layers or needed > SHARE * memory_bytes or not all(is_possible(device, dtype) for dtype in dtypes):
         return False
     embedding = model.get_input_embeddings().weight
     wanted = sample_logits(model)
@@ -84,9 +86,11 @@ def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
     return False
 
 
-def is_possible(device: str) -> bool:
-    """Tell whether a weight can be blocked on this device."""
-    return device == "cpu" and platform.machine() in PROCESSORS and torch.backends.mkldnn.is_available()
+def is_possible(device: str, dtype: torch.dtype) -> bool:
+    """Tell whether a weight of this dtype can be blocked on this device: in bf16 oneDNN needs AVX-512."""
+    if device != "cpu" or platform.machine() not in PROCESSORS or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and machine.has_avx512())
 
 
 def plain_layers(model: nn.Module) -> list[tuple[str, Any]]:

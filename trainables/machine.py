@@ -13,6 +13,8 @@ from pathlib import Path
 from trainables.errors import UserError
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+# Set by tests: every branch that asks for a newer processor is taken as on one of AVX2 alone.
+WITHOUT_AVX512 = "PACKSWEEP_WITHOUT_AVX512"
 COMPILERS = ("cc", "gcc", "clang")
 UNITS = {
     "KIB": 2**10,
@@ -48,7 +50,19 @@ def instructions() -> str:
 
 def multiplies_bf16() -> bool:
     """Tell whether the processor has instructions for products in bf16 (AVX512-BF16 or AMX)."""
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instructions().split())
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_usable_instructions())
+
+
+def has_avx512() -> bool:
+    """Tell whether the processor has the part of AVX-512 without which oneDNN lays out no weights in bf16."""
+    return {"avx512bw", "avx512dq", "avx512vl"} <= _usable_instructions()
+
+
+def _usable_instructions() -> set[str]:
+    found = set(instructions().split())
+    if os.environ.get(WITHOUT_AVX512):
+        return {name for name in found if not name.startswith(("avx512", "amx"))}
+    return found
 
 
 def c_compiler() -> str | None:

@@ -1,4 +1,4 @@
-"""The three commands as a user types them: real runs in little, and what is refused."""
+"""The commands as a user types them: real runs in little, and what is refused."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def object_of(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
         (("roofline", "--size", "phi2", "--device", "cpu"), "--size phi2 needs a GPU"),
         (("roofline", "--precision", "fp8"), "--precision 'fp8' is unknown"),
         (("scaling", "--trials", "two"), "--trials must be numbers such as 1,2"),
+        (("light", "--repeats", "0"), "--repeats must be at least 1, got 0"),
+        (("light", "--sweep", "nowhere"), "--sweep must be a sweep's folder, got 'nowhere'"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_exit_2(arguments: tuple[str, ...], said: str) -> None:
@@ -50,6 +52,15 @@ def test_a_wrong_option_is_one_sentence_and_exit_2(arguments: tuple[str, ...], s
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_runs_before_torch_is_timed_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    done = run("light", "--repeats", "1", "--json", "--results", str(tmp_path / "RESULTS.md"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(done.stdout)["rows"]
+    assert len(rows) == 4
+    assert all(row["median_s"] > 0 and row["heavy"] == [] for row in rows.values())
 
 
 @pytest.mark.slow

@@ -187,14 +187,11 @@ def test_plan_counts_parameters_and_tokens_without_torch(place: Path) -> None:
     assert not (place / "runs").exists()
 
 
-def test_plan_of_a_thousand_configurations_takes_less_than_a_second(place: Path) -> None:
+def test_plan_of_a_thousand_configurations_loads_neither_torch_nor_ray(place: Path) -> None:
     seeds = ",".join(map(str, range(500)))
-    code = f"import time; t = time.process_time(); from sweep.cli import main; main(['plan', 'own.py', 'seed={seeds}'])"
-    done = python(f"-c\0{code}; print(time.process_time() - t); {REPORT}", place)
-    *_, took, heavy = done.stdout.splitlines()
+    done = python(f"-c\0from sweep.cli import main; main(['plan', 'own.py', 'seed={seeds}']); {REPORT}", place)
     assert "1000 configurations and 1 baselines" in done.stdout
-    assert float(took) < 1.0
-    assert heavy == "[]"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_plan_takes_what_changes_the_trials_of_a_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -194,11 +193,9 @@ def test_wrong_seeds_are_refused(seeds: int, axes: dict[str, list[int]]) -> None
         plan_trials(with_grid(**axes), seeds=seeds)
 
 
-def test_a_thousand_configurations_are_planned_in_less_than_a_second() -> None:
+def test_a_thousand_configurations_each_have_an_identity_of_their_own() -> None:
     base = TrainConfig(model="gpt2", data="samsum")
     many = Experiment("many", "", grid(base, seed=range(25), lora_rank=range(1, 41)), EvalConfig())
-    started = time.process_time()
     planned = plan_trials(many)
-    assert time.process_time() - started < 1.0
     assert len(planned) == 1001
     assert len({trial.trial.train_id for trial in planned}) == 1001

@@ -10,6 +10,7 @@ import torch
 from engine_inputs import TARGETS, trial, write_model
 from torch import nn
 
+from trainables import machine
 from trainables.blocked import BlockedLinear, block_where_room, is_possible, plain_layers
 from trainables.dequantize import unpack_where_room
 from trainables.loaded import nbytes_of
@@ -17,7 +18,10 @@ from trainables.model import load_base
 from trainables.packed_lora import PackedBase
 
 PLENTY = 2**33
-pytestmark = pytest.mark.skipif(not is_possible("cpu"), reason="oneDNN's layouts are those of x86 processors")
+pytestmark = [
+    pytest.mark.processor,
+    pytest.mark.skipif(not is_possible("cpu", torch.float32), reason="oneDNN's layouts are those of x86 processors"),
+]
 
 
 def base(folder: Path, family: str = "gpt2", **changes: Any) -> Any:
@@ -36,8 +40,11 @@ def logits_and_gradient(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return logits.detach(), embedded.grad
 
 
+needs_bf16 = pytest.mark.skipif(not is_possible("cpu", torch.bfloat16), reason="oneDNN blocks bf16 with AVX-512 alone")
+
+
 @pytest.mark.parametrize("family", ["gpt2", "phi", "llama"])
-@pytest.mark.parametrize(("precision", "relative"), [("fp32", 1e-5), ("bf16", 2e-2)])
+@pytest.mark.parametrize(("precision", "relative"), [("fp32", 1e-5), pytest.param("bf16", 2e-2, marks=needs_bf16)])
 def test_a_blocked_base_gives_the_logits_and_gradients_of_the_plain_one(
     tmp_path: Path, family: str, precision: str, relative: float
 ) -> None:
@@ -49,6 +56,17 @@ def test_a_blocked_base_gives_the_logits_and_gradients_of_the_plain_one(
     assert all(isinstance(model.get_submodule(name), BlockedLinear) for name in names)
     for found, one in zip(logits_and_gradient(model), wanted, strict=True):
         assert (found - one).abs().max() <= relative * one.abs().max()
+
+
+def test_a_bf16_base_keeps_its_weights_on_a_processor_without_avx512(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(machine.WITHOUT_AVX512, "1")
+    model = base(tmp_path, precision="bf16")
+    layers = plain_layers(model)
+    assert not block_where_room(model, "cpu", PLENTY)
+    assert plain_layers(model) == layers
+    assert is_possible("cpu", torch.float32)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -28,3 +28,18 @@ def test_memory_is_what_a_limit_of_the_shell_leaves(limit: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     before, after = (int(value) for value in done.stdout.split())
     assert before > 8 * 2**30 >= after > 7 * 2**30
+
+
+@pytest.mark.processor
+def test_a_newer_processor_is_asked_about_and_can_be_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(machine.WITHOUT_AVX512, raising=False)
+    for listed, avx512, bf16 in (
+        ("fpu avx2 fma", False, False),
+        ("fpu avx2 avx512f avx512bw avx512dq avx512vl", True, False),
+        ("fpu avx2 avx512f avx512bw avx512dq avx512vl avx512_bf16", True, True),
+    ):
+        monkeypatch.setattr(machine, "instructions", lambda listed=listed: listed)
+        assert (machine.has_avx512(), machine.multiplies_bf16()) == (avx512, bf16)
+    monkeypatch.setenv(machine.WITHOUT_AVX512, "1")
+    assert not machine.has_avx512()
+    assert not machine.multiplies_bf16()

@@ -1,4 +1,4 @@
-"""The whole report of a large sweep: within its time and memory, without torch or ray."""
+"""The whole report of a large sweep: within its memory, without torch or ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.metrics import signature
 from trainables.record import SweepFolder, TrialRecord
 
 MEASURE = """
-import json, resource, sys, time
+import json, resource, sys
 from pathlib import Path
 from analysis.compare import compare
 from analysis.report import write_comparison, write_page
@@ -27,7 +27,7 @@ status = Path("/proc/self/status")  # of this program alone: the most of getrusa
 lines = status.read_text().splitlines() if status.exists() else []
 peak_kib = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), used.ru_maxrss)
 print(json.dumps({
-    "cpu_s": used.ru_utime + used.ru_stime, "peak_bytes": 1024 * peak_kib, "is_new": page.is_new,
+    "peak_bytes": 1024 * peak_kib, "is_new": page.is_new,
     "heavy": sorted({"torch", "ray", "transformers"} & set(sys.modules)),
 }))
 """
@@ -59,13 +59,12 @@ def large_sweep(folder: Path, trials: int, examples: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trials", "examples", "most_s"), [(64, 500, 20), (1000, 100, 60)])
-def test_a_large_sweep_is_reported_in_time(tmp_path: Path, trials: int, examples: int, most_s: float) -> None:
+@pytest.mark.parametrize(("trials", "examples"), [(64, 500), (1000, 100)])
+def test_a_large_sweep_is_reported_in_little_memory_without_torch(tmp_path: Path, trials: int, examples: int) -> None:
     folder = large_sweep(tmp_path / "run", trials, examples)
     done = subprocess.run([sys.executable, "-c", MEASURE, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     used = json.loads(done.stdout)
     assert used["is_new"]
     assert used["heavy"] == []
-    assert used["cpu_s"] < most_s  # processor time: the clock's depends on what else runs
     assert used["peak_bytes"] < 2**30
