@@ -16,12 +16,17 @@ from trainables.ragged import RaggedLayer, Segment
 needs_compiler = pytest.mark.skipif(machine.c_compiler() is None, reason="needs a C compiler")
 
 
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")  # building takes seconds: once for all tests that only compute
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache folder of the test's own, and nothing built before."""
-    monkeypatch.setenv("PACKSWEEP_CACHE", str(tmp_path / "cache"))
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder of these tests' own."""
+    monkeypatch.setenv("PACKSWEEP_CACHE", str(shared_cache))
     kernel.library.cache_clear()
-    yield tmp_path / "cache"
+    yield shared_cache
     kernel.library.cache_clear()
 
 
