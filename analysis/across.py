@@ -5,7 +5,6 @@ Comparable are sweeps that were scored on the same examples, in the same way. Lo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -327,18 +326,19 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
 ) -> None:
     """Lay several sweeps of one task side by side; refuse what is not comparable."""
-    from analysis import render
+    from analysis import render, terminal
 
     try:
         found = across([command.sweep_folder(run) for run in runs], metric, evaluation)
     except OSError as error:
         raise UserError(str(error)) from None
     if as_json:
-        print(json.dumps(plain(asdict(found)), indent=1, ensure_ascii=False))
+        terminal.print_json(plain(asdict(found)))
         return
-    render.print_grids(render.console_for_output(), [entry_grid(found), run_grid(found)], found.sentences)
+    console = terminal.results()
+    render.print_grids(console, [entry_grid(found), run_grid(found)], found.sentences)
     for signature in found.signatures:
-        print(signature)
+        console.print(signature, soft_wrap=True)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.cells import inert
 from analysis.compare import Comparison, baseline_of
 from analysis.outputs import Outputs, System, collect, name_of
 from trainables import files
@@ -153,7 +154,7 @@ def to_csv(sheet: Sheet) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for one in sheet.items:
-        writer.writerow([sheet.identity, one.number, *map(_inert, (one.source, one.left, one.right)), "", ""])
+        writer.writerow([sheet.identity, one.number, *map(inert, (one.source, one.left, one.right)), "", ""])
     return text.getvalue()
 
 
@@ -243,7 +244,3 @@ def _read(path: Path) -> dict[tuple[str, int], str]:
     if not found:
         raise UserError(f"{path} has no choice filled in")
     return found
-
-
-def _inert(text: str) -> str:
-    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from analysis.behaviour import MEASURES, Groups, Measure, Panel, by_group
 from analysis.cells import NOTHING, cell
 from analysis.compare import Comparison
 from analysis.grids import Grid, Head
-from analysis.render import escaped, pipes, print_grid, print_lines
+from analysis.markdown import escaped, pipes
+from analysis.render import print_grid, print_lines
 from analysis.sentences import title_of
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from analysis.terminal import Console, text
 
 # On a narrow terminal: what tells copying, length and ends apart stays longest.
 _FIRST = """
@@ -77,21 +74,19 @@ def to_terminal(console: Console, found: Comparison, by: str) -> None:
     Raises:
         UserError: no example has the column `by`.
     """
-    from rich.text import Text
-
     panel = found.findings.panel
     groups = by_group(panel.outputs, by) if panel.outputs.examples else None
-    console.print(Text(panel_title(panel), "bold"))
+    console.print(text(panel_title(panel), "bold"))
     dropped = print_grid(console, behaviour_grid(panel, found.best.name if found.best else ""))
     if dropped:
-        print_lines(console, Text(f"Not shown for want of width: {', '.join(dropped)}.\n", "dim"))
+        print_lines(console, text(f"Not shown for want of width: {', '.join(dropped)}.\n", "dim"))
     for note in panel.outputs.notes:
-        print_lines(console, Text(note))
+        print_lines(console, text(note))
     if groups:
-        console.print(Text(group_title(groups), "bold"))
+        console.print(text(group_title(groups), "bold"))
         print_grid(console, group_grid(groups))
     for sentence in found.findings.unlike:
-        print_lines(console, Text(sentence))
+        print_lines(console, text(sentence))
 
 
 def to_markdown(found: Comparison, by: str) -> str:
@@ -103,7 +98,7 @@ def to_markdown(found: Comparison, by: str) -> str:
     panel = found.findings.panel
     grid = behaviour_grid(panel, found.best.name if found.best else "")
     parts = [f"# {found.table.experiment}: {panel_title(panel).lower()}"]
-    parts += [escaped(text) for text in (*found.findings.unlike, *panel.outputs.notes)]
+    parts += [escaped(one) for one in (*found.findings.unlike, *panel.outputs.notes)]
     parts.append(pipes(grid))
     if panel.outputs.examples:
         groups = by_group(panel.outputs, by)

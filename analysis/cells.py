@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from trainables.visible import visible
+
 NOTHING = "–"
+FORMULA = "=+-@"  # a cell that begins with one of these is run, not shown
 
 
 def cell(value: Any, style: str = "text") -> str:
@@ -30,6 +33,20 @@ def raw(value: Any, style: str = "text") -> str:
     if style in ("tenths", "seconds", "duration"):
         return f"{value:.3f}"
     return repr(value) if isinstance(value, float) else cell(value, "text")
+
+
+def inert(text: str) -> str:
+    """Write a text for a table that spreadsheets open too: one that they would run has an apostrophe before it."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip()[:1] in FORMULA and not _is_number(shown) and shown.strip() else shown
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def size(count: float) -> str:

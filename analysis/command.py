@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from analysis.terminal import notes
 from trainables.errors import UserError, nearest
 
 RUNS = Path("runs")
@@ -27,8 +28,18 @@ def sweep_folder(run: Path) -> Path:
 
 def run(command: Callable[..., Any]) -> None:
     """Run a command with the arguments of the process; verbs of `sweep` run it themselves, and say their own name."""
+    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    application.command()(command)
     try:
-        typer.run(command)
+        application(standalone_mode=False)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        said = str(error)
+    except Exception as error:
+        # The command line library's own complaints (unknown option, missing argument) know how to say themselves.
+        if not hasattr(error, "format_message"):
+            raise
+        said = error.format_message()
+    else:
+        return
+    notes().print(f"error: {said}", style="red")
+    sys.exit(2)

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from analysis.baselines import BaselineTest
-from analysis.cells import raw
+from analysis.cells import inert, raw
 from analysis.columns import Column
 from analysis.compare import Comparison
 from analysis.sentences import title_of
@@ -53,9 +53,9 @@ def to_csv(found: Comparison, timing: bool = True) -> str:
     columns = [column for column in all_columns(found) if timing or not column.is_timing]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
+    writer.writerow([inert(column.name) for column in columns])
     for row in found.table.rows:
-        writer.writerow([raw(row.values.get(column.name), column.style) for column in columns])
+        writer.writerow([inert(raw(row.values.get(column.name), column.style)) for column in columns])
     return text.getvalue()
 
 
@@ -67,12 +67,14 @@ def tests_to_csv(found: Comparison) -> str:
     made = " | ".join(found.table.signatures)
     writer.writerow([*names, "signature"])
     for one in found.findings.every_test:
-        writer.writerow([*(_plain_number(getattr(one, name)) for name in names), made])
+        writer.writerow([*(_plain(getattr(one, name)) for name in names), inert(made)])
     return text.getvalue()
 
 
-def _plain_number(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Write a number with ten digits: what follows may differ between processors."""
+    if isinstance(value, str):
+        return inert(value)
     if isinstance(value, float):
         return f"{value:.10g}" if math.isfinite(value) else ""
     return "" if value is None else value

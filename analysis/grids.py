@@ -9,6 +9,8 @@ from analysis.cells import NOTHING, cell
 from analysis.compare import Comparison
 from analysis.export import SHORT_TITLES, all_columns
 from analysis.sentences import describe, interval_of, title_of, value_of
+from analysis.terminal import cell_len
+from trainables.visible import visible, visible_line
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,10 @@ class Grid:
 
     def width(self, gap: int) -> int:
         """Return the columns of a terminal that the grid takes with `gap` between its own."""
-        from rich.cells import cell_len
-
         total = gap * (len(self.heads) - 1)
         for index, head in enumerate(self.heads):
-            total += max(map(cell_len, [*head.title.split("\n"), *(row[index] for row in self.rows)]))
+            texts = [*visible(head.title).split("\n"), *(visible_line(row[index]) for row in self.rows)]
+            total += max(map(cell_len, texts))
         return total
 
     def without(self, index: int) -> Grid:

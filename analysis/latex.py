@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from analysis.baselines import BaselineTest
@@ -11,9 +13,12 @@ from analysis.compare import Comparison, candidates, rank
 from analysis.inference import ALPHA, CORRECTIONS
 from analysis.stats import paired
 from analysis.table import Row
+from trainables.visible import visible_line
 
 SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu", "eval_loss")
+NOTHING = "\0"  # between two hyphens, which would be printed as a dash; no visible text holds it
 ESCAPES = {
+    NOTHING: "{}",
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -21,6 +26,7 @@ ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "–": "--",
+    "|": r"\textbar{}",
     "→": r"$\rightarrow$",
     "×": r"$\times$",
 }
@@ -28,7 +34,8 @@ ESCAPES = {
 
 def escaped(text: str) -> str:
     """Return text that LaTeX prints as it is."""
-    return "".join(ESCAPES.get(sign, sign) for sign in text)
+    line = re.sub("-(?=-)", f"-{NOTHING}", visible_line(text))
+    return "".join(ESCAPES.get(sign, sign) for sign in line)
 
 
 def to_latex(found: Comparison) -> str:
@@ -52,7 +59,7 @@ def to_latex(found: Comparison) -> str:
         if row.kind != kind:
             lines.append(r"\midrule")
             kind = row.kind
-        cells = [escaped(row.name), *(escaped(cell(row.values.get(axis), "text")) for axis in axes)]
+        cells = [_first(row.name), *(escaped(cell(row.values.get(axis), "text")) for axis in axes)]
         cells += [_score(row, column, means[column.name], bold[column.name], stars) for column in columns]
         lines.append(f"{' & '.join(cells)} \\\\")
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(found)}}}", r"\end{table}"]
@@ -77,6 +84,12 @@ def separable_best(found: Comparison, metric: str) -> str | None:
         if one is None or one.n < 2 or one.p * pairs >= ALPHA:
             return None
     return ranking[0].name
+
+
+def _first(name: str) -> str:
+    """Return what a line begins with; a bracket or a star would be an option of the line's end before it."""
+    text = escaped(name)
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
 def _has(row: Row, column: Column) -> bool:

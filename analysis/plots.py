@@ -17,6 +17,8 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from trainables.visible import visible, visible_line
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -133,7 +135,7 @@ def forest(name: str, title: str, about: str, panels: Sequence[tuple[str, Sequen
             axis.set_xlabel(heading)
             axis.set_ylim(len(labels) - 0.4, -0.6)
             axis.tick_params(axis="y", length=0)
-        axes[0].set_yticks(range(len(labels)), labels)
+        axes[0].set_yticks(range(len(labels)), list(map(visible_line, labels)))
 
     return _draw(name, title, about, draw, (WIDTH, 0.9 + 0.27 * len(labels)))
 
@@ -326,6 +328,7 @@ def _figure(draw: Draw, size: Size, colors: dict[str, str]) -> Iterator[Figure]:
     """Draw in `colors` on no ground of its own; what is written while it lasts has the style."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     known = mpl.colors.get_named_colors_mapping()
     for name, color in colors.items():
@@ -333,6 +336,8 @@ def _figure(draw: Draw, size: Size, colors: dict[str, str]) -> Iterator[Figure]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, facecolor=colors[SURFACE])
         draw(figure)
+        for one in figure.findobj(Text):
+            one.set_text(visible(one.get_text()))
         for axis in figure.axes:
             axis.patch.set_visible(False)
         figure.patch.set_visible(colors is LIGHT)
@@ -351,5 +356,6 @@ def _inline(svg: str, name: str, title: str, about: str) -> str:
     head, rest = svg.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     labelled = f' role="img" aria-labelledby="{name}-title {name}-about"'
-    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-about">{escape(about)}</desc>'
+    title, about = (escape(visible(one)) for one in (title, about))
+    words = f'<title id="{name}-title">{title}</title><desc id="{name}-about">{about}</desc>'
     return f"{head}{labelled}>{words}{rest}"

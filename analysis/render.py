@@ -1,24 +1,16 @@
-"""A comparison for people: terminal and Markdown."""
+"""A comparison for people at a terminal."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from analysis.compare import Comparison
-from analysis.grids import Grid, difference_grid, fit, main_grid, one_line, seed_grid
-from analysis.panels import baseline_grid, effect_grid, more_grids
-from analysis.sentences import headline, title_of
+from analysis.grids import Grid, difference_grid, fit, main_grid, seed_grid
+from analysis.panels import baseline_grid, effect_grid
+from analysis.sentences import title_of
+from analysis.terminal import Console, Table, Text, text
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-PLAIN_WIDTH = 120
 MOST_ROWS = 24  # configurations against baselines in a terminal; Markdown has all
 STYLES = {
     "best": "bold green",
@@ -32,14 +24,6 @@ STYLES = {
     "better": "green",
     "worse": "red",
 }
-
-
-def console_for_output() -> Console:
-    """Return a console on standard output: plain, and 120 columns wide, where that is no terminal."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def title(found: Comparison) -> tuple[str, str]:
@@ -59,17 +43,11 @@ def legend(found: Comparison) -> list[str]:
     return [marks, *about] if found.best else about
 
 
-# --- terminal --------------------------------------------------------------------------------------------------------
-
-
 def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
     """Print the comparison; columns that do not fit are named below the table."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
 
-    def say(text: str, style: str = "") -> None:
-        # Text, not markup: an interval's brackets are no tags.
-        print_lines(console, Text(text, style))
+    def say(line: str, style: str = "") -> None:
+        print_lines(console, text(line, style))
 
     if alarm:
         say(f"{alarm}\n", "bold red")
@@ -86,12 +64,12 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
     console.print()
     first, *others = found.sentences
     say(f"{first}\n", "bold green" if found.best else "bold")
-    for grid in _grids(found, MOST_ROWS):
+    for grid in grids_of(found, MOST_ROWS):
         print_grid(console, grid)
     if others := [*others, *found.findings.sentences]:
-        bullets = RichTable.grid(padding=(0, 1))
+        bullets = Table(box=None, show_header=False, padding=(0, 1))
         for sentence in others:
-            bullets.add_row("-", Text(sentence))
+            bullets.add_row("-", sentence)
         print_lines(console, bullets)
         console.print()
     for signature in found.table.signatures:
@@ -100,16 +78,14 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
 
 def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str]) -> None:
     """Print tables that have rows, then sentences."""
-    from rich.text import Text
-
     for grid in grids:
         if grid.rows:
             print_grid(console, grid)
     for sentence in sentences:
-        print_lines(console, Text(sentence))
+        print_lines(console, text(sentence))
 
 
-def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
+def grids_of(found: Comparison, most: int | None = None) -> list[Grid]:
     """Return the tables below the main one that have rows, `most` of the baselines' alone."""
     against = baseline_grid(found)
     against = replace(against, rows=against.rows[:most], kinds=against.kinds[:most])
@@ -118,67 +94,27 @@ def _grids(found: Comparison, most: int | None = None) -> list[Grid]:
 
 def print_grid(console: Console, grid: Grid) -> list[str]:
     """Print what fits of a grid and an empty line; return the titles of what does not fit."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     shown, dropped = fit(grid, console.width)
     gap = 2 if shown.width(gap=2) <= console.width else 1
-    table: RichTable = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
+    table = Table(padding=(0, gap - 1, 0, 0))
     for head in shown.heads:
         side = "right" if head.is_number else "left"
-        table.add_column(Text(head.title), justify=side, no_wrap=True, vertical="bottom")  # type: ignore[arg-type]
+        table.add_column(text(head.title), justify=side, no_wrap=True, vertical="bottom")  # type: ignore[arg-type]
     for index, (row, kind) in enumerate(zip(shown.rows, shown.kinds, strict=True)):
-        table.add_row(*map(Text, row), style=STYLES.get(kind, ""), end_section=index in grid.section_ends)
+        table.add_row(*row, style=STYLES.get(kind, ""), end_section=index in grid.section_ends)
     print_lines(console, table)
     if shown.legend:
-        print_lines(console, Text(shown.legend, "dim"))
+        print_lines(console, text(shown.legend, "dim"))
     console.print()
     return dropped
 
 
-def print_lines(console: Console, what: RichTable | Text) -> None:
+def print_lines(console: Console, what: Table | Text) -> None:
     """Print a table or a text; where that is no terminal without the blanks at the ends of its lines."""
     if console.is_terminal:
         console.print(what)
         return
-    from rich.text import Text
-
     with console.capture() as captured:
         console.print(what)
     for line in captured.get().splitlines():
-        console.print(Text(line.rstrip()), soft_wrap=True)
-
-
-# --- Markdown --------------------------------------------------------------------------------------------------------
-
-
-def to_markdown(found: Comparison, alarm: str = "") -> str:
-    """Return the comparison as a Markdown document."""
-    table = found.table
-    parts = [f"# {table.experiment}"]
-    if alarm:
-        parts.append(f"**{escaped(alarm)}**")
-    if table.banner:
-        parts.append(f"> **{table.banner}**")
-    parts += [". ".join(title(found)), pipes(main_grid(found))]
-    parts.append("\n".join(f"- {escaped(line)}" for line in legend(found)))
-    parts.append(f"**{headline(found)}**")
-    parts += [text for grid in _grids(found) for text in (pipes(grid), escaped(grid.legend)) if text]
-    parts += [f"**{escaped(title)}**\n\n{pipes(grid)}" for title, grid in more_grids(found)]
-    if others := [*found.sentences[1:], *found.findings.sentences]:
-        parts.append("\n".join(f"- {escaped(sentence)}" for sentence in others))
-    parts += [f"Scores: {escaped(signature)}." for signature in table.signatures]
-    return "\n\n".join(parts) + "\n"
-
-
-def pipes(grid: Grid) -> str:
-    """Return a grid as a Markdown table."""
-    titles = [escaped(one_line(head.title)) for head in grid.heads]
-    rule = ["--:" if head.is_number else ":--" for head in grid.heads]
-    rows = [[escaped(text) for text in row] for row in grid.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [titles, rule, *rows])
-
-
-def escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+        console.print(text(line.rstrip()), soft_wrap=True)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from analysis import behaviourtables, command, export, latex, page, render
+from analysis import behaviourtables, command, export, latex, markdown, page, render
 from analysis.compare import Comparison, compare
 from analysis.inference import CORRECTIONS, MARGIN
+from analysis.terminal import Console, print_json, results
 from trainables import files
 from trainables.errors import UserError, nearest
 from trainables.record import SweepFolder
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -> list[Path]:
@@ -39,7 +36,7 @@ def write_comparison(found: Comparison, alarm: str | None = None) -> list[Path]:
     folder = SweepFolder(table.folder).report_folder
     name = f"comparison{found.ending}"
     texts = {
-        folder / f"{name}.md": render.to_markdown(found, page.known_alarm(found) if alarm is None else alarm),
+        folder / f"{name}.md": markdown.to_markdown(found, page.known_alarm(found) if alarm is None else alarm),
         folder / f"{name}.tex": latex.to_latex(found),
         folder / f"{name}.csv": export.to_csv(found),
         folder / f"{name}-tests.csv": export.tests_to_csv(found),
@@ -110,9 +107,9 @@ def report(
         raise UserError(str(error)) from None
     if as_json:
         document = {"alarm": alarm or None, **export.to_document(found)}
-        print(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json(document)
         return
-    console = render.console_for_output()
+    console = results()
     render.to_terminal(console, found, alarm)
     if with_behaviour:
         behaviourtables.to_terminal(console, found, by)
@@ -133,11 +130,11 @@ def _rate(found: Comparison, count: int, systems: str, ratings: list[Path]) -> N
 
     folder = SweepFolder(found.table.folder).report_folder
     if ratings:
-        print(annotate.read_ratings(ratings, folder).sentence)
+        results().print(annotate.read_ratings(ratings, folder).sentence, soft_wrap=True)
     if count:
         *sheets, key = annotate.write_sheet(annotate.sheet_of(found, systems, count), folder)
-        print(f"To fill in, a copy per rater: {', '.join(map(str, sheets))}")
-        print(f"Not for raters: {key}")
+        results().print(f"To fill in, a copy per rater: {', '.join(map(str, sheets))}", soft_wrap=True)
+        results().print(f"Not for raters: {key}", soft_wrap=True)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Pages from templates: everything that comes from data is escaped, and no page may load or run anything else.
 
-Beside the escaping, each page carries a content security policy: the only scripts that run are its own, by their
-checksum, and nothing is loaded from anywhere.
+Beside the escaping, control characters are shown as their codes, and each page carries a content security policy: the
+only scripts that run are its own, by their checksum, and nothing is loaded from anywhere.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import base64
 import hashlib
 from pathlib import Path
 from typing import Any
+
+from trainables.visible import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,14 +27,13 @@ def render(template: str, script: str = "", **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     text = (TEMPLATES / script).read_text(encoding="utf-8") if script else ""
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    page = environment.get_template(template).render(
+    return environment.get_template(template).render(
         policy=policy(text), style=Markup(style), script=Markup(text), svg=Markup, **values
     )
-    # A torn surrogate in a generated text is no text, and no file could hold it.
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def policy(script: str) -> str:

@@ -46,10 +46,10 @@ def best(
         return
     console = command.results()
     if found.table.banner:
-        console.print(found.table.banner, style="bold yellow", markup=False)
+        console.print(found.table.banner, style="bold yellow")
     for number, sentence in enumerate(found.sentences):
-        console.print(sentence, style="bold green" if number == 0 else None, markup=False)
-    console.print(f"adapter: {export or adapter_of(trial)}", markup=False)
+        console.print(sentence, style="bold green" if number == 0 else None)
+    console.print(f"adapter: {export or adapter_of(trial)}")
 
 
 def adapter_of(trial: Row) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.grids import difference_grid
-from analysis.render import pipes
+from analysis.markdown import code, escaped, pipes, yaml
 from analysis.sentences import title_of, value_of
 from trainables.lineage import sentence
 from trainables.sources import MODEL_IDS
@@ -19,7 +19,7 @@ SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "eval_loss")
 OWN_IMPORT = "from trainables.pocket import model_folder  # this base comes with the project\n"
 
 CARD = """---
-base_model: {base_model}
+base_model: {base_model_yaml}
 library_name: peft
 pipeline_tag: text-generation
 tags:
@@ -29,8 +29,8 @@ tags:
 
 # {title}
 
-A LoRA adapter for `{base_model}`, fine-tuned to summarize the `{data}` data: configuration {name} of the sweep
-`{experiment}`, seed {seed}.
+A LoRA adapter for {base_model}, fine-tuned to summarize the {data} data: configuration {name} of the sweep
+{experiment}, seed {seed}.
 {banner}
 ## How it was chosen
 
@@ -82,28 +82,29 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
     place = f"first of {len(found.tied) + 1} that tie as best" if found.tied else "best"
     rank = f"{place} of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
     return CARD.format(
-        base_model=base_name(sweep),
+        base_model_yaml=yaml(base_name(sweep)),
+        base_model=code(base_name(sweep)),
         own_import=OWN_IMPORT if model["kind"] == "bundled" else "",
         base_folder=_base_folder(model),
-        title=f"{table.experiment}: {train.model} on {table.data}",
-        data=table.data,
-        name=trial.name,
-        experiment=table.experiment,
+        title=escaped(f"{table.experiment}: {train.model} on {table.data}"),
+        data=code(table.data),
+        name=escaped(trial.name),
+        experiment=code(table.experiment),
         seed=train.seed,
-        banner=f"\n> **{table.banner}**\n" if table.banner else "",
+        banner=f"\n> **{escaped(table.banner)}**\n" if table.banner else "",
         choice=f"It is the {rank}; the scores below on {table.split} played no part in the choice."
         if len(sizes) > 1
         else f"It is the {rank}, which is also what is reported.",
-        sentences="\n".join(f"- {sentence}" for sentence in found.sentences),
+        sentences="\n".join(f"- {escaped(sentence)}" for sentence in found.sentences),
         n_validation=sizes.get("validation", 0),
         n_test=sizes.get("test", 0),
         scores="\n".join(_score(trial, name) for name in SCORES if trial.mean(table.split, name) is not None),
         differences=pipes(difference_grid(found)) if found.differences else "",
-        signature="; ".join(table.signatures),
+        signature=escaped("; ".join(table.signatures)),
         prompt=train.prompt_template,
         decoding=_decoding(table.evaluation.decoding.model_dump()),
         max_new_tokens=table.evaluation.max_new_tokens,
-        settings="\n".join(f"| {name} | {_cell(value)} |" for name, value in _settings(trial).items()),
+        settings="\n".join(f"| {escaped(name)} | {_cell(value)} |" for name, value in _settings(trial).items()),
         versions="\n".join(_made_with(sweep["provenance"], model, data)),
     )
 
@@ -141,17 +142,17 @@ def _decoding(decoding: dict[str, Any]) -> str:
 
 def _cell(value: Any) -> str:
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return f"`{text}`".replace("\n", "\\n").replace("|", "\\|")
+    return code(text, in_cell=True)
 
 
 def _made_with(provenance: dict[str, Any], model: dict[str, Any], data: dict[str, Any]) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items() if version)
     hardware = ", ".join(provenance["gpus"]) or f"{provenance['processor']}, {provenance['cores']} cores"
     return [
-        f"- base: {model['label']} ({model['kind']}, revision {model['revision'] or 'none'}, "
+        f"- base: {escaped(model['label'])} ({model['kind']}, revision {model['revision'] or 'none'}, "
         f"fingerprint {model['fingerprint'][:16]})",
-        f"- data: {data['label']} ({data['kind']}, fingerprint {data['fingerprint'][:16]})",
+        f"- data: {escaped(data['label'])} ({data['kind']}, fingerprint {data['fingerprint'][:16]})",
         f"- code: {provenance['commit'] or 'an installed package'}",
-        f"- hardware: {hardware}",
+        f"- hardware: {escaped(hardware)}",
         f"- packages: {packages}; Python {provenance['python']}",
     ]

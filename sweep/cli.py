@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from trainables.errors import nearest
+from trainables.visible import visible
 
 VERBS = {
     "run": "train and evaluate an experiment, or continue it, and print the comparison",
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(usage())
         return 0 if given else 2
     if given[0] not in VERBS:
-        sys.stderr.write(f"sweep: verb {given[0]!r} is unknown; {nearest(given[0], VERBS)}\n")
+        sys.stderr.write(visible(f"sweep: verb {given[0]!r} is unknown; {nearest(given[0], VERBS)}\n"))
         return 2
     if arguments is None:
         del sys.argv[1]  # what follows is the verb's own command line, as with python -m sweep.VERB

@@ -5,7 +5,6 @@ Results go to stdout, banners, progress and errors to stderr. A mistake of the u
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -13,17 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from analysis.terminal import notes, print_json, results
 from trainables.errors import UserError, nearest
 from trainables.files import DamagedFile
 from trainables.machine import parse_bytes
 from trainables.record import SweepFolder
 
+__all__ = ["notes", "print_json", "results"]  # beside what is below: what every verb prints by
+
 DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
 RUNS = Path("runs")
 ENGINES = ("packed", "solo")
-PLAIN_WIDTH = 120  # of tables, where no terminal says its own
 
 ExperimentArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name (see `sweep list`) or Python file.", show_default=False)
@@ -70,25 +70,9 @@ Overrides = Annotated[
 ]
 
 
-def results() -> Console:
-    """Return the console of results (stdout)."""
-    plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PLAIN_WIDTH if plain else None, highlight=False, emoji=False)
-
-
-def notes() -> Console:
-    """Return the console of banners, progress and errors (stderr)."""
-    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-
-
 def note(text: str, style: str | None = None) -> None:
     """Print one line beside the results."""
-    notes().print(text, style=style, markup=False)
-
-
-def print_json(content: Any) -> None:
-    """Print a result for a program."""
-    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+    notes().print(text, style=style)
 
 
 def app(command: Callable[..., Any]) -> typer.Typer:
@@ -122,7 +106,7 @@ def execute(application: typer.Typer, name: str, arguments: Sequence[str] | None
 def _complain(message: str) -> int:
     from sweep.provenance import without_secrets
 
-    notes().print(f"sweep: {without_secrets(message)}", markup=False, style="red", soft_wrap=True)
+    notes().print(f"sweep: {without_secrets(message)}", style="red")
     return BAD_USAGE
 
 

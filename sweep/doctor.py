@@ -136,7 +136,7 @@ def _print(found: dict[str, Any]) -> None:
     console = command.results()
 
     def line(title: str, text: Any) -> None:
-        console.print(f"{title:<14}{text}", markup=False)
+        console.print(f"{title:<14}{text}")
 
     line("python", found["python"])
     line("code", found["commit"] or "an installed package")
@@ -156,7 +156,7 @@ def _print(found: dict[str, Any]) -> None:
         line("", _width_line(one))
     line("disk", f"{size(found['disk_free_bytes'])} free here")
     for problem in found["problems"]:
-        console.print(f"problem: {problem}", style="red", markup=False)
+        console.print(f"problem: {problem}", style="red")
 
 
 app = command.app(doctor)

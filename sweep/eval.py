@@ -208,7 +208,7 @@ def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: b
     if as_json:
         command.print_json({"folder": str(folder.folder), **export.to_document(found)})
     else:
-        render.to_terminal(render.console_for_output(), found, known_alarm(found))
+        render.to_terminal(command.results(), found, known_alarm(found))
     missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     return SOME_FAILED if missing else DONE
 

@@ -24,7 +24,7 @@ def list_all(as_json: command.JsonOption = False) -> None:
     console.print("Experiments (sweep run NAME, or a Python file with `experiment = Experiment(...)`):")
     for experiment in experiments:
         needs = "; needs a GPU" if experiment["needs_gpu"] else ""
-        console.print(f"  {experiment['name']:<20}{experiment['description']}{needs}", markup=False)
+        console.print(f"  {experiment['name']:<20}{experiment['description']}{needs}")
     if sweeps:
         print_sweeps(sweeps)
 
@@ -39,7 +39,7 @@ def print_sweeps(sweeps: Sequence[dict[str, Any]]) -> None:
     console = command.results()
     console.print("Sweeps:")
     for sweep in sweeps:
-        console.print(f"  {sweep['folder']:<20}  {sweep['about']}", markup=False)
+        console.print(f"  {sweep['folder']:<20}  {sweep['about']}")
 
 
 def _experiment(name: str) -> dict[str, Any]:

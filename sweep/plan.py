@@ -6,8 +6,9 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from analysis.terminal import Table
 from sweep import bases as on
 from sweep import command, packs, sizes
 from sweep.devices import Device, resolve_device, resolve_precision
@@ -21,9 +22,6 @@ from trainables.errors import UserError
 from trainables.machine import show_bytes
 from trainables.record import SweepFolder, TrialRecord
 from trainables.rows import RowShelf
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
 SHOWN_ROWS = 40
@@ -238,7 +236,7 @@ def _sum(values: Any) -> int | None:
 def _print(found: Mapping[str, Any]) -> None:
     console = command.results()
     if found["banner"]:
-        console.print(found["banner"], style="bold yellow", markup=False)
+        console.print(found["banner"], style="bold yellow")
     for text in found["notes"]:
         command.note(text, style="yellow")
     console.print(
@@ -247,7 +245,7 @@ def _print(found: Mapping[str, Any]) -> None:
     )
     console.print(f"model: {', '.join(found['model'])}; data: {found['data']}; folder: {found['folder']}")
     if len(found["packs"]) > 1:
-        console.print(packs.listed(found["packs"]), markup=False)
+        console.print(packs.listed(found["packs"]))
     console.print(_table(found["trials"][:SHOWN_ROWS]))
     if len(found["trials"]) > SHOWN_ROWS:
         console.print(f"... and {len(found['trials']) - SHOWN_ROWS} more (--json lists all)")
@@ -256,17 +254,14 @@ def _print(found: Mapping[str, Any]) -> None:
         f"memory at the peak, predicted: {size(found['memory_bytes'])} beside the process's own (some 700 MiB)"
     )
     for entry in found["pack_width"]:
-        console.print(Known.of(entry).sentence, markup=False)
+        console.print(Known.of(entry).sentence)
     if found["time_s"] is not None:
         parts.append(f"time left, at the measured rate: {found['time_s'] / 60:.1f} min on one engine")
     console.print("; ".join(parts))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table()
     for title in ("#", "name", "trial", "trainable", "tokens", "disk", "memory", "state"):
         table.add_column(title, justify="left" if title in ("name", "trial", "state") else "right", no_wrap=True)
     for row in rows:

@@ -9,11 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-
+from analysis.terminal import Live, Table, cell, notes
 from sweep.provenance import typed
 from sweep.reading import Tail, is_finished
 from trainables.files import DamagedFile
@@ -142,7 +138,7 @@ class Display:
     def __init__(self, folder: SweepFolder, jobs: list[TrialJob], headline: str, quiet: bool = False) -> None:
         self.folder = folder
         self.board = Board(jobs)
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=not is_live())
+        self.console = notes(quiet=quiet, soft_wrap=not is_live())
         self.headline = headline
         self._started = time.monotonic()
         self._live: Live | None = None
@@ -166,11 +162,11 @@ class Display:
             self._live.update(self._table(max(1, engines)), refresh=True)
             return
         for line in lines:
-            self.console.print(line, markup=False)
+            self.console.print(line)
 
     def say(self, line: str) -> None:
         """Print a line above what is shown."""
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         """Show the last state and end the live table; safe to call twice."""
@@ -188,10 +184,8 @@ class Display:
         except (FileNotFoundError, DamagedFile):
             command = "the same command"
         total = len(self.board.trials)
-        self.console.print(
-            f"{reason}: {self.board.finished} of {total} trials are finished; continue with", markup=False
-        )
-        self.console.print(f"  {typed(command)}", markup=False)
+        self.console.print(f"{reason}: {self.board.finished} of {total} trials are finished; continue with")
+        self.console.print(f"  {typed(command)}")
 
     def _table(self, engines: int) -> Table:
         table = Table(caption=self._caption(engines), box=None, padding=(0, 2, 0, 0), caption_justify="left")
@@ -204,8 +198,8 @@ class Display:
             loss = f"{trial.loss:.4f}" if trial.loss is not None else ""
             step = f"{trial.step}/{trial.steps}" if trial.steps else ""
             rate = f"{trial.rate:.2f}" if trial.rate and trial.state == "train" else ""
-            state = f"[{style}]{trial.state}[/{style}]"
-            table.add_row(escape(trial.name), escape(trial.label), state, step, loss, trial.loss_kind, rate)
+            state = cell(trial.state, style)
+            table.add_row(trial.name, trial.label, state, step, loss, trial.loss_kind, rate)
         return table
 
     def _visible(self) -> list[Shown]:

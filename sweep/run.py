@@ -188,7 +188,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     if as_json:
         command.print_json({"folder": str(out), **export.to_document(found)})
     else:
-        render.to_terminal(render.console_for_output(), found, known_alarm(found))
+        render.to_terminal(command.results(), found, known_alarm(found))
         note(
             f"written: {shown(out / 'report')}; curves: tensorboard --logdir {shown(out / 'tensorboard')}", style="dim"
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from analysis.terminal import Text, cell, text
 from search_spaces.experiment import built_in
 from sweep import bases as on
 from sweep import command, sizes
@@ -105,8 +106,6 @@ def visible(encoder: Encoder, ids: Sequence[int]) -> str:
 
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.text import Text
-
     console = command.results()
     for row in rows:
         cut = f", {row['source_tokens_cut']} source tokens cut" if row["source_tokens_cut"] else ""
@@ -115,11 +114,10 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
             f"{row['id']}, prompt {row['prompt']}: {row['prompt_tokens']} masked + {row['trained_tokens']} trained "
             f"of {row['limit_tokens']} tokens{cut}{fits}"
         )
-        console.print(Text(head, style="bold"))
-        text = Text().append(row["masked"], style="dim")
-        text.append(row["trained"], style="bold green")
-        text.append(f"{END}{row['ends_with']}", style="reverse green")
-        console.print(text)
+        console.print(cell(head, "bold"))
+        parts = ((row["masked"], "dim"), (row["trained"], "bold green"))
+        whole = Text.assemble(*(text(content, style) for content, style in parts))
+        console.print(whole.append_text(cell(f"{END}{row['ends_with']}", "reverse green")))
         console.print()
 
 

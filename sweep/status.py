@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from analysis.terminal import Table, cell
 from sweep import command, lease
 from sweep.command import existing_sweep
 from sweep.list import print_sweeps, sweeps_here
@@ -63,11 +64,9 @@ def _print_sweeps(as_json: bool) -> None:
         command.print_json({"sweeps": sweeps})
     elif sweeps:
         print_sweeps(sweeps)
-        command.results().print("More of one: python -m sweep.status RUN", markup=False)
+        command.results().print("More of one: python -m sweep.status RUN")
     else:
-        command.results().print(
-            "There is no sweep under runs/; start one: python -m sweep.run grid_2x2x2", markup=False
-        )
+        command.results().print("There is no sweep under runs/; start one: python -m sweep.run grid_2x2x2")
 
 
 def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
@@ -104,30 +103,26 @@ def _holder(folder: Path) -> dict[str, Any] | None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     console = command.results()
     if found["banner"]:
-        console.print(found["banner"], style="bold yellow", markup=False)
+        console.print(found["banner"], style="bold yellow")
     states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
-    console.print(f"{found['experiment']}: {found['model']} on {found['data']}; {states}", markup=False)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    console.print(f"{found['experiment']}: {found['model']} on {found['data']}; {states}")
+    table = Table()
     for title in ("name", "trial", "state", "step", "eval loss", "evaluated", "remark"):
         table.add_column(title, justify="right" if title in ("step", "eval loss") else "left")
     for trial in found["trials"]:
         loss = "" if trial["eval_loss"] is None else f"{trial['eval_loss']:.4f}"
         step = f"{trial['step']}/{trial['steps']}" if trial["steps"] else ""
-        state = Text(trial["state"], style=COLORS.get(trial["state"], "red"))
-        cells = (step, loss, "yes" if trial["evaluated"] else "", Text(_remark(trial)))
+        state = cell(trial["state"], COLORS.get(trial["state"], "red"))
+        cells = (step, loss, "yes" if trial["evaluated"] else "", _remark(trial))
         table.add_row(trial["name"], trial["label"], state, *cells)
     console.print(table)
     holder = found["written_by"]
     if holder:
         console.print(f"being written by process {holder['pid']} on {holder['host']}")
     elif set(found["states"]) - {"done", "stopped"} or not all(trial["evaluated"] for trial in found["trials"]):
-        console.print(f"continue with: {typed(found['continue_with'] or 'the same command')}", markup=False)
+        console.print(f"continue with: {typed(found['continue_with'] or 'the same command')}")
 
 
 app = command.app(status)

@@ -18,7 +18,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 from analysis import effects, searches
 from analysis.compare import compare
 from analysis.factorial import expected_best, factor_of, half_normal_quantiles, lenth, shares, terms
-from analysis.render import to_markdown
+from analysis.markdown import to_markdown
 from trainables.config import eval_id
 from trainables.record import SweepFolder
 

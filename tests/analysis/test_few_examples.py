@@ -17,7 +17,7 @@ from analysis.answer import answer
 from analysis.baselines import against_baselines
 from analysis.compare import Comparison, compare
 from analysis.inference import ALPHA, fewest_for, pair_test
-from analysis.render import to_markdown
+from analysis.markdown import to_markdown
 from analysis.winner import Agreement
 from trainables.config import EvalConfig
 

@@ -17,8 +17,9 @@ from sweeps_on_disk import baseline, configuration, grid
 from analysis.compare import Comparison, compare
 from analysis.export import to_csv, to_document
 from analysis.grids import fit, main_grid, one_line
+from analysis.markdown import to_markdown
 from analysis.panels import baseline_grid
-from analysis.render import to_markdown, to_terminal
+from analysis.render import to_terminal
 
 Make = Callable[..., Path]
 BANNER = "STAND-IN: pocket-gpt2 in place of gpt2 [neither local nor reachable]"

@@ -17,7 +17,7 @@ from rich.console import Console
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 from typer.testing import CliRunner
 
-from analysis import behaviourtables, export, latex, render
+from analysis import behaviourtables, export, latex, markdown
 from analysis.compare import compare
 from analysis.page import alarm_of
 from analysis.report import print_table, report, write
@@ -97,8 +97,8 @@ def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep:
     tables = [export.to_csv(found), export.tests_to_csv(found), json.dumps(export.to_document(found))]
     assert all(made in text for text in tables)
     assert latex.escaped(made) in latex.to_latex(found)
-    for text in (render.to_markdown(found), behaviourtables.to_markdown(found, "source_words")):
-        assert render.escaped(made) in text
+    for text in (markdown.to_markdown(found), behaviourtables.to_markdown(found, "source_words")):
+        assert markdown.escaped(made) in text
 
 
 def test_the_alarm_comes_first_in_json_and_without_a_page_too(make_sweep: Make) -> None:

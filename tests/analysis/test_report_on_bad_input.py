@@ -12,7 +12,7 @@ from sweeps_on_disk import Trial, baseline, configuration
 
 from analysis.compare import compare
 from analysis.export import to_csv
-from analysis.render import to_markdown
+from analysis.markdown import to_markdown
 from analysis.report import write
 from trainables import files
 from trainables.config import EvalConfig
