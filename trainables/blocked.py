@@ -18,6 +18,7 @@ from trainables import machine
 from trainables.model import agree, sample_logits
 
 SHARE = 1 / 4  # of the memory that may be used, at most, for both copies of all weights
+DTYPES = (torch.float32, torch.bfloat16)
 USUAL_ROWS = 256  # the layout hardly depends on it
 PROCESSORS = ("x86_64", "AMD64")  # oneDNN's own products; elsewhere others stand behind the same name
 
@@ -36,16 +37,27 @@ class _Product(torch.autograd.Function):
 
 
 class BlockedLinear(nn.Module):
-    """What a linear layer or a Conv1D computes, in the dtype of its weight whatever autocast says."""
+    """What a linear layer or a Conv1D computes, in the dtype of its weight whatever autocast says.
+
+    Raises ValueError for weights and inputs that the products are not made for, before they see them: oneDNN's own word
+    for another width is that of memory that is refused.
+    """
 
     def __init__(self, layer: nn.Linear | Conv1D, keeps_weight: bool = False) -> None:
         super().__init__()
         self.is_conv1d = isinstance(layer, Conv1D)
         weight_OI: Tensor = layer.weight.data.t() if self.is_conv1d else layer.weight.data
+        bias: Tensor | None = layer.bias
+        is_fit = weight_OI.dim() == 2 and _is_plain(weight_OI) and weight_OI.dtype in DTYPES
+        has_fit_bias = bias is None or (
+            _is_plain(bias) and bias.shape == weight_OI.shape[:1] and bias.dtype == weight_OI.dtype
+        )
+        if not is_fit or not has_fit_bias:
+            raise ValueError(f"blocked product: no weight {weight_OI.shape} {weight_OI.dtype} on {weight_OI.device}")
         self.out_features, self.in_features = weight_OI.shape
         self.register_buffer("forward_OI", _blocked(weight_OI), persistent=False)
         self.register_buffer("backward_IO", _blocked(weight_OI.t()), persistent=False)
-        self.bias = layer.bias
+        self.bias = bias
         self.dtype = weight_OI.dtype
         # Models ask a weight for its dtype and shape; one that is an embedding, too, is there anyway.
         self.weight = layer.weight if keeps_weight else layer.weight.data.to("meta")
@@ -53,6 +65,8 @@ class BlockedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (..., I) -> (..., O)."""
+        if not _is_plain(x) or x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(f"blocked product: inputs are (..., {self.in_features}), got {x.shape} on {x.device}")
         x = x.to(self.dtype)
         if torch.is_grad_enabled() and x.requires_grad:
             found: Tensor = _Product.apply(x, self.forward_OI, self.backward_IO, self.bias)
@@ -96,6 +110,10 @@ def is_possible(device: str, dtype: torch.dtype) -> bool:
 def plain_layers(model: nn.Module) -> list[tuple[str, Any]]:
     """Return the linear layers by name, those of the library's or a model's own making left out."""
     return [(name, one) for name, one in model.named_modules() if type(one) in (nn.Linear, Conv1D)]
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.layout == torch.strided and x.is_floating_point()
 
 
 def _put(model: nn.Module, name: str, layer: nn.Module) -> None:

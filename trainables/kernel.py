@@ -33,14 +33,23 @@ WIDTHS = range(16, 257, 16)  # of a head
 
 
 class Table:
-    """Where each row's keys and values lie, for the compiled functions; what it points to must outlive it."""
+    """Where each row's keys and values lie, for the compiled functions, which are handed nothing that was not checked.
+
+    All methods raise ValueError for states that the functions were not made for, before any memory is touched.
+    """
 
     def __init__(self, library: ctypes.CDLL, rows: Sequence[tuple[Tensor, Tensor]], length: Sequence[int]) -> None:
         """`rows`: the keys and the values of each, (G, room, D); so many of their tokens count."""
-        assert all(states.is_contiguous() for pair in rows for states in pair)
+        _require(len(rows) == len(length) > 0, "there are rows, and each has a length", len(rows), len(length))
         first = rows[0][0]
+        for (keys, values), tokens in zip(rows, length, strict=True):
+            _require(takes(keys, values), "keys and values are of one kind that is known", keys, values)
+            _require(_alike(keys, first), "rows have one number of heads, width and dtype", keys, first)
+            _require(keys.is_contiguous() and values.is_contiguous(), "states are contiguous", keys, values)
+            _require(0 <= tokens <= keys.shape[1], "a row's tokens have room", tokens, keys.shape[1])
         self.library, self.dtype = library, first.dtype
         self.groups, self.width = first.shape[0], first.shape[2]
+        self.states = list(rows)  # what is pointed to lives as long as its pointers
         pointers, numbers = ctypes.c_void_p * len(rows), ctypes.c_int64 * len(rows)
         self.keys, self.values = (pointers(*(pair[half].data_ptr() for pair in rows)) for half in (0, 1))
         self.tokens = numbers(*length)
@@ -49,22 +58,66 @@ class Table:
 
     def append(self, keys_RGD: Tensor, values_RGD: Tensor) -> None:
         """Write one token of every row behind its others."""
+        wanted = (self.rows.value, self.groups, self.width)
+        for states in (keys_RGD, values_RGD):
+            is_fit = _is_plain(states) and states.shape == wanted
+            _require(is_fit, "a token's states are (rows, heads, width)", states, wanted)
         keys, values = (states.to(self.dtype).contiguous() for states in (keys_RGD, values_RGD))
         is_full = self.library.append(
             _pointer(keys), _pointer(values), self.keys, self.values, self.tokens, self.rooms, self.rows,
             _long(self.groups), _long(self.width * self.dtype.itemsize),
         )  # fmt: skip
-        assert not is_full, "a cache has room for the tokens that are to be written"
+        _require(not is_full, "a cache has room for the tokens that are to be written")
 
     def attend(self, query_RHD: Tensor, scale: float) -> Tensor:
         """Return (R, H, D) in fp32: each query over its row's tokens."""
+        is_fit = _is_plain(query_RHD) and query_RHD.dim() == 3 and query_RHD.shape[1] % self.groups == 0
+        wanted = (self.rows.value, self.width)
+        _require(is_fit and query_RHD.shape[::2] == wanted, "queries are (rows, any heads, width)", query_RHD, wanted)
         query = query_RHD.float().contiguous()
         found = torch.empty_like(query)
-        getattr(self.library, KINDS[self.dtype])(
+        has_failed = getattr(self.library, KINDS[self.dtype])(
             _pointer(query), self.keys, self.values, self.tokens, self.rooms, self.rows, _long(self.groups),
             _long(query.shape[1] // self.groups), _long(self.width), ctypes.c_float(scale), _pointer(found),
         )  # fmt: skip
+        if has_failed:
+            raise MemoryError(f"no memory for the attention over {max(self.tokens)} tokens")
         return found
+
+
+def takes(keys: Tensor, values: Tensor) -> bool:
+    """Tell whether the compiled functions are made for such states, (..., room, D).
+
+    Keys and values of different widths (DeepSeek's latent attention) are not: the functions know one width.
+    """
+    return (
+        _is_plain(keys)
+        and _is_plain(values)
+        and keys.dtype in KINDS
+        and keys.dtype == values.dtype
+        and keys.dim() >= 3
+        and keys.shape == values.shape
+        and keys.shape[-1] in WIDTHS
+    )
+
+
+def _is_plain(states: Tensor) -> bool:
+    """Tell whether a tensor's numbers lie in this process's memory, one after another by its strides."""
+    return states.device.type == "cpu" and states.layout == torch.strided and states.is_floating_point()
+
+
+def _alike(states: Tensor, others: Tensor) -> bool:
+    is_same = states.dtype == others.dtype and states.shape[::2] == others.shape[::2]
+    return states.dim() == 3 and is_same and states.shape[0] > 0
+
+
+def _require(is_so: bool, rule: str, *found: object) -> None:
+    if not is_so:
+        told = (
+            f"{one.dtype} {tuple(one.shape)} by {one.stride()} on {one.device}" if isinstance(one, Tensor) else str(one)
+            for one in found
+        )
+        raise ValueError(f"compiled attention: {rule}" + (f", got {'; '.join(told)}" if found else ""))
 
 
 @functools.cache

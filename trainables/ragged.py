@@ -115,8 +115,7 @@ class RaggedLayer(DynamicLayer):
 
 def _table(segments: list[Segment]) -> kernel.Table | None:
     """Return the rows for the compiled functions, where they are to be had for such states."""
-    keys = segments[0].keys
-    if keys.device.type != "cpu" or keys.dtype not in kernel.KINDS or keys.shape[-1] not in kernel.WIDTHS:
+    if not all(kernel.takes(segment.keys, segment.values) for segment in segments):
         return None
     library = kernel.library()
     if library is None:

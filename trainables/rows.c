@@ -1,7 +1,8 @@
 /* One new token of many rows of text, each with keys and values of its own length: see ragged.py and kernel.py.
  *
  * A row's states are (groups, room, width) in bf16 or fp32, the first tokens[row] of them count. All arithmetic is
- * fp32, in lanes of 16 numbers: width is a multiple of that. */
+ * fp32, in lanes of 16 numbers: width is a multiple of that, and the same for keys and values. Nothing here can see how
+ * much memory there is behind a pointer: kernel.py checks all of it before it calls. */
 
 #include <math.h>
 #include <stdint.h>
@@ -89,36 +90,43 @@ INLINE void attend_head_of(const float *query, const void *keys, const void *val
     }
 }
 
-INLINE void attend(const float *queries, const void *const *keys, const void *const *values, const int64_t *tokens,
+/* 0, or 1 where there was no memory for the weights of a row and `out` is not whole. */
+INLINE int attend(const float *queries, const void *const *keys, const void *const *values, const int64_t *tokens,
                    const int64_t *rooms, long rows, long groups, long queries_a_group, long width, float scale,
                    float *out, int is_bf16) {
     long longest = 0;
+    int failed = 0;
     for (long r = 0; r < rows; r++) longest = tokens[r] > longest ? tokens[r] : longest;
 #pragma omp parallel
     {
         float *weights = malloc(sizeof(float) * (longest + 1));
+        if (weights == NULL) {
+#pragma omp atomic write
+            failed = 1;
+        }
 #pragma omp for collapse(2) schedule(dynamic, 4)
         for (long r = 0; r < rows; r++)
             for (long g = 0; g < groups; g++)
-                for (long q = 0; q < queries_a_group; q++) {
+                for (long q = 0; weights != NULL && q < queries_a_group; q++) {
                     long head = ((r * groups + g) * queries_a_group + q) * width;
                     attend_head_of(queries + head, keys[r], values[r], g * rooms[r] * width, tokens[r],
                                    width / LANES, scale, weights, out + head, is_bf16);
                 }
         free(weights);
     }
+    return failed;
 }
 
-void attend_fp32(const float *queries, const void *const *keys, const void *const *values, const int64_t *tokens,
-                 const int64_t *rooms, long rows, long groups, long queries_a_group, long width, float scale,
-                 float *out) {
-    attend(queries, keys, values, tokens, rooms, rows, groups, queries_a_group, width, scale, out, 0);
+int attend_fp32(const float *queries, const void *const *keys, const void *const *values, const int64_t *tokens,
+                const int64_t *rooms, long rows, long groups, long queries_a_group, long width, float scale,
+                float *out) {
+    return attend(queries, keys, values, tokens, rooms, rows, groups, queries_a_group, width, scale, out, 0);
 }
 
-void attend_bf16(const float *queries, const void *const *keys, const void *const *values, const int64_t *tokens,
-                 const int64_t *rooms, long rows, long groups, long queries_a_group, long width, float scale,
-                 float *out) {
-    attend(queries, keys, values, tokens, rooms, rows, groups, queries_a_group, width, scale, out, 1);
+int attend_bf16(const float *queries, const void *const *keys, const void *const *values, const int64_t *tokens,
+                const int64_t *rooms, long rows, long groups, long queries_a_group, long width, float scale,
+                float *out) {
+    return attend(queries, keys, values, tokens, rooms, rows, groups, queries_a_group, width, scale, out, 1);
 }
 
 /* Write keys and values (rows, groups, head_bytes) behind the tokens of each row and count them; 0, or 1 where a row has

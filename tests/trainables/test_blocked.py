@@ -87,6 +87,44 @@ def test_a_layer_without_rows_and_one_cut_from_a_larger_tensor_are_computed(tmp_
     torch.testing.assert_close(layer(cut), plain(cut), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param(torch.zeros(4, 31), id="narrower"),
+        pytest.param(torch.zeros(4, 64), id="wider"),
+        pytest.param(torch.zeros(()), id="a number"),
+        pytest.param(torch.zeros(4, 32).to("meta"), id="another device"),
+        pytest.param(torch.zeros(4, 32).long(), id="whole numbers"),
+        pytest.param(torch.zeros(4, 32).to_sparse(), id="sparse"),
+    ],
+)
+def test_inputs_of_another_kind_never_reach_a_blocked_product(x: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="blocked product: inputs"):
+        BlockedLinear(nn.Linear(32, 48))(x)
+
+
+def odd_layer(**changed: torch.Tensor) -> nn.Linear:
+    layer = nn.Linear(32, 48)
+    for name, value in changed.items():
+        setattr(layer, name, nn.Parameter(value, requires_grad=False))
+    return layer
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        pytest.param(nn.Linear(32, 48, device="meta"), id="another device"),
+        pytest.param(nn.Linear(32, 48).double(), id="another dtype"),
+        pytest.param(odd_layer(weight=torch.zeros(48, 32, 1)), id="a dimension too many"),
+        pytest.param(odd_layer(bias=torch.zeros(47)), id="a bias too short"),
+        pytest.param(odd_layer(bias=torch.zeros(48).bfloat16()), id="a bias of another dtype"),
+    ],
+)
+def test_a_weight_of_another_kind_is_not_blocked(layer: nn.Linear) -> None:
+    with pytest.raises(ValueError, match="blocked product: no weight"):
+        BlockedLinear(layer)
+
+
 def test_a_weight_is_held_twice_and_one_that_is_the_embedding_stays_as_well(tmp_path: Path) -> None:
     model = base(tmp_path)
     before = nbytes_of(model)

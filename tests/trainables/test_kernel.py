@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_inputs import engine_of, evaluation_of, record_of, trial, write_model, write_sweep
+from torch.nn.functional import scaled_dot_product_attention
 
 from trainables import kernel, machine
 from trainables.jobs import go_on, no_report
@@ -105,8 +106,27 @@ def test_large_scores_do_not_overflow() -> None:
 def test_a_cache_that_is_full_is_not_written_beyond_its_end() -> None:
     full = layer(torch.float32, room=1)
     full.update(token(0, 2, torch.float32), token(1, 2, torch.float32))
-    with pytest.raises(AssertionError, match="room"):
+    with pytest.raises(ValueError, match="room"):
         full.update(token(0, 2, torch.float32), token(1, 2, torch.float32))
+
+
+def test_keys_and_values_of_different_widths_are_attended_to_by_torch() -> None:
+    # As in DeepSeek's latent attention: the width of the keys was once taken for the values, which corrupted the heap.
+    chance = torch.Generator().manual_seed(1)
+    keys, values = torch.randn(2, 3, 9, 48, generator=chance), torch.randn(2, 3, 9, 32, generator=chance)
+    wide = RaggedLayer([Segment([1, 0], keys.clone(), values.clone(), 7)], 7)
+    assert wide.table is None
+    new = torch.randn(2, 3, 1, 48, generator=chance), torch.randn(2, 3, 1, 32, generator=chance)
+    query = torch.randn(2, 6, 1, 48, generator=chance)
+    wide.update(*new)
+    found = wide.attend(query, 0.2)
+    for row, place in ((0, 1), (1, 0)):
+        both = [
+            torch.cat([old[place, :, :7], one[row]], 1).repeat_interleave(2, 0)
+            for old, one in zip((keys, values), new, strict=True)
+        ]
+        wanted = scaled_dot_product_attention(query[row], *both, scale=0.2)
+        torch.testing.assert_close(found[row, 0], wanted[:, 0], rtol=1e-5, atol=1e-6)
 
 
 @needs_compiler
