@@ -14,7 +14,7 @@ from analysis.compare import Comparison
 from analysis.references import lead, longest
 from analysis.table import Row, Table
 from trainables import files
-from trainables.metrics import score_names, words
+from trainables.metrics import is_unseen, score_names
 from trainables.record import SweepFolder
 
 MOST_SYSTEMS = 40
@@ -103,7 +103,7 @@ def collect(found: Comparison, most: int = MOST_SYSTEMS) -> Outputs:
         if missing:
             notes.append(f"{system.name} has no text for {missing} of the {len(examples)} {table.split} examples.")
         systems.append(system)
-    unseen = sum(not any(words(text, stem=False) for text in one.references) for one in examples)
+    unseen = sum(is_unseen(one.references) for one in examples)
     if unseen:
         notes.append(
             f"ROUGE sees no words in the references of {unseen} of {len(examples)} examples (its tokens are a to z and "

@@ -14,6 +14,7 @@ from sweep import sizes
 from sweep.overrides import Request
 from trainables import sources
 from trainables.config import TrainConfig, configured
+from trainables.configurations import parted
 from trainables.errors import UserError
 
 
@@ -27,6 +28,7 @@ class Base:
     place: str
     revision: str | None
     fingerprint: str | None = None  # of a data set: known once it has been read
+    configuration: str | None = None  # of a data set: one of several
 
     @property
     def stood_in(self) -> bool:
@@ -117,8 +119,10 @@ def find_models_again(stored: Mapping[str, Any], hints: Mapping[str, str], trust
 def find_data_again(stored: Mapping[str, Any], hint: str) -> Base:
     """Find the data of a sweep again; what it holds is compared once it has been read."""
     entry = stored["data"]
-    places = [place for place in (entry["requested"], hint) if Path(place).exists()]
-    name = places[0] if entry["kind"] == "local" and places else entry["requested"]
+    asked, configuration = parted(entry["requested"])
+    places = [place for place in (asked, hint) if Path(place).exists()]
+    name = places[0] if entry["kind"] == "local" and places else asked
+    name = name if configuration is None else f"{name}:{configuration}"
     bundled = entry["kind"] == "bundled"
     return replace(_data(name, "bundled" if bundled else "auto", bundled), **_names(entry))
 
@@ -140,7 +144,7 @@ def check_requested(out: Path, sweep: Mapping[str, Any], experiment: Experiment)
     if len(entries) != len(names):
         raise UserError(_another(out, "models", {"requested": ", ".join(e["requested"] for e in entries)}, str(names)))
     data, name = stored["data"], experiment.grid.base.data
-    if data["requested"] != name and not (data["kind"] == "local" and Path(name).exists()):
+    if data["requested"] != name and not (data["kind"] == "local" and Path(parted(name)[0]).exists()):
         raise UserError(_another(out, "data", data, name))
 
 
@@ -229,13 +233,13 @@ def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> B
 
 def _data(name: str, source: str, stand_in: bool) -> Base:
     found = sources.resolve_data(name, source, stand_in)
-    return Base(name, found.label, found.kind, found.location, found.revision)
+    return Base(name, found.label, found.kind, found.location, found.revision, configuration=found.configuration)
 
 
 def data_source(base: Base) -> sources.DataSource:
     """Return a data set as the loader takes it."""
     kind: Any = base.kind
-    return sources.DataSource(base.label, base.place, kind, base.revision)
+    return sources.DataSource(base.label, base.place, kind, base.revision, base.configuration)
 
 
 def stamp(base: Base) -> str | None:

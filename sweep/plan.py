@@ -5,17 +5,17 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from analysis.terminal import Table
 from sweep import bases as on
 from sweep import command, packs, sizes
+from sweep.corpus import judge, lines, load
 from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
 from sweep.planning import PlannedTrial, known_trials, plan_trials
-from sweep.prepare import Options, Stored, fit, load, stored_sweep
+from sweep.prepare import Options, Stored, stored_sweep
 from trainables import tokens
 from trainables.data import Corpus, training_order
 from trainables.errors import UserError
@@ -77,9 +77,11 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     bases, corpus = _bases(wanted, options, stored, notes)
     precision = stored.sweep["resolved"]["precision"] if stored else resolve_precision(device, on.folders(bases))
     experiment = stored.experiment if stored else on.on_bases(wanted, bases, precision)
-    if corpus and not stored:
-        counts = {split: len(examples) for split, examples in corpus.splits.items()}
-        experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, wanted, notes))
+    if stored:
+        notes += lines(stored.sweep["resolved"]["data"]["report"])
+    elif corpus:
+        notes += lines(corpus.report)
+        experiment = judge(experiment, corpus, wanted, notes).experiment
     folder = SweepFolder(options.out)
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     if bases.found:

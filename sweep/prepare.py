@@ -15,17 +15,18 @@ from search_spaces.experiment import Experiment
 from sweep import bases as on
 from sweep import folders, lease, sizes
 from sweep.command import one_of
+from sweep.corpus import fit, judge, lines, load, seen
 from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.memory import check_memory
 from sweep.overrides import Request
 from sweep.planning import PlannedTrial, jobs_left, known_trials, plan_trials
 from sweep.provenance import provenance
 from trainables import files
-from trainables.config import EvalConfig, TrainConfig, configured, eval_id
-from trainables.data import Corpus, Example, evaluation_order, example_of, load_corpus, report_lines, training_order
+from trainables.config import TrainConfig, eval_id
+from trainables.configurations import parted
+from trainables.data import Corpus, Example, evaluation_order, example_of, training_order
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
-from trainables.metrics import mostly_unseen
 from trainables.record import SweepFolder, TrialRecord
 from trainables.sources import SOURCES
 
@@ -127,22 +128,20 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(request, bases))  # before the slow data
     corpus = load(bases.data, experiment)
     bases = replace(bases, data=replace(bases.data, fingerprint=corpus.fingerprint))
-    notes = [f"data: {line}" for line in report_lines(corpus)]
+    notes = lines(corpus.report)
     if bases.target_modules:
         own = ", ".join(request.experiment.grid.base.target_modules)
         notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
-    counts = {split: len(examples) for split, examples in corpus.splits.items()}
-    experiment = replace(experiment, evaluation=fit(experiment.evaluation, counts, request, notes))
-    sees_words = not mostly_unseen([one.references for one in corpus.splits["train"]])
-    experiment = seen(experiment, sees_words, notes)
+    judged = judge(experiment, corpus, request, notes)
+    experiment = judged.experiment
     planned = plan_trials(experiment, options.seeds)
     examples = _examples(_wanted(SweepFolder(options.out), planned), corpus)
     _check(options, planned, planned, bases, examples)
     resolved = {
         "model": bases.models[0].entry(),
         "models": [model.entry() for model in bases.models],
-        "data": {**bases.data.entry(), "report": corpus.report, "sizes": counts, "stamp": on.stamp(bases.data)}
-        | ({} if sees_words else {"rouge_sees_words": False}),
+        "data": {**bases.data.entry(), "report": corpus.report, "sizes": judged.sizes, "stamp": on.stamp(bases.data)}
+        | ({} if judged.sees_words else {"rouge_sees_words": False}),
         "precision": precision,
         "target_modules": bases.target_modules,
         "device": device.kind,
@@ -180,7 +179,7 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
     unfinished = [trial for trial in stored.planned if trial.folder_name in left]
     _check(options, stored.planned, unfinished, bases, examples)
     sweep = _asked(sweep, stored.experiment, options)
-    return Prepared(options, stored.experiment, device, bases, sweep, fresh)
+    return Prepared(options, stored.experiment, device, bases, sweep, fresh, lines(sweep["resolved"]["data"]["report"]))
 
 
 def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -> dict[str, Any]:
@@ -197,37 +196,6 @@ def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -
 
 def _precision(base: TrainConfig, device: Device, bases: on.Bases) -> str:
     return resolve_precision(device, on.folders(bases)) if base.precision == "auto" else base.precision
-
-
-def load(place: on.Base, experiment: Experiment) -> Corpus:
-    """Read the data of an experiment; raises UserError for a field or split that it does not have."""
-    base = experiment.grid.base
-    needed = ("train", *experiment.evaluation.examples)
-    source = on.data_source(place)
-    return load_corpus(source, base.source_field, base.target_field, experiment.keep_leaked, needed)
-
-
-def fit(evaluation: EvalConfig, counts: Mapping[str, int], request: Request, notes: list[str]) -> EvalConfig:
-    """Return the evaluation within what the splits hold: a default is cut to that, a number asked for is refused."""
-    changed = {}
-    for split, wanted in evaluation.examples.items():
-        there = counts.get(split, 0)
-        if wanted > there and request.own_sizes:
-            raise UserError(f"{split}_examples must be at most {there}, the size of the {split} split, got {wanted}")
-        if wanted > there:
-            changed[f"{split}_examples"] = there
-            notes.append(f"the {split} split has {there} examples: all are evaluated instead of {wanted}")
-    return configured(EvalConfig, {**evaluation.model_dump(), **changed})
-
-
-def seen(experiment: Experiment, sees_words: bool, notes: list[str]) -> Experiment:
-    """Return an experiment that chrF decides where a ROUGE would which sees no words in the data."""
-    if sees_words or not experiment.metric.startswith("rouge"):
-        return experiment
-    notes.append("ROUGE sees no words in most references (its tokens are a to z and digits): chrF decides in its place")
-    metrics = tuple(dict.fromkeys((*experiment.evaluation.metrics, "chrf")))
-    evaluation = configured(EvalConfig, {**experiment.evaluation.model_dump(), "metrics": metrics})
-    return replace(experiment, evaluation=evaluation, metric="chrf")
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
@@ -302,11 +270,12 @@ def _check(
 def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
     """Raise UserError where a local data set is no longer what the sweep was started with."""
     entry, name = sweep["resolved"]["data"], experiment.grid.base.data
-    if entry["kind"] != "local" or not Path(name).exists():
+    place, configuration = parted(name)
+    if entry["kind"] != "local" or not Path(place).exists():
         return
-    place = on.Base(name, entry["label"], "local", str(Path(name).resolve()), None)
-    if on.stamp(place) != entry["stamp"]:
-        corpus = load(place, experiment)
+    base = on.Base(name, entry["label"], "local", str(Path(place).resolve()), None, configuration=configuration)
+    if on.stamp(base) != entry["stamp"]:
+        corpus = load(base, experiment)
         on.check_same("data", entry, corpus.fingerprint)
 
 

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables import loading
+from trainables.data_report import reference_counts
 from trainables.errors import UserError, nearest
+from trainables.layout import UNSPLIT
+from trainables.raw import SILENT, Raw, Ticker
+from trainables.record_texts import (
+    ID_FIELDS,
+    Scalar,
+    check_not_words,
+    columns_of,
+    field_names,
+    given_id,
+    texts_of,
+    value_of,
+)
 from trainables.sources import DataSource
 
 SPLITS = ("train", "validation", "test")
-ID_FIELDS = ("id", "fname")
 EVALUATION_SEED = "evaluation"
-LONGEST_COLUMN = 200  # characters of a value that examples can be grouped by; longer ones are texts
-
-Scalar = str | int | float | bool
+LONGEST_NAME = 60  # characters of a field's name in a sentence
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class Corpus:
 
     `report` holds the fields, `keep_leaked`, and per split: read, empty, duplicates (repeats of a source inside the
     split), leaked (sources that are also in train), also_in_validation (of the test split, those leaked apart),
-    excluded and kept.
+    excluded, kept, and references (how many examples have how many, where that is not one each). Its `notes` are
+    sentences on the whole.
     """
 
     label: str
@@ -75,31 +85,37 @@ def load_corpus(
     target_field: str,
     keep_leaked: bool = False,
     needed: Sequence[str] = SPLITS,
+    ticker: Ticker = SILENT,
 ) -> Corpus:
     """Read, clean and check a data set.
 
     `target_field` names one field, or several joined with `+`: all that a record has are its references, in this
     order (`summary+summary1+summary2+summary3` reads DialogSum, whose test split alone has three). A field may also
-    hold a list of strings. Raises UserError for an unknown field, unreadable files, and a split of `needed` that is
-    missing or has no usable record.
+    hold a list of strings, and `meta.text` is the part `text` of an object `meta`. Raises UserError for an unknown
+    field, unreadable files, and a split of `needed` that is missing or has no usable record.
     """
-    raw = loading.read_records(source.location, source.kind)
+    raw = loading.read_records(source.location, source.kind, source.configuration, ticker)
     _check_fields(raw, source_field, target_field, source.label)
     cleaned: dict[str, list[Example]] = {}
     report: dict[str, dict[str, Any]] = {}
-    for split, records in raw.items():
-        cleaned[split] = _clean(records, source_field, target_field.split("+"))
+    for split, records in raw.splits.items():
+        cleaned[split] = _clean(records, source_field, target_field.split("+"), ticker)
         report[split] = {"read": len(records), "empty": len(records) - len(cleaned[split])}
-    if loading.UNSPLIT in cleaned:
-        cleaned, report = _split_by_hash(cleaned[loading.UNSPLIT], report[loading.UNSPLIT])
+    notes = [*raw.notes, *_lists_note(raw, target_field)]
+    if UNSPLIT in cleaned:
+        cleaned, report = _split_by_hash(cleaned[UNSPLIT], report[UNSPLIT])
+        notes.insert(0, _how_split(cleaned))
     splits = {split: _with_unique_ids(cleaned[split]) for split in SPLITS if split in cleaned}
     for split in splits:
         report[split].update(_find_repeats(splits, split))
     kept = {split: _exclude(split, examples, report[split], keep_leaked) for split, examples in splits.items()}
     kept |= {"train": [replace(example, columns=()) for example in kept["train"]]} if "train" in kept else {}
     _check_splits(kept, report, needed, source.label)
+    for split, examples in kept.items():
+        if counts := reference_counts([example.references for example in examples]):
+            report[split]["references"] = counts
     summary = {"source_field": source_field, "target_field": target_field, "keep_leaked": keep_leaked, "splits": report}
-    return Corpus(source.label, kept, summary, fingerprint(kept))
+    return Corpus(source.label, kept, summary | ({"notes": notes} if notes else {}), fingerprint(kept))
 
 
 def fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
@@ -109,24 +125,6 @@ def fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
         for example in splits[split]:
             total.update(json.dumps([split, example.content()], sort_keys=True, ensure_ascii=True).encode())
     return total.hexdigest()
-
-
-def report_lines(corpus: Corpus) -> list[str]:
-    """Return what was found in the data as sentences, one per split."""
-    lines = []
-    for split, found in corpus.report["splits"].items():
-        parts = [f"{split}: {found['kept']} of {found['read']} records"]
-        if found["empty"]:
-            parts.append(f"{found['empty']} empty dropped")
-        if found["duplicates"]:
-            fate = "kept" if split == "train" else "left out"
-            parts.append(f"{found['duplicates']} repeated sources {fate}")
-        for key, where in (("leaked", "train"), ("also_in_validation", "validation")):
-            if found[key]:
-                fate = "kept as asked" if corpus.report["keep_leaked"] else "left out"
-                parts.append(f"{found[key]} also in {where} {fate}")
-        lines.append(", ".join(parts))
-    return lines
 
 
 # --- subsets and orders ----------------------------------------------------------------------------------------------
@@ -160,45 +158,23 @@ def normalised(text: str) -> str:
     return " ".join(text.split())
 
 
-def _clean(records: Sequence[Mapping[str, Any]], source_field: str, target_fields: Sequence[str]) -> list[Example]:
+def _clean(
+    records: Sequence[Mapping[str, Any]], source_field: str, target_fields: Sequence[str], ticker: Ticker = SILENT
+) -> list[Example]:
+    for role, fields in (("source", [source_field]), ("target", target_fields)):
+        for field in fields:
+            check_not_words([value_of(record, field) for record in records], field, role)
     examples = []
     taken = {source_field, *target_fields, *ID_FIELDS}
-    for record in records:
-        texts = _texts(record.get(source_field), source_field)
-        references = tuple(text for field in target_fields for text in _texts(record.get(field), field))
+    for number, record in enumerate(records):
+        texts = texts_of(value_of(record, source_field), source_field)
+        references = tuple(text for field in target_fields for text in texts_of(value_of(record, field), field))
         if texts and references:
             source = "\n".join(texts)
-            identity = _given_id(record) or _rank(source).hex()[:12]
-            examples.append(Example(identity, source, references, _columns(record, taken)))
+            identity = given_id(record) or _rank(source).hex()[:12]
+            examples.append(Example(identity, source, references, columns_of(record, taken)))
+        ticker.at("cleaning", number, len(records))
     return examples
-
-
-def _columns(record: Mapping[str, Any], taken: set[str]) -> tuple[tuple[str, Scalar], ...]:
-    """Return the short values of a record beside its texts and its identity."""
-    return tuple(
-        (name, value)
-        for name, value in record.items()
-        if name not in taken
-        and ((isinstance(value, str) and 0 < len(value) <= LONGEST_COLUMN) or isinstance(value, int)
-             or (isinstance(value, float) and math.isfinite(value)))
-    )  # fmt: skip
-
-
-def _texts(value: Any, field: str) -> list[str]:
-    """Return the texts in a field, line ends made equal, empty ones left out."""
-    if value is None or value != value:  # an empty cell of a table is not a number
-        return []
-    if isinstance(value, list | tuple):
-        return [text for part in value for text in _texts(part, field)]
-    if not isinstance(value, str | int | float):
-        raise UserError(f"field {field!r} must hold text or a list of texts, got {type(value).__name__}: {value!r:.80}")
-    text = str(value).replace("\r\n", "\n").replace("\r", "\n").strip()
-    return [text] if text else []
-
-
-def _given_id(record: Mapping[str, Any]) -> str:
-    values = (record.get(field) for field in ID_FIELDS)
-    return next((str(value) for value in values if isinstance(value, str | int) and str(value).strip()), "")
 
 
 def _with_unique_ids(examples: Sequence[Example]) -> list[Example]:
@@ -227,6 +203,26 @@ def _split_by_hash(
     reports = {split: {"read": len(rows), "empty": 0} for split, rows in splits.items()}
     reports["train"] = {"read": len(splits["train"]) + found["empty"], "empty": found["empty"]}
     return splits, reports
+
+
+def _lists_note(raw: Raw, target_field: str) -> list[str]:
+    """Say that the parts of a list are taken as references: they may be the sentences of one summary."""
+    records = [record for rows in raw.splits.values() for record in rows]
+    lists = {
+        field: sum(len(value) > 1 for record in records if isinstance(value := value_of(record, field), list | tuple))
+        for field in target_field.split("+")
+    }
+    return [
+        f"field {field!r} holds lists in {count} of {len(records)} records: each part is taken as a reference of its "
+        "own, and training uses the first alone; join the parts where they are one text"
+        for field, count in lists.items()
+        if count
+    ]
+
+
+def _how_split(splits: Mapping[str, Sequence[Example]]) -> str:
+    sizes = ", ".join(f"{split} {len(examples)}" for split, examples in splits.items())
+    return f"one file without splits: parted 80/10/10 by a hash of the source ({sizes})"
 
 
 # --- repeats and leaks -----------------------------------------------------------------------------------------------
@@ -265,25 +261,39 @@ def _exclude(split: str, examples: Sequence[Example], found: dict[str, Any], kee
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _check_fields(
-    raw: Mapping[str, Sequence[Mapping[str, Any]]], source_field: str, target_field: str, label: str
-) -> None:
+def _check_fields(raw: Raw, source_field: str, target_field: str, label: str) -> None:
     targets = target_field.split("+")
-    per_split = {split: {key for record in records for key in record} for split, records in raw.items() if records}
+    per_split = {
+        split: {name for record in records for name in field_names(record)}
+        for split, records in raw.splits.items()
+        if records
+    }
     known = sorted({key for keys in per_split.values() for key in keys})
     for field in (source_field, *targets):
         if per_split and field not in known:
+            hint = f"; {raw.hint}" if raw.hint else ""
             raise UserError(
-                f"field {field!r} is not in the data {label!r}; {nearest(field, known)}; "
-                "say which to read by --fields source=...,target=..."
+                f"field {field!r} is not in the data {label!r}; {nearest(field, _shown(known))}; "
+                f"say which to read by --fields source=...,target=...{hint}"
+            )
+        if field in raw.twice:
+            raise UserError(
+                f"field {field!r} of the data {label!r} is there twice, and only one of them can be read: "
+                "rename or remove one"
             )
     for split, keys in per_split.items():
         for role, fields in (("source", [source_field]), ("target", targets)):
             if keys.isdisjoint(fields):
                 names = "+".join(fields)
                 raise UserError(
-                    f"the {split} split of {label!r} has no {role} field {names!r}; {nearest(names, sorted(keys))}"
+                    f"the {split} split of {label!r} has no {role} field {names!r}; "
+                    f"{nearest(names, _shown(sorted(keys)))}"
                 )
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    """Return the names of fields as a sentence can hold them: a text in the place of a header is long."""
+    return [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in names]
 
 
 def _check_splits(

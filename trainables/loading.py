@@ -1,208 +1,104 @@
 """Records of a data set as plain dicts, from files, the hub's cache or the bundled corpus (no torch).
 
-Files are read without the `datasets` library, which takes seconds to import: json (a list of objects), jsonl, csv with
-a header, each also as .gz, and parquet. A folder holds one file per split, named for it (`train.json`, `val.json`,
-`dialogsum.dev.jsonl.gz`, `train-00000-of-00002.parquet`), or one file in all; one file has the single split UNSPLIT.
+Files are read without the `datasets` library, which takes seconds to import: json (a list of objects, or one of the
+layouts of `trainables.read_json`), jsonl, csv and tsv with a header, each also compressed, parquet and arrow. A folder
+holds one file per split, named for it (`train.json`, `val.json`, `dialogsum.dev.jsonl.gz`,
+`train-00000-of-00002.parquet`), what `save_to_disk` wrote, or one file in all; one file has the single split UNSPLIT.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from trainables import pocket
+from trainables import arrow_folder, configurations, pocket
 from trainables.errors import UserError
+from trainables.file_text import extension, text_of
+from trainables.layout import SPLIT_NAMES, UNSPLIT, Layout, split_files, unsupported
+from trainables.raw import SILENT, Content, NoLayout, Raw, Records, Ticker
+from trainables.read_json import read_json
+from trainables.read_table import read_arrow, read_csv, read_parquet, read_tsv
 
-Records = list[dict[str, Any]]
-
-UNSPLIT = "all"
-EXTENSIONS = (".json", ".jsonl", ".csv", ".parquet")
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test",),
-}
 POCKET_SIZES = {"train": 2000, "validation": 400, "test": 400}
 
 
-def read_records(location: str, kind: str) -> dict[str, Records]:
+def read_records(location: str, kind: str, configuration: str | None = None, ticker: Ticker = SILENT) -> Raw:
     """Return the records per split; raises UserError naming file and line of what cannot be read."""
     if kind == "bundled":
-        return {split: pocket.records(split, count) for split, count in POCKET_SIZES.items()}
+        return Raw({split: pocket.records(split, count) for split, count in POCKET_SIZES.items()})
     path = Path(location)
     if not path.exists():
         if kind == "local":
             raise UserError(f"{path} does not exist")
-        return _through_datasets(location)
+        return _through_datasets(location, configuration)
     if path.is_file():
-        return {UNSPLIT: _not_empty(read_file(path), path)}
+        return _not_empty(_merged({UNSPLIT: [read_file(path, ticker)]}), path)
+    if arrow_folder.is_saved(path):
+        return _not_empty(_of_layout(arrow_folder.split_files(path), ticker), path)
     try:
-        files = split_files(path)
-    except UserError:
+        layout = configurations.layout_of(path, configuration) or split_files(path)
+    except NoLayout:
         # A layout that only its dataset card explains: worth the library's import, for what came from the hub alone.
         if kind == "local":
             raise
-        return _through_datasets(location)
-    splits = {split: [record for file in shards for record in read_file(file)] for split, shards in files.items()}
-    _not_empty([record for records in splits.values() for record in records[:1]], path)
-    return splits
+        return _through_datasets(location, configuration)
+    return _not_empty(_of_layout(layout, ticker), path)
 
 
-def _not_empty(records: Records, path: Path) -> Records:
-    if not records:
+def _of_layout(layout: Layout, ticker: Ticker) -> Raw:
+    raw = _merged({split: [read_file(file, ticker) for file in files] for split, files in layout.files.items()})
+    return Raw(raw.splits, (*raw.notes, *layout.notes), raw.twice, raw.hint)
+
+
+def _merged(contents: Mapping[str, Sequence[Content]]) -> Raw:
+    """Put the contents of files together; a single file may name the splits itself."""
+    splits: dict[str, Records] = {}
+    every = [content for parts in contents.values() for content in parts]
+    for split, parts in contents.items():
+        for content in parts:
+            for name, records in (content.splits or {split: content.records}).items():
+                if name != split and split != UNSPLIT:
+                    raise UserError(f"a file of the {split} split holds a list for the {name} split; give it by itself")
+                splits.setdefault(name, []).extend(records)
+    notes = tuple(note for content in every for note in content.notes)
+    twice = frozenset(name for content in every for name in content.twice)
+    return Raw(splits, notes, twice, next((content.hint for content in every if content.hint), ""))
+
+
+def _not_empty(raw: Raw, path: Path) -> Raw:
+    if not any(raw.splits.values()):
         raise UserError(f"{path} holds no records")
-    return records
+    return raw
 
 
-def data_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that can be read; of its `data/` folder where it has none itself."""
-    own = sorted(path for path in folder.iterdir() if path.is_file() and extension(path) in EXTENSIONS)
-    inner = folder / "data"
-    return own or (data_files(inner) if inner.is_dir() else [])
-
-
-def extension(path: Path) -> str:
-    """Return the extension that decides the format: that before .gz."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
-
-
-def split_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each split of a folder; raises UserError where there are none or two claim one split."""
-    found: dict[str, list[Path]] = {}
-    files = data_files(folder)
-    for path in files:
-        split = split_of(path)
-        if split:
-            found.setdefault(split, []).append(path)
-    for split, paths in found.items():
-        if len(paths) > 1 and not all(re.search(r"-\d{5}-of-\d{5}", path.name) for path in paths):
-            names = ", ".join(path.name for path in paths)
-            raise UserError(f"{folder}: more than one file for the {split} split ({names}); keep one of them")
-    if found:
-        return {split: found[split] for split in SPLIT_NAMES if split in found}
-    if len(files) == 1:
-        return {UNSPLIT: files}
-    listed = ", ".join(path.name for path in files) or "none"
-    raise UserError(
-        f"{folder} has no data files named for a split (train.json, val.json, test.json, "
-        f"or .jsonl, .csv, .parquet); data files found: {listed}"
-    )
-
-
-def split_of(path: Path) -> str | None:
-    """Return the split that a file is named for: its whole stem, or its last part after a dot, dash or underscore."""
-    stem = path.name.lower().removesuffix(".gz")
-    stem = re.sub(r"-\d{5}-of-\d{5}.*$", "", stem.removesuffix(Path(stem).suffix))
-    last = re.split(r"[._-]", stem)[-1]
-    return next((split for split, names in SPLIT_NAMES.items() if last in names), None)
-
-
-def read_file(path: Path) -> Records:
-    """Return the records of one file."""
+def read_file(path: Path, ticker: Ticker = SILENT) -> Content:
+    """Return what one file holds."""
+    if problem := unsupported(path):
+        raise UserError(problem)
     kind = extension(path)
-    if kind not in EXTENSIONS:
-        raise UserError(f"{path} has the unsupported extension {kind!r}; known: {', '.join(EXTENSIONS)}, also as .gz")
+    ticker.begin(f"reading {path.name}", path.stat().st_size)
     if kind == ".parquet":
-        return _read_parquet(path)
-    text = _read_text(path)
-    if kind == ".csv":
-        return _read_csv(path, text)
-    return _read_json_lines(path, text) if kind == ".jsonl" else _read_json(path, text)
+        return read_parquet(path, ticker)
+    if kind == ".arrow":
+        return read_arrow(path, ticker)
+    text = text_of(path)
+    if kind in (".csv", ".tsv"):
+        return (read_csv if kind == ".csv" else read_tsv)(path, text, ticker)
+    return read_json(path, text, kind != ".json", ticker)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: the text must be UTF-8 ({error.reason})") from None
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-
-
-def _read_json(path: Path, text: str) -> Records:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        # Files called .json on the hub often hold one object a line.
-        if error.msg == "Extra data" and text.lstrip().startswith("{"):
-            return _read_json_lines(path, text)
-        raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
-    if isinstance(content, dict) and not any(isinstance(value, list | dict) for value in content.values()):
-        content = [content]  # one object a line, one line
-    if not isinstance(content, list):
-        raise UserError(f"{path} must hold a list of objects, got {type(content).__name__}")
-    for number, record in enumerate(content, start=1):
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, record {number}: must be an object, got {type(record).__name__}")
-    return content
-
-
-def _read_json_lines(path: Path, text: str) -> Records:
-    records: Records = []
-    # Not splitlines: JSON text may hold U+2028 and the like unescaped.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg})") from None
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, line {number}: must be an object, got {type(record).__name__}")
-        records.append(record)
-    return records
-
-
-def _read_csv(path: Path, text: str) -> Records:
-    csv.field_size_limit(2**31 - 1)
-    # Spreadsheets of many countries write semicolons; a header has at least two names, so it tells.
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: Records = []
-    try:
-        for record in reader:
-            if None in record:
-                raise UserError(
-                    f"{path}, line {reader.line_num}: more cells than the {len(reader.fieldnames or ())} names"
-                )
-            records.append(dict(record))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from None
-    return records
-
-
-def _read_parquet(path: Path) -> Records:
-    import pyarrow.parquet
-
-    try:
-        return list(pyarrow.parquet.read_table(path).to_pylist())
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable parquet file ({error})") from None
-
-
-def _through_datasets(location: str) -> dict[str, Records]:
+def _through_datasets(location: str, configuration: str | None) -> Raw:
     """Read what the `datasets` library has in its cache, or a folder whose layout its dataset card describes."""
     import datasets
 
     datasets.disable_progress_bars()
     try:
-        loaded = datasets.load_dataset(location)
+        loaded = datasets.load_dataset(location, configuration)
     except Exception as error:  # the library raises anything, down to bare ValueError and KeyError
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"the data {location!r} cannot be loaded: {type(error).__name__}: {reason}") from None
     splits = {split: _match(split, list(loaded)) for split in SPLIT_NAMES}
-    return {split: [dict(row) for row in loaded[name]] for split, name in splits.items() if name}
+    return Raw({split: [dict(row) for row in loaded[name]] for split, name in splits.items() if name})
 
 
 def _match(split: str, names: Sequence[str]) -> str | None:

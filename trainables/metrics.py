@@ -110,12 +110,19 @@ def signature(metrics: Sequence[str], evaluation: EvalConfig | None = None) -> s
 
 
 def is_unseen(references: Sequence[str]) -> bool:
-    """Tell whether ROUGE sees no word in any reference of an example: its tokens are a to z and digits."""
-    return not any(re.search("[a-z0-9]", text.lower()) for text in references)
+    """Tell whether ROUGE sees next to no words in an example's references: its tokens are a to z and digits.
+
+    Of a text in another script it may see clock times and a brand, and would judge by these alone: what counts is
+    whether most letters are among its own. A text of digits alone is seen.
+    """
+    letters = [letter for text in references for letter in text.lower() if letter.isalpha()]
+    if not letters:
+        return not any(re.search("[0-9]", text) for text in references)
+    return 2 * sum("a" <= letter <= "z" for letter in letters) < len(letters)
 
 
 def mostly_unseen(every: Sequence[Sequence[str]]) -> bool:
-    """Tell whether ROUGE sees no words in most examples, by the references of each: it can then choose nothing."""
+    """Tell whether ROUGE sees next to no words in most examples, by their references: it can then choose nothing."""
     return 2 * sum(map(is_unseen, every)) > len(every)
 
 

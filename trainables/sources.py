@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainables import hub, loading
+from trainables import configurations, hub, layout
 from trainables.errors import UserError, nearest
+from trainables.file_text import extension, without_compression
 from trainables.hub import go_offline, hub_reachable
 from trainables.pocket import POCKET_DATA, POCKET_MODEL, model_folder
 
@@ -52,6 +53,7 @@ class DataSource:
     location: str
     kind: Kind
     revision: str | None = None
+    configuration: str | None = None  # one of several in the data set
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,15 @@ def resolve_model(
 
 
 def resolve_data(name: str, source: str = "auto", stand_in: bool = False) -> DataSource:
-    """Find a data set by path, hub name or the label of the bundled one; raises UserError as resolve_model does."""
+    """Find a data set by path, hub name or the label of the bundled one; raises UserError as resolve_model does.
+
+    `NAME:CONFIG` names one of a data set's configurations.
+    """
     wanted = _Wanted("dataset", "data set", POCKET_DATA, DATA_IDS, data_problem, dataset_files)
-    found = _find(wanted, name, source, stand_in)
-    return DataSource(found.label, found.location, found.kind, found.revision)
+    name, configuration = configurations.parted(name)
+    found = _find(wanted, name, source, stand_in and configuration is None)
+    label = found.label if configuration is None else f"{found.label}:{configuration}"
+    return DataSource(label, found.location, found.kind, found.revision, configuration)
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ def _local(wanted: _Wanted, name: str, tried: list[str]) -> _Found | None:
             raise UserError(problem)
         tried.append(problem)
         return None
-    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or loading.extension(path) in loading.EXTENSIONS
+    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or extension(path) in layout.EXTENSIONS
     if is_path or (not bare and path.parent.is_dir()):
         raise UserError(_no_such_path(wanted.noun, path))
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
@@ -164,7 +171,7 @@ def _label(path: Path) -> str:
     """Return a name without any of the machine: the folder's, or the file's without its extensions."""
     name = path.resolve().name
     if path.is_file():
-        name = re.sub(r"\.gz$", "", name)
+        name = name[: len(without_compression(name))]
         name = name.removesuffix(Path(name).suffix)
     return name or "root"
 
@@ -220,7 +227,7 @@ def model_files(names: Iterable[str], trust_remote_code: bool = False) -> list[s
 
 def dataset_files(names: Iterable[str]) -> list[str]:
     """Choose a repository's files to download: data that can be read without running code, and its card."""
-    return [name for name in names if loading.extension(Path(name)) in loading.EXTENSIONS or name == "README.md"]
+    return [name for name in names if extension(Path(name)) in layout.EXTENSIONS or name == configurations.CARD]
 
 
 def model_problem(folder: Path) -> str | None:
@@ -247,13 +254,11 @@ def _only_safetensors(where: str, pickles: list[str]) -> str:
 
 def data_problem(path: Path) -> str | None:
     """Return in a sentence why a path is no data set, None where it may be one."""
-    known = ", ".join(loading.EXTENSIONS)
     if path.is_file():
-        kind = loading.extension(path)
-        return None if kind in loading.EXTENSIONS else f"{path} has the unsupported extension {kind!r}; known: {known}"
-    if loading.data_files(path) or any(loading.data_files(inner) for inner in path.iterdir() if inner.is_dir()):
+        return layout.unsupported(path)
+    if layout.data_files(path) or any(layout.data_files(inner) for inner in path.iterdir() if inner.is_dir()):
         return None
-    return f"{path} holds no data files ({known}, also as .gz)"
+    return f"{path} holds no data files ({', '.join(layout.EXTENSIONS)}, also as .gz, .zst, .bz2, .xz)"
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -19,9 +19,9 @@ from trainables.data import (
     evaluation_order,
     example_of,
     load_corpus,
-    report_lines,
     training_order,
 )
+from trainables.data_report import report_lines
 from trainables.errors import UserError
 from trainables.sources import DataSource
 
@@ -66,7 +66,7 @@ def test_real_samsum_has_the_known_empty_record_and_leaks() -> None:
     assert not sources["train"] & sources["validation"]
     assert not (sources["train"] | sources["validation"]) & sources["test"]
     assert not any("\r" in row.source for rows in corpus.splits.values() for row in rows)
-    assert "1 empty dropped" in report_lines(corpus)[0]
+    assert "1 empty dropped" in report_lines(corpus.report)[0]
 
 
 @needs_real_data
