@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import io
+import re
 import sys
+import tokenize
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
-from search_spaces.grid import Grid, expand
-from trainables.config import Decoding, EvalConfig, TrainConfig, explain, external_of
-from trainables.errors import UserError, nearest
+from search_spaces.grid import Grid, expand, grid
+from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain, external_of
+from trainables.errors import UserError, nearest, shown
 from trainables.prompts import template_of
 
 NOT_EXPERIMENTS = {"__init__", "experiment", "grid"}
@@ -30,6 +33,9 @@ class StandIn:
     model: str
     data: str
     axes: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # replaces axes while the model is stood in for
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,15 @@ class Experiment:
     keep_leaked: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
+        for name, template in self.prompts.items():
+            if not isinstance(name, str) or not isinstance(template, str) or not name:
+                raise UserError(
+                    f"Experiment.prompts must give each name its text, got {shown(name)}: {shown(template)}"
+                )
+        if self.stand_in:  # read once: its axes may come from an iterator
+            axes = grid(self.grid.base, **self.stand_in.axes).axes
+            object.__setattr__(self, "stand_in", replace(self.stand_in, axes=axes))
         check_metric(self.metric, self.evaluation)
         for name in (self.grid.base.prompt, *self.grid.axes.get("prompt", ())):
             template_of(name, self.prompts)
@@ -57,6 +72,43 @@ class Experiment:
             train.model_copy(update={"prompt_template": template_of(train.prompt, self.prompts)})
             for train in expand(self.grid)
         ]
+
+
+# What each field of the types above must be, and how that is said.
+TEXT, SWITCH = (str, "a text"), (bool, "True or False")
+KINDS: dict[str, tuple[Any, str]] = {
+    "name": TEXT,
+    "description": TEXT,
+    "grid": (Grid, "a grid, such as grid(base, lora_rank=[8, 16])"),
+    "evaluation": (EvalConfig, "an EvalConfig(...)"),
+    "prompts": (dict, "like {'v3': 'Summarize.\\n\\n{source}\\n\\nSummary:'}"),
+    "stand_in": (StandIn | None, "a StandIn(...) or None"),
+    "needs_gpu": SWITCH,
+    "metric": TEXT,
+    "keep_leaked": SWITCH,
+    "model": TEXT,
+    "data": TEXT,
+    "axes": (dict, "like {'lora_rank': (8, 16)}"),
+}
+
+
+def check_types(made: Experiment | StandIn) -> None:
+    """Raise UserError for a field of another type than its own, naming both; numpy's truth values and texts will do."""
+    where = type(made).__name__
+    for one in fields(made):
+        value = as_printed(getattr(made, one.name))
+        kind, said = KINDS[one.name]
+        if not isinstance(value, kind):
+            raise UserError(f"{where}.{one.name} must be {said}, got {shown(value)}")
+        if one.name in ("name", "model", "data") and not value.strip():
+            raise UserError(f"{where}.{one.name} must not be empty")
+        if isinstance(value, str) and not _is_unicode(value):
+            raise UserError(f"{where}.{one.name} must be text, got half of a character in {shown(value)}")
+        object.__setattr__(made, one.name, value)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def check_metric(metric: str, evaluation: EvalConfig) -> None:
@@ -86,8 +138,15 @@ def load_experiment(name_or_path: str) -> Experiment:
         return _experiment_of(_run_file(path.resolve()), str(path))
     if name_or_path in built_in():
         return _experiment_of(_import(name_or_path), name_or_path)
-    own = [str(other) for other in sorted(Path().glob("*.py")) if "Experiment(" in other.read_text(errors="replace")]
+    own = [str(other) for other in sorted(Path().glob("*.py")) if _holds_an_experiment(other)]
     raise UserError(f"experiment {name_or_path!r} is unknown; {nearest(name_or_path, [*built_in(), *own])}")
+
+
+def _holds_an_experiment(path: Path) -> bool:
+    try:
+        return path.is_file() and "Experiment(" in path.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def _import(name: str) -> ModuleType:
@@ -96,6 +155,7 @@ def _import(name: str) -> ModuleType:
 
 def _run_file(path: Path) -> ModuleType:
     """Execute a user's file as a module under a private name, so that it hides nothing and is hidden by nothing."""
+    _check_is_text(path)
     name = f"_experiment_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
@@ -106,9 +166,24 @@ def _run_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except SystemExit:
+        raise UserError(f"{path} ends the program itself (sys.exit) before it has said what to run") from None
     except Exception as error:
         raise UserError(f"{path}, line {_line_in(path, error)}: {_cause(error)}") from None
     return module
+
+
+def _check_is_text(path: Path) -> None:
+    try:
+        content = path.read_bytes()
+        if b"\0" in content:
+            raise UserError(f"{path} is no Python text: it holds null bytes, as a compiled or binary file does")
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        content.decode(encoding)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise UserError(f"{path} is no Python text: {' '.join(str(error).split())}") from None
 
 
 def _line_in(path: Path, error: Exception) -> int | None:
@@ -122,7 +197,13 @@ def _cause(error: Exception) -> str:
     if isinstance(error, ValidationError):
         kinds = {kind.__name__: kind for kind in (TrainConfig, EvalConfig, Decoding)}
         return explain(kinds.get(error.title, TrainConfig), error)
-    return f"{type(error).__name__}: {error}"
+    unknown = re.search(r"(Experiment|StandIn)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if unknown:
+        kind = Experiment if unknown[1] == "Experiment" else StandIn
+        return (
+            f"{unknown[2]!r} is not a field of {unknown[1]}; {nearest(unknown[2], [one.name for one in fields(kind)])}"
+        )
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _experiment_of(module: ModuleType, where: str) -> Experiment:

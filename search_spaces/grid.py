@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.config import TrainConfig, configured
-from trainables.errors import UserError, nearest
+from trainables.config import TrainConfig, as_printed, configured
+from trainables.errors import UserError, nearest, shown
 
+MOST_VALUES = 10_000  # of an axis
 FIXED = {  # one sweep has one data set; everything compared in it is scored on the same examples
     "data": "a sweep has one data set: use --data, or another experiment",
     "source_field": "a sweep has one data set: use --fields source=NAME",
@@ -25,10 +26,20 @@ class Grid:
     base: TrainConfig
     axes: dict[str, tuple[Any, ...]]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, TrainConfig):
+            raise UserError(f"the base of a grid must be a TrainConfig(...), got {shown(self.base)}")
+        if not isinstance(self.axes, dict):
+            raise UserError(f"the axes of a grid must be like {{'lora_rank': (8, 16)}}, got {shown(self.axes)}")
+        for name, values in self.axes.items():
+            if not isinstance(values, list | tuple):
+                raise UserError(f"axis {name} must be a list of values, got {shown(values)}")
+
 
 def grid(base: TrainConfig, **axes: Iterable[Any]) -> Grid:
     """Declare a grid, `grid(base, lora_rank=[8, 16])`; raises UserError for a wrong axis or value."""
-    return Grid(base, {name: _values(base, name, values) for name, values in axes.items()})
+    empty = Grid(base, {})
+    return Grid(base, {name: _values(empty.base, name, values) for name, values in axes.items()})
 
 
 def with_axes(declared: Grid, axes: Mapping[str, Iterable[Any]]) -> Grid:
@@ -52,11 +63,16 @@ def _values(base: TrainConfig, name: str, values: Iterable[Any]) -> tuple[Any, .
         raise UserError(f"axis {name!r} is not a field of TrainConfig; {nearest(name, TrainConfig.model_fields)}")
     if name in FIXED:
         raise UserError(f"{name} cannot be an axis: {FIXED[name]}")
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise UserError(f"axis {name} must be a list of values, got {values!r}; write {name}=[{values!r}]")
-    listed = tuple(values)
+    values = as_printed(values)
+    if isinstance(values, Set | Mapping):
+        raise UserError(f"axis {name} must be a list of values in their order, got {shown(values)}")
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise UserError(f"axis {name} must be a list of values, got {shown(values)}; write {name}=[{shown(values)}]")
+    listed = tuple(itertools.islice(values, MOST_VALUES + 1))
     if not listed:
         raise UserError(f"axis {name} must have at least one value, got none")
+    if len(listed) > MOST_VALUES:
+        raise UserError(f"axis {name} must have at most {MOST_VALUES:,} values, got more")
     # A value that only another axis makes right (warm-up below the steps) is judged with its combination, in expand.
     alone = {key: value for key, value in base.model_dump().items() if key not in ("warmup_steps", "warmup_ratio")}
     if name in ("warmup_steps", "warmup_ratio", "max_steps"):

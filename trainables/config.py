@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,24 +17,53 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from trainables.errors import UserError, nearest
+from trainables.errors import UserError, nearest, shown
 
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Optimizer = Literal["adamw_torch", "paged_adamw_8bit", "paged_adamw_32bit"]
 Schedule = Literal["linear", "cosine", "constant"]
 
+MOST_STEPS = 10_000_000  # the longest pre-trainings take some millions
+MOST_ROWS = 65_536  # of a micro-batch, and micro-batches of a step
+MOST_COUNT = 10**9  # of anything else
+MOST_SEED = 2**32 - 1  # the largest that numpy's and the Trainer's generators take
+
 # Strict validation takes no list for a tuple, and JSON knows lists alone.
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Count = Annotated[int, Field(le=MOST_COUNT)]
 
 
 Config = TypeVar("Config", bound=BaseModel)
+
+
+def as_printed(value: Any) -> Any:
+    """Return a numpy value as the Python value that it prints as: numpy.float32(1e-3) is 0.001; others as they are."""
+    numpy = sys.modules.get("numpy")  # a value of it cannot be there before
+    if isinstance(value, list | tuple):
+        return type(value)(map(as_printed, value)) if type(value) in (list, tuple) else value
+    if numpy is None or not isinstance(value, numpy.generic | numpy.ndarray):
+        return value
+    if isinstance(value, numpy.ndarray):
+        return [as_printed(one) for one in value] if value.ndim else as_printed(value[()])
+    kinds = (
+        (numpy.bool_, bool),
+        (numpy.integer, int),
+        (numpy.floating, lambda one: float(str(one))),
+        (numpy.str_, str),
+    )
+    return next((read(value) for kind, read in kinds if isinstance(value, kind)), value)
 
 
 class Frozen(BaseModel):
     """Immutable, strict (no text for a number), without unknown keys, finite numbers only."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_printed(cls, values: Any) -> Any:
+        return {key: as_printed(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
 class TrainConfig(Frozen):
@@ -45,10 +75,10 @@ class TrainConfig(Frozen):
     target_field: str = Field(default="summary", min_length=1, description="field that holds the reference summary")
     prompt: str = Field(default="v1", min_length=1, description="name of the prompt template")
     prompt_template: str = Field(default="", description="text of that template, filled in by the plan")
-    train_examples: int = Field(default=64, ge=1, description="training examples; subsets of one data_seed are nested")
-    data_seed: int = Field(default=42, ge=0, description="seed of the training subset and of the order of its epochs")
-    seed: int = Field(default=42, ge=0, description="seed of initialization, dropout and sampling")
-    max_length_tokens: int = Field(default=512, ge=48, description="longest prompt and summary together, in tokens")
+    train_examples: Count = Field(default=64, ge=1, description="examples; subsets of one data_seed are nested")
+    data_seed: int = Field(default=42, ge=0, le=MOST_SEED, description="seed of training subset and epochs' order")
+    seed: int = Field(default=42, ge=0, le=MOST_SEED, description="seed of initialization, dropout and sampling")
+    max_length_tokens: Count = Field(default=512, ge=48, description="longest prompt and summary together, in tokens")
     quantization: Quantization = Field(default="none", description="4-bit NF4 double quantization of the base, or none")
     precision: Precision = Field(default="auto", description="of the base's arithmetic; adapters and moments are fp32")
     gradient_checkpointing: bool = Field(default=False, description="recompute activations: less memory, more time")
@@ -59,17 +89,17 @@ class TrainConfig(Frozen):
     optimizer: Optimizer = Field(default="adamw_torch", description="AdamW, or its paged 8-bit or 32-bit form")
     learning_rate: float = Field(default=2e-4, gt=0, description="peak learning rate")
     schedule: Schedule = Field(default="linear", description="decay of the learning rate after warm-up, to zero")
-    warmup_steps: int = Field(default=0, ge=0, description="optimizer steps of linear warm-up")
+    warmup_steps: Count = Field(default=0, ge=0, description="optimizer steps of linear warm-up")
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1, description="warm-up as a share of max_steps")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to this norm")
-    max_steps: int = Field(default=32, ge=0, description="optimizer steps; 0 is a zero-shot baseline")
-    batch_size: int = Field(default=2, ge=1, description="examples in a micro-batch")
-    gradient_accumulation_steps: int = Field(default=2, ge=1, description="micro-batches in an optimizer step")
+    max_steps: int = Field(default=32, ge=0, le=MOST_STEPS, description="optimizer steps; 0 is a zero-shot baseline")
+    batch_size: int = Field(default=2, ge=1, le=MOST_ROWS, description="examples in a micro-batch")
+    gradient_accumulation_steps: int = Field(default=2, ge=1, le=MOST_ROWS, description="micro-batches in a step")
     keep_checkpoint: Literal["last", "best"] = Field(default="last", description="weights kept; best by eval_loss")
-    eval_every_steps: int = Field(default=4, ge=0, description="steps between evaluations of the loss; 0: only at end")
-    generate_every_steps: int = Field(default=0, ge=0, description="steps between generations in training; 0: never")
-    generate_examples: int = Field(default=10, ge=1, description="examples of a generation in training")
+    eval_every_steps: Count = Field(default=4, ge=0, description="steps between evaluations; 0: only at the end")
+    generate_every_steps: Count = Field(default=0, ge=0, description="steps between generations in training; 0: never")
+    generate_examples: Count = Field(default=10, ge=1, description="examples of a generation in training")
 
     @model_validator(mode="after")
     def _one_warmup(self) -> TrainConfig:
@@ -88,9 +118,9 @@ class Decoding(Frozen):
     """How text is generated."""
 
     strategy: Literal["greedy", "beam", "sample"] = "greedy"
-    num_beams: int = Field(default=1, ge=1, description="beams of a beam search")
+    num_beams: int = Field(default=1, ge=1, le=1024, description="beams of a beam search")
     temperature: float = Field(default=1.0, gt=0, description="of sampling")
-    top_k: int = Field(default=0, ge=0, description="sampling keeps the k likeliest tokens; 0: all")
+    top_k: Count = Field(default=0, ge=0, description="sampling keeps the k likeliest tokens; 0: all")
     top_p: float = Field(default=1.0, gt=0, le=1, description="sampling keeps the nucleus of this mass")
     repetition_penalty: float = Field(default=1.0, gt=0, description="divides logits of tokens already in the row")
 
@@ -147,9 +177,9 @@ class EvalConfig(Frozen):
     """Everything that determines an evaluation of given weights; zero examples leave a split out."""
 
     decoding: Decoding = Field(default=Decoding(), description="how text is generated")
-    max_new_tokens: int = Field(default=128, ge=1, description="longest generated summary, in tokens")
-    validation_examples: int = Field(default=64, ge=0, description="examples that the choice is made on")
-    test_examples: int = Field(default=128, ge=0, description="examples that the report is made on")
+    max_new_tokens: Count = Field(default=128, ge=1, description="longest generated summary, in tokens")
+    validation_examples: Count = Field(default=64, ge=0, description="examples that the choice is made on")
+    test_examples: Count = Field(default=128, ge=0, description="examples that the report is made on")
     metrics: Names = Field(default=("rouge",), min_length=1, description="text metrics, computed from predictions")
 
     @model_validator(mode="after")
@@ -244,7 +274,11 @@ def configured(kind: type[Config], values: dict[str, Any]) -> Config:
 
 def explain(kind: type[BaseModel], error: ValidationError) -> str:
     """Return a validation error as sentences with key, rule, value and nearest name."""
-    return "; ".join(_sentence(kind, detail) for detail in error.errors())
+    details = error.errors()
+    # A list whose parts are wrong is then said to be too short as well.
+    whole = {detail["loc"][0] for detail in details if len(detail["loc"]) > 1}
+    told = [one for one in details if len(one["loc"]) != 1 or one["loc"][0] not in whole]
+    return "; ".join(_sentence(kind, detail) for detail in told)
 
 
 def _sentence(kind: type[BaseModel], detail: Any) -> str:
@@ -262,6 +296,14 @@ def _sentence(kind: type[BaseModel], detail: Any) -> str:
     text = isinstance(detail["input"], str)
     known = [choice.strip("' ") for choice in choices.replace(" or ", ",").split(",")] if choices else []
     hint = f"; {nearest(detail['input'], known)}" if known and text else ""
-    if text and detail["type"].startswith(("float", "int")):
+    if text and detail["type"].startswith(("float", "int")) and _is_number(detail["input"]):
         hint = f"; write {key}={detail['input']} without quotes"
-    return f"{key} {rule}, got {detail['input']!r}{hint}"
+    return f"{key} {rule}, got {shown(detail['input'])}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+SHOWN_CHARACTERS = 120  # of a wrong value
 
 
 class UserError(ValueError):
@@ -16,3 +19,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     listed = ", ".join(names) if names else "none"
     return f"did you mean {close[0]!r}? known: {listed}" if close else f"known: {listed}"
+
+
+def shown(value: Any) -> str:
+    """Write a wrong value for a sentence, a long one by its beginning."""
+    try:
+        text = repr(value)
+    except Exception:  # a value of a user's own class, or a whole number of more digits than Python writes
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
