@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from trainables.config import TrainConfig, as_printed, configured
 from trainables.errors import UserError, nearest, shown
 
 MOST_VALUES = 10_000  # of an axis
+MOST_CONFIGURATIONS = 20_000
 FIXED = {  # one sweep has one data set; everything compared in it is scored on the same examples
     "data": "a sweep has one data set: use --data, or another experiment",
     "source_field": "a sweep has one data set: use --fields source=NAME",
@@ -53,6 +55,10 @@ def expand(declared: Grid) -> list[TrainConfig]:
 
 
 def _points(declared: Grid) -> Iterator[TrainConfig]:
+    count = math.prod(len(values) for values in declared.axes.values())
+    if count > MOST_CONFIGURATIONS:
+        sizes = " x ".join(f"{len(values)} of {name}" for name, values in declared.axes.items())
+        raise UserError(f"a grid may have at most {MOST_CONFIGURATIONS:,} configurations, got {count:,}: {sizes}")
     fields = declared.base.model_dump()
     for point in itertools.product(*declared.axes.values()):
         yield configured(TrainConfig, {**fields, **dict(zip(declared.axes, point, strict=True))})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep import bases as on
-from sweep import command
+from sweep import command, sizes
 from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
 from sweep.devices import resolve_device
 from sweep.provenance import command_line
@@ -69,7 +69,7 @@ def evaluate(
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     if left:
-        setup = partial(_setup, folder, sweep, device, trust_remote_code, pack_width, most)
+        setup = partial(_setup, folder, sweep, left, evaluation, device, trust_remote_code, pack_width, most)
         code = _evaluate(folder, evaluation, left, setup, launching)
         if code:
             return code  # how to continue has been said
@@ -164,12 +164,16 @@ def _evaluate(
 def _setup(
     folder: SweepFolder,
     sweep: dict[str, Any],
+    left: Sequence[TrialRecord],
+    evaluation: EvalConfig,
     device: str,
     trust_remote_code: bool,
     pack_width: int | None,
     memory_bytes: int | None,
 ) -> EngineSetup:
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
+    for train in (record.train_config() for record in left):
+        sizes.check_new_tokens(train, evaluation, bases.model_folders[train.model])
     on.sources.go_offline()
     used = resolve_device(device, False, sweep["experiment"])
     note(f"{used.sentence}, {sweep['resolved']['precision']}")

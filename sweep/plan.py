@@ -11,6 +11,7 @@ from analysis.terminal import Table
 from sweep import bases as on
 from sweep import command, packs, sizes
 from sweep.corpus import judge, lines, load
+from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
@@ -88,7 +89,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
         sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in stored.left} if stored else None
-    rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in planned]
+    rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]
     need = sizes.disk_need(planned, bases.model_folders) if bases.found else None
     to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] != "done"]
     return {

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.experiment import Experiment
+from sweep.counting import counted
 from trainables import files
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
 from trainables.errors import UserError
 from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
+MOST_TRIALS = 20_000  # of a sweep: each is a folder with its records
 SHORT = {"lora_rank": "r", "learning_rate": "lr"}
 BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optimizer", "schedule")  # values say enough
 ALWAYS = ("prompt", "lora_rank", "learning_rate")
@@ -78,10 +80,11 @@ def plan_trials(experiment: Experiment, seeds: int = 1, known: Sequence[Known] =
     trained = [train for train in configurations if not train.is_baseline]
     names = _Names(experiment, known)
     planned: dict[str, PlannedTrial] = {}
-    for train in (*trained, *_baselines(configurations, experiment.evaluation)):
+    for train in counted((*trained, *_baselines(configurations, experiment.evaluation)), "naming the trials"):
         trial = TrialConfig(train=train, evaluation=experiment.evaluation)
-        if trial.train_id not in planned:
-            planned[trial.train_id] = names.give(trial)
+        identity = trial.train_id
+        if identity not in planned:
+            planned[identity] = names.give(trial, identity)
     return list(planned.values())
 
 
@@ -91,6 +94,11 @@ def _replicates(experiment: Experiment, seeds: int) -> Iterator[TrainConfig]:
     if seeds > 1 and "seed" in experiment.grid.axes:
         raise UserError(f"--seeds {seeds} and the axis seed exclude each other: give one of them")
     configurations = experiment.configurations()
+    if seeds * len(configurations) > MOST_TRIALS:
+        raise UserError(
+            f"a sweep may have at most {MOST_TRIALS:,} trials, got {seeds * len(configurations):,}: "
+            f"--seeds {seeds} of {len(configurations)} configurations"
+        )
     for replicate in range(seeds):
         for train in configurations:
             yield train if not replicate else train.model_copy(update={"seed": train.seed + replicate})
@@ -98,12 +106,14 @@ def _replicates(experiment: Experiment, seeds: int) -> Iterator[TrainConfig]:
 
 def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) -> Iterator[TrainConfig]:
     """One zero-step trial per prompt and base; what training alone reads is at its default."""
-    for train in configurations:
-        fields = train.model_dump()
-        kept = {key: fields[key] for key in (*BASELINE_FIELDS, "data_seed", "train_examples")}
-        if evaluation.decoding.strategy == "sample":
-            kept["seed"] = train.seed
-        yield configured(TrainConfig, {**kept, "max_steps": 0})
+    keys = (
+        *BASELINE_FIELDS,
+        "data_seed",
+        "train_examples",
+        *(["seed"] if evaluation.decoding.strategy == "sample" else []),
+    )
+    for values in dict.fromkeys(tuple(getattr(train, key) for key in keys) for train in configurations):
+        yield configured(TrainConfig, {**dict(zip(keys, values, strict=True)), "max_steps": 0})
 
 
 class _Names:
@@ -119,8 +129,8 @@ class _Names:
         self.free_letters = (letter for letter in letters() if letter not in taken)
         self.free_index = itertools.count(1 + max((trial.index for trial in known), default=0))
 
-    def give(self, trial: TrialConfig) -> PlannedTrial:
-        old = self.by_identity.get(trial.train_id)
+    def give(self, trial: TrialConfig, identity: str) -> PlannedTrial:
+        old = self.by_identity.get(identity)
         if old is None and trial.train.is_baseline:
             # Sampling puts the seed into a baseline's identity; its weights are the base's all the same.
             old = self.baselines.get(_baseline_key(trial.train.model_dump(mode="json")))
@@ -128,7 +138,7 @@ class _Names:
             return PlannedTrial(trial, old.index, old.name, old.label, old.record.folder.name)
         name, label = self._baseline(trial) if trial.train.is_baseline else self._configuration(trial)
         index = next(self.free_index)
-        return PlannedTrial(trial, index, name, label, f"{index:03d}-{label}-{trial.train_id}")
+        return PlannedTrial(trial, index, name, label, f"{index:03d}-{label}-{identity}")
 
     def _configuration(self, trial: TrialConfig) -> tuple[str, str]:
         train = trial.train

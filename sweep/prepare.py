@@ -16,6 +16,7 @@ from sweep import bases as on
 from sweep import folders, lease, sizes
 from sweep.command import one_of
 from sweep.corpus import fit, judge, lines, load, seen
+from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.memory import check_memory
 from sweep.overrides import Request
@@ -296,7 +297,7 @@ def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial],
     planned = plan_trials(prepared.experiment, prepared.options.seeds, known_trials(folder))
     left = jobs_left(folder, planned, retry)
     again = {job.folder for job in left}
-    for trial in planned:
+    for trial in counted(planned, "writing the trials' configurations"):
         record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)
         if not record.config_path.exists():
             record.write_config(trial.trial, trial.index, trial.name, trial.label)

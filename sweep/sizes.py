@@ -13,7 +13,7 @@ from typing import Any
 from sweep.folders import existing_part
 from sweep.planning import PlannedTrial
 from trainables import shapes, tokens
-from trainables.config import EvalConfig, TrainConfig
+from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.data import Example
 from trainables.errors import UserError
 
@@ -113,7 +113,8 @@ def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], le
 
     A length that nobody chose for this model is cut to its context instead.
     """
-    for train in (trial.trial.train for trial in planned):
+    kinds = {_kind(trial.trial): trial.trial for trial in planned}  # replicates need one look
+    for train, evaluation in ((one.train, one.evaluation) for one in kinds.values()):
         folder = folders[train.model]
         shapes.check_not_quantized(folder)
         if not train.is_baseline:
@@ -124,6 +125,24 @@ def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], le
                 f"max_length_tokens must be at most {context}, the context of {train.model}, "
                 f"got {train.max_length_tokens}"
             )
+        check_new_tokens(train, evaluation, folder)
+
+
+def _kind(trial: TrialConfig) -> tuple[Any, ...]:
+    train = trial.train
+    limits = (train.max_length_tokens, trial.evaluation.max_new_tokens)
+    return (train.model, train.is_baseline, train.lora_rank, train.target_modules, *limits)
+
+
+def check_new_tokens(train: TrainConfig, evaluation: EvalConfig, folder: str) -> None:
+    """Raise UserError where summaries may be as long as prompt and summary together may be."""
+    limit = limit_tokens(train, folder)
+    if evaluation.max_new_tokens >= limit:
+        whose = "max_length_tokens" if limit == train.max_length_tokens else f"the context of {train.model}"
+        raise UserError(
+            f"max_new_tokens must be below {limit}, the tokens of prompt and summary together ({whose}), "
+            f"got {evaluation.max_new_tokens}"
+        )
 
 
 @lru_cache(maxsize=32)

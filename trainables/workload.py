@@ -94,7 +94,8 @@ def task_of(shelf: RowShelf, trials: Sequence[TrialConfig]) -> Task | None:
     lengths = [_length(row) for row in rows]
     mean = -(-sum(lengths) // len(lengths))
     tokens = min(-(-mean // TOKENS_STEP) * TOKENS_STEP, shelf.limit_tokens(train))
-    adapters = [adapter_bytes(shelf, one) for one in training]
+    kinds = {(one.model, one.lora_rank, one.target_modules, one.optimizer): one for one in training}
+    adapters = [adapter_bytes(shelf, one) for one in kinds.values()]
     most = longest(trials, shelf)
     load = Workload(
         trials=len(trials),

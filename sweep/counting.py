@@ -1,0 +1,24 @@
+"""What takes long says what it does and how far it is, on stderr (no torch, no ray)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from typing import TypeVar
+
+from sweep.command import note
+
+EVERY_S = 3.0
+
+Item = TypeVar("Item")
+
+
+def counted(items: Collection[Item], phase: str, every_s: float = EVERY_S) -> Iterator[Item]:
+    """Yield `items`; every few seconds say how many of them are done: 'planning trials: 3,200 of 20,000'."""
+    said = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if done and now - said >= every_s:
+            said = now
+            note(f"{phase}: {done:,} of {len(items):,}", style="dim")
+        yield item

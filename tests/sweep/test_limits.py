@@ -1,0 +1,75 @@
+"""Numbers that cannot be meant are refused before anything expensive; a large plan says how far it is."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+from tiny_inputs import write_model
+
+from search_spaces.experiment import Experiment, load_experiment
+from search_spaces.grid import expand, grid
+from sweep import cli, sizes
+from sweep.counting import counted
+from sweep.planning import MOST_TRIALS, plan_trials
+from trainables.config import EvalConfig, TrainConfig
+from trainables.errors import UserError
+
+BASE = TrainConfig(model="gpt2", data="samsum")
+
+
+def test_a_hundred_thousand_seeds_are_refused_at_once() -> None:
+    with pytest.raises(UserError, match=r"at most 20,000 trials, got 800,000: --seeds 100000 of 8 configurations"):
+        plan_trials(load_experiment("grid_2x2x2"), 100_000)
+
+
+def test_a_grid_is_counted_before_it_is_expanded() -> None:
+    large = grid(BASE, seed=range(10_000), data_seed=range(10_000), lora_rank=range(1, 5))
+    with pytest.raises(
+        UserError, match=r"at most 20,000 configurations, got 400,000,000: 10000 of seed x 10000 of data"
+    ):
+        expand(large)
+
+
+def test_replicates_keep_their_names_and_share_their_baseline() -> None:
+    experiment = Experiment("own", "", grid(BASE, lora_rank=[8, 16], prompt=["v1", "v2"]))
+    planned = plan_trials(experiment, 3)
+    assert [trial.name for trial in planned] == [*"ABCD" * 3, "zero-shot v1", "zero-shot v2"]
+    assert len({trial.trial.train_id for trial in planned}) == len(planned) == 14 < MOST_TRIALS
+    assert [trial.trial.train.seed for trial in planned[:12]] == [42] * 4 + [43] * 4 + [44] * 4
+
+
+def test_what_takes_long_says_how_far_it_is() -> None:
+    said = io.StringIO()
+    with redirect_stderr(said):
+        assert list(counted(range(3), "naming the trials", every_s=0)) == [0, 1, 2]
+        assert list(counted(range(1000), "in no time", every_s=3600)) == list(range(1000))
+    assert said.getvalue() == "naming the trials: 1 of 3\nnaming the trials: 2 of 3\n"
+
+
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_more_new_tokens_than_the_context_are_refused(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([verb, "grid_2x2x2", "--source", "bundled", "--max-new-tokens", "100000"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("sweep: max_new_tokens must be below 512, the tokens of prompt and summary together")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_smaller_of_length_and_context_is_the_limit(tmp_path: Path) -> None:
+    folder = str(write_model(tmp_path / "model"))  # a context of 512
+    for length, new, limit in (
+        (256, 255, None),
+        (256, 256, "below 256.*max_length_tokens"),
+        (1024, 512, "below 512.*context"),
+    ):
+        train, evaluation = BASE.model_copy(update={"max_length_tokens": length}), EvalConfig(max_new_tokens=new)
+        if limit is None:
+            sizes.check_new_tokens(train, evaluation, folder)
+            continue
+        with pytest.raises(UserError, match=limit):
+            sizes.check_new_tokens(train, evaluation, folder)
