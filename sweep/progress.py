@@ -117,7 +117,11 @@ class Board:
         """Return the seconds left for all trials, None before the first one has told what a step and an end take."""
         over = [trial.seconds for trial in self.trials.values() if trial.is_over and trial.seconds]
         evaluations = [seconds["evaluate_s"] for seconds in over if "evaluate_s" in seconds]
-        trained = [(seconds["train_s"], seconds["steps"]) for seconds in over if seconds.get("steps", 0) > 0]
+        trained = [
+            (seconds["train_s"], seconds["steps"])
+            for seconds in over
+            if seconds.get("steps", 0) > 0 and "train_s" in seconds
+        ]
         rates = [trial.rate for trial in self.trials.values() if trial.rate]
         if not evaluations:
             return None
