@@ -13,6 +13,7 @@ from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import expand, grid
 from sweep import cli, sizes
 from sweep.counting import counted
+from sweep.overrides import safe_name
 from sweep.planning import MOST_TRIALS, plan_trials
 from trainables.config import EvalConfig, TrainConfig
 from trainables.errors import UserError
@@ -73,3 +74,25 @@ def test_the_smaller_of_length_and_context_is_the_limit(tmp_path: Path) -> None:
             continue
         with pytest.raises(UserError, match=limit):
             sizes.check_new_tokens(train, evaluation, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("own", "own"),
+        ("../../etc/x", "_.._etc_x"),
+        ("..", "sweep"),
+        (".hidden", "hidden"),
+        ("a/b\\c:d", "a_b_c_d"),
+        ("\x1b[31m\n", "_31m_"),
+        ("日本", "_"),
+    ],
+)
+def test_a_name_is_one_folder_below_runs(name: str, folder: str) -> None:
+    assert safe_name(name) == folder
+
+
+def test_long_names_are_cut_and_told_apart() -> None:
+    one, other = safe_name("x" * 300 + "a"), safe_name("x" * 300 + "b")
+    assert len(one) == len(other) == 100
+    assert one != other
