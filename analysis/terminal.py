@@ -6,6 +6,7 @@ measured, so that tables stay straight; what a `Terminal` is given in another wa
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -72,6 +73,13 @@ def text(content: str, style: str = "") -> Text:
 def cell(content: str, style: str = "") -> Text:
     """Return literal text in one line, for a cell of a table or a heading."""
     return Text(visible_line(content), style)
+
+
+def any_letter_can_be_printed() -> None:
+    """Let a terminal without Unicode show the code of a letter that it does not know, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(content: Any) -> None:
