@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.experiment import Experiment, load_experiment
-from search_spaces.grid import FIXED, Grid, with_axes
-from sweep.command import one_of
+from search_spaces.grid import FIXED, Grid, size_of, with_axes
+from sweep.command import note, one_of
 from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured, digest
 from trainables.errors import UserError, nearest
 
+MANY = 2_000  # configurations, which take a second to judge
 UNITS_S = {"h": 3600, "m": 60, "s": 1}
 LONGEST_NAME = 100  # of a folder; file systems take 255 bytes, and a copy's or an archive's is longer
 
@@ -62,6 +63,8 @@ def request(name_or_path: str, changes: Changes) -> Request:
         metric=changes.metric or original.metric,
         keep_leaked=changes.keep_leaked or original.keep_leaked,
     )
+    if size_of(experiment.grid) > MANY:
+        note(f"judging {size_of(experiment.grid):,} configurations", style="dim")
     experiment.configurations()  # judges every combination
     if changes.smoke:
         experiment = smoke(experiment)

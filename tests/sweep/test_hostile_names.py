@@ -114,6 +114,10 @@ VERBS = [
 ]
 
 
+def test_every_verb_is_among_them() -> None:
+    assert set(cli.VERBS) <= {verb for verb, *_ in VERBS}
+
+
 @pytest.mark.parametrize("colors", [True, False], ids=["colors", "plain"])
 @pytest.mark.parametrize(("verb", "arguments", "first", "second"), VERBS)
 def test_every_verb_shows_what_data_say_as_it_is_written(
