@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from analysis.terminal import any_letter_can_be_printed, notes, print_json, results
+from sweep import leaving
 from trainables.errors import UserError, nearest
 from trainables.files import DamagedFile
 from trainables.machine import parse_bytes
@@ -89,6 +90,12 @@ def app(command: Callable[..., Any]) -> typer.Typer:
 def execute(application: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return its exit code; a UserError is one line on stderr and 2."""
     any_letter_can_be_printed()
+    code = _execute(application, name, arguments)
+    leaving.with_code(code)
+    return code
+
+
+def _execute(application: typer.Typer, name: str, arguments: Sequence[str] | None) -> int:
     try:
         code = application(
             args=list(sys.argv[1:] if arguments is None else arguments), prog_name=name, standalone_mode=False

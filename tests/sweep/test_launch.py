@@ -19,8 +19,8 @@ import pytest
 from small_sweep import output, start, states, title
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweep.cluster import new_folder
 from sweep.lease import Process, acquire, start_of, this_host, this_process
+from sweep.ray_folder import new_folder
 from trainables.files import read_json, write_json
 from trainables.record import SweepFolder
 
