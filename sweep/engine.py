@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,7 +254,8 @@ def was_restarted() -> bool:
     """Tell whether this actor replaces one whose process died."""
     import ray
 
-    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+    with warnings.catch_warnings(action="ignore"):  # that this way of asking for it is old
+        return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def watch(host: EngineHost) -> None:

@@ -12,7 +12,7 @@ SAID_CHARACTERS = 300
 # What names a cause, among dumps of stacks and lists of modules.
 TELLING = re.compile(
     r"Fatal Python error|\*\*\* SIG|terminate called|what\(\):|\w+(Error|Exception)\b|AddressSanitizer"
-    r"|corrupt|double free|invalid (size|pointer)|assert|out of memory|cannot allocate|killed",
+    r"|corrupt|double free|invalid (size|pointer)|assertion|fault|bus error|out of memory|cannot allocate|killed",
     re.IGNORECASE,
 )
 
@@ -33,10 +33,11 @@ def lines_of(folder: Path | None, pid: int) -> list[str]:
     return lines[-KEPT_LINES:]
 
 
-def in_short(lines: list[str]) -> str | None:
-    """Return the line that tells most of why a process died, else the last one; None where there is none."""
+def in_short(lines: list[str]) -> str:
+    """Say how a process died by the line that tells most of why, else the last one, if it wrote any."""
     if not lines:
-        return None
+        return "without a word (killed, or out of memory)"
     telling = [line for line in lines if TELLING.search(line)]
     text = (telling or lines)[-1].strip()
-    return "".join(character if character.isprintable() else " " for character in text)[:SAID_CHARACTERS]
+    shown = "".join(character if character.isprintable() else " " for character in text)[:SAID_CHARACTERS]
+    return f"(the last it wrote: {shown})"

@@ -56,10 +56,8 @@ class Preparation:
             except engine_gone() as error:
                 pid = self.pids.get(name, pid)
                 lines = lines_of(pid) if pid is not None else []
-                words = in_short(lines)
-                said = f": {words}" if words else " without a word (killed, or out of memory)"
                 if not left or not self._is_back(name):
-                    cause = f"its process died {TRIES} times while it was loading the model, the last time{said}"
+                    cause = f"its process died {TRIES} times while it was loading the model, the last time {in_short(lines)}"
                     raise DiedTwice(cause, "\n".join(lines) or str(error)) from None
                 ref = self._ask(name)
         raise AssertionError("a try returns or raises")

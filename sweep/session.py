@@ -287,7 +287,7 @@ class Session:
     def _lines_of(self, pid: int) -> list[str]:
         return lines_of(self.cluster.folder, pid)
 
-    def _last_words(self, pid: int) -> str | None:
+    def _last_words(self, pid: int) -> str:
         return in_short(self._lines_of(pid))
 
     def _keep_traceback(self, cause: str, traceback: str) -> str:
@@ -322,7 +322,8 @@ class Session:
             release(self.folder)
 
     def _follower_died(self, key: str) -> None:
-        self.news.append(f"{key}: the process that follows it died; a new one does, and its training goes on")
+        config = TrialRecord(Path(self.jobs[key].folder)).config()
+        self.news.append(f"{config['label']}: the process that follows it died; a new one does, its training goes on")
 
     def _scheduler(self, judged: dict[str, TrainConfig]) -> Any:
         if self.options.scheduler == "pbt":

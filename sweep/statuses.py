@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-REPLACED = "an engine's process died{words}; a new one continues its trials from their checkpoints"
+REPLACED = "an engine's process died {how}; a new one continues its trials from their checkpoints"
 
 
 @dataclass
 class Statuses:
     """The last answer of each engine; `engines` loses those that are gone for good.
 
-    `say` takes a sentence; `words_of` returns the last words of the process with that number, None without any.
+    `say` takes a sentence; `words_of` how the process with that number died.
     """
 
     engines: dict[str, Any]
     say: Callable[[str], None]
-    words_of: Callable[[int], str | None]
+    words_of: Callable[[int], str]
     paused: str | None = None  # why the engines can go on with no trial
     is_open: bool = False  # trials may have slots: a process that is new is told again
     is_closing: bool = False
@@ -54,9 +54,8 @@ class Statuses:
         if width is not None and width["seconds"] >= self._widths.get(name, width)["seconds"]:
             self._widths[name] = width
         before, self.pids[name] = self.pids.get(name), status["pid"]
-        if before not in (None, status["pid"]) and not self.is_closing:
-            words = self.words_of(before) if before is not None else None
-            self.say(REPLACED.format(words=f" ({words})" if words else " without a word (killed, or out of memory)"))
+        if before is not None and before != status["pid"] and not self.is_closing:
+            self.say(REPLACED.format(how=self.words_of(before)))
         if self.is_open and not status["open"]:
             self.engines[name].open.remote()
 

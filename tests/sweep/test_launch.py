@@ -103,7 +103,8 @@ def test_a_launch_finishes_every_trial(whole: dict[str, Any]) -> None:
 
 
 def test_a_launch_says_what_happens_and_nothing_of_ray(whole: dict[str, Any]) -> None:
-    lines = output(whole["out"]).splitlines()
+    # What trials wait for is said every few seconds: how often depends on the machine.
+    lines = [line for line in output(whole["out"]).splitlines() if not line.startswith("  ")]
     assert lines[0].startswith("3 trials on CPU (")
     assert lines[0].endswith("engine packed")
     assert [line for line in lines if "step 4/8" in line and line.startswith("B-lr0.005")] != []
