@@ -34,6 +34,19 @@ class Terminal(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, **LITERAL})
 
+    def on_broken_pipe(self) -> None:
+        """Say that nobody reads any more; the library would leave with 1."""
+        raise BrokenPipeError
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; what is said beside the results goes on in silence where nobody can read it any more."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            if not self.stderr:
+                raise
+            self.quiet = True
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a string as text without a meaning of its own."""
         return super().render_str(visible(text), **{**options, **LITERAL})

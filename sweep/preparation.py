@@ -57,8 +57,8 @@ class Preparation:
                 pid = self.pids.get(name, pid)
                 lines = lines_of(pid) if pid is not None else []
                 if not left or not self._is_back(name):
-                    cause = f"its process died {TRIES} times while it was loading the model, the last time {in_short(lines)}"
-                    raise DiedTwice(cause, "\n".join(lines) or str(error)) from None
+                    cause = f"its process died {TRIES} times while it was loading the model, the last time "
+                    raise DiedTwice(cause + in_short(lines), "\n".join(lines) or str(error)) from None
                 ref = self._ask(name)
         raise AssertionError("a try returns or raises")
 

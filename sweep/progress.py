@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -167,7 +168,8 @@ class Display:
         """Show what the records say now; `engines` share what is left, `stage` is what trials wait for."""
         lines = self.board.update(running)
         if self._live is not None:
-            self._live.update(self._table(max(1, engines), stage), refresh=True)
+            with contextlib.suppress(OSError):  # of a terminal that was closed
+                self._live.update(self._table(max(1, engines), stage), refresh=True)
             return
         for line in lines:
             self.say(line)
@@ -185,7 +187,8 @@ class Display:
         if self._live is not None:
             live, self._live = self._live, None
             table = self._table(1)
-            live.stop()
+            with contextlib.suppress(OSError):
+                live.stop()
             self.console.print(table)
 
     def say_how_to_continue(self, reason: str, command: str | None = None) -> None:
