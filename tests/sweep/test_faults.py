@@ -63,7 +63,7 @@ def test_without_rays_core_a_launch_says_so_and_ends_and_no_secret_is_anywhere(
     wait(lambda: is_training(out), process, out)
     below, folder = ray_processes(driver), session_folder_of(driver)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert [path for path in folder.rglob("*.log")] != []
+    assert list(folder.rglob("*.log")) != []
     assert holding(b"MARKER", folder) == []
     told = {one.name(): [name for name, value in one.environ().items() if "MARKER" in value] for one in below}
     assert {name: secrets for name, secrets in told.items() if secrets} == {}
