@@ -118,7 +118,7 @@ def _watch(
         while session.news:
             display.say(session.news.pop(0))
         display.update(session.statuses.running, session.engine_count, session.stage())
-        if caught.number is None and (loss := session.cluster.loss()):
+        if caught.number is None and (loss := session.loss()):
             return loss
     return None
 

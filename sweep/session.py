@@ -73,6 +73,7 @@ class Session:
         self._wake = wake
         self._threads: list[threading.Thread] = []
         self._engines_began = 0.0
+        self._losses: Losses | None = None  # of a cluster that was joined
 
     def start(self) -> None:
         self._begin(self._work, "tune")
@@ -217,12 +218,13 @@ class Session:
         return [tuple(Path(job.folder).name for job in share) for share in shares]
 
     def _watch_nodes(self) -> None:
-        def end(cause: str) -> None:
-            self._fail(UserError(f"{cause}; the same command continues what is unfinished"))
-            self._end()
-
         folder, say = self.folder.folder, self.news.append
-        Losses(folder, self._engines, self._places, self._shares, self.unfinished, say, end).watch(self._ended)
+        self._losses = Losses(folder, self._engines, self._places, self._shares, self.unfinished, say)
+        self._losses.watch(self._ended)
+
+    def loss(self) -> str | None:
+        """Say what of Ray is gone, so that nothing can go on; None while all of it is there."""
+        return self.cluster.loss() or (self._losses.end if self._losses is not None else None)
 
     def _check_folders(self) -> None:
         """Raise UserError unless every node sees the sweep's folder and the models, as this one does."""
@@ -318,7 +320,7 @@ class Session:
             keys = in_turn(left, self._shares.values() if self._runs_ahead else [])
             storage = self.folder.folder / "ray"
             fit(keys, Fit(tuple(self._engines), live, scheduler, storage, in_populations, self._follower_died))
-            self._drain()
+            self.statuses.drain()  # trials that were stopped by the scheduler are still being evaluated
             release(self.folder)
 
     def _follower_died(self, key: str) -> None:
@@ -330,10 +332,10 @@ class Session:
             from sweep.exploit import populations_of
 
             return populations_of(self.folder.records(), judged)
-        from sweep.schedule import scheduler_of, stop_in
+        from sweep.schedule import finished_curves, scheduler_of, stop_in
 
         stop = partial(stop_in, tuple(self._engines))
-        return scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)), stop)
+        return scheduler_of(self.options.scheduler, judged, finished_curves(self.folder, set(judged)), stop)
 
     @property
     def _runs_ahead(self) -> bool:
@@ -353,34 +355,6 @@ class Session:
             slots = self.setup.pack_width or PACK_WIDTH
             guests = sum(job.trial.train.is_baseline for job in left.values())  # which take no slot
         return self.options.max_concurrent or len(self._engines) * slots + guests + 1
-
-    def _finished_curves(self, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:
-        curves = []
-        for record in self.folder.records():
-            if record.folder.name not in judged and record.result_path.exists():
-                rows = [row for row in record.metrics() if row["kind"] == "eval"]
-                if rows and record.config()["kind"] != "baseline":
-                    curves.append((record.folder.name, rows))
-        return curves
-
-    def _drain(self) -> None:
-        """Wait for trials that were stopped by the scheduler and are still being evaluated."""
-        import ray
-
-        from sweep.trial import engine_gone
-
-        engines = dict(self._engines)
-        while engines and not self._closing:
-            for name, engine in list(engines.items()):
-                try:
-                    status = ray.get(engine.status.remote())
-                except engine_gone():
-                    del engines[name]  # died, and with it what it ran: the next round continues that
-                    continue
-                self.statuses.keep(name, status)
-                if not status["runs"]:
-                    del engines[name]
-            time.sleep(0.1 if engines else 0)
 
     # --- for the main thread -------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+DRAIN_S = 0.1
 REPLACED = "an engine's process died {how}; a new one continues its trials from their checkpoints"
 
 
@@ -24,6 +26,7 @@ class Statuses:
     is_open: bool = False  # trials may have slots: a process that is new is told again
     is_closing: bool = False
     pids: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _asked: dict[str, Any] = field(default_factory=dict)
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)
     _widths: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -45,6 +48,25 @@ class Statuses:
                 self._asked.pop(name, None)
                 self._last.pop(name, None)
 
+    def drain(self) -> None:
+        """Wait until nothing runs in any engine."""
+        import ray
+
+        from sweep.trial import engine_gone
+
+        engines = dict(self.engines)
+        while engines and not self.is_closing:
+            for name, engine in list(engines.items()):
+                try:
+                    status = ray.get(engine.status.remote())
+                except engine_gone():
+                    del engines[name]  # died, and with it what it ran: the next round continues that
+                    continue
+                self.keep(name, status)
+                if not status["runs"]:
+                    del engines[name]
+            time.sleep(DRAIN_S if engines else 0)
+
     def keep(self, name: str, status: dict[str, Any]) -> None:
         """Take an answer of an engine."""
         # An engine that has paused stays so: an answer that was asked for earlier may come later.
@@ -53,7 +75,8 @@ class Statuses:
         width = status["width"]
         if width is not None and width["seconds"] >= self._widths.get(name, width)["seconds"]:
             self._widths[name] = width
-        before, self.pids[name] = self.pids.get(name), status["pid"]
+        with self._lock:  # two threads look
+            before, self.pids[name] = self.pids.get(name), status["pid"]
         if before is not None and before != status["pid"] and not self.is_closing:
             self.say(REPLACED.format(how=self.words_of(before)))
         if self.is_open and not status["open"]:
