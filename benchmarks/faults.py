@@ -81,8 +81,8 @@ def faults(
     columns = ("fault", "passed", "took", "seen")
     sentence = (
         f"Moments drawn from the seeds {', '.join(dict.fromkeys(one for tally in tallies for one in tally.seeds))}. "
-        "Passed: the same trials, states, texts and curves (losses within 1e-5) as in a sweep that nothing happened to, "
-        "and no finished trial run again; under ASHA, which ends trials by who comes first, curves as far as they go."
+        "Passed: the same trials, states, texts and curves (losses within 1e-5) as in a sweep that nothing happened "
+        "to, and no finished trial run again; under ASHA, where who comes first goes on, curves as far as they go."
     )
     facts = {"rows": [dict(zip(columns, row, strict=True)) for row in rows], "seed": seed}
     device = resolve_device("cpu", False, "this benchmark")
