@@ -9,11 +9,10 @@ from typing import Any
 
 from analysis.terminal import Table
 from sweep import bases as on
-from sweep import command, packs, sizes
+from sweep import command, packs, plausible, sizes
 from sweep.corpus import judge, lines, load
 from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
-from sweep.heartbeat import telling
 from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
 from sweep.planning import PlannedTrial, known_trials, plan_trials
@@ -64,8 +63,7 @@ def plan(
         pack_width=pack_width,
         memory_bytes=command.memory_bytes(memory),
     )
-    with telling():
-        found = make_plan(wanted, how)
+    found = make_plan(wanted, how)
     if as_json:
         command.print_json(found)
     else:
@@ -89,6 +87,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     if bases.found:
         sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
+    notes += plausible.in_plan_of(planned, experiment, bases, corpus, stored.sweep if stored else None)
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in stored.left} if stored else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]

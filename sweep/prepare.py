@@ -13,7 +13,7 @@ from typing import Any
 
 from search_spaces.experiment import Experiment
 from sweep import bases as on
-from sweep import folders, lease, sizes
+from sweep import folders, lease, plausible, sizes
 from sweep.command import one_of
 from sweep.corpus import fit, judge, lines, load, seen
 from sweep.counting import counted
@@ -137,12 +137,14 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     experiment = judged.experiment
     planned = plan_trials(experiment, options.seeds)
     examples = _examples(_wanted(SweepFolder(options.out), planned), corpus)
-    _check(options, planned, planned, bases, examples)
+    in_data = plausible.in_data(corpus)
+    notes += in_data + _check(options, planned, planned, bases, examples, experiment)
     resolved = {
         "model": bases.models[0].entry(),
         "models": [model.entry() for model in bases.models],
         "data": {**bases.data.entry(), "report": corpus.report, "sizes": judged.sizes, "stamp": on.stamp(bases.data)}
-        | ({} if judged.sees_words else {"rouge_sees_words": False}),
+        | ({} if judged.sees_words else {"rouge_sees_words": False})
+        | ({"mistakes": in_data} if in_data else {}),
         "precision": precision,
         "target_modules": bases.target_modules,
         "device": device.kind,
@@ -178,9 +180,11 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
     on.sources.go_offline()
     left = {Path(job.folder).name for job in stored.left}
     unfinished = [trial for trial in stored.planned if trial.folder_name in left]
-    _check(options, stored.planned, unfinished, bases, examples)
+    in_data = sweep["resolved"]["data"].get("mistakes", [])  # said again without reading the corpus
+    notes = lines(sweep["resolved"]["data"]["report"]) + in_data
+    notes += _check(options, stored.planned, unfinished, bases, examples, stored.experiment)
     sweep = _asked(sweep, stored.experiment, options)
-    return Prepared(options, stored.experiment, device, bases, sweep, fresh, lines(sweep["resolved"]["data"]["report"]))
+    return Prepared(options, stored.experiment, device, bases, sweep, fresh, notes)
 
 
 def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -> dict[str, Any]:
@@ -255,8 +259,9 @@ def _check(
     unfinished: Sequence[PlannedTrial],
     bases: on.Bases,
     examples: Mapping[Path, list[Example]],
-) -> None:
-    """Judge lengths, and disk for what is not finished."""
+    experiment: Experiment,
+) -> list[str]:
+    """Judge lengths, and disk for what is not finished; return what may be a mistake."""
     folder = SweepFolder(options.out)
     seeds = {trial.trial.train.data_seed for trial in planned}
     training = {seed: examples[folder.train_examples_path(seed)] for seed in seeds}
@@ -266,6 +271,7 @@ def _check(
     }
     sizes.check_prompts(planned, bases.model_folders, training, evaluated)
     sizes.check_disk(options.out, sizes.disk_need(unfinished, bases.model_folders, examples.values()))
+    return plausible.in_plan(planned, experiment, bases.model_folders, training.__getitem__, evaluated)
 
 
 def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
