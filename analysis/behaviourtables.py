@@ -97,7 +97,7 @@ def to_markdown(found: Comparison, by: str) -> str:
     """
     panel = found.findings.panel
     grid = behaviour_grid(panel, found.best.name if found.best else "")
-    parts = [f"# {found.table.experiment}: {panel_title(panel).lower()}"]
+    parts = [f"# {escaped(f'{found.table.experiment}: {panel_title(panel).lower()}')}"]
     parts += [escaped(one) for one in (*found.findings.unlike, *panel.outputs.notes)]
     parts.append(pipes(grid))
     if panel.outputs.examples:

@@ -16,7 +16,7 @@ from trainables.visible import visible_line
 # read easily too: an underscore within a word, the brackets of an interval.
 _INLINE = re.compile(
     r"[\\`*|$]"
-    r"|(?<!\w)_|_(?!\w)"
+    r"|(?<![^\W_])_|_(?![^\W_])"
     r"|(?<=!)\[|\[(?=[\[^ xX])"  # an image; a wiki link, a footnote, a task
     r"|\](?=[(\[:{])"  # the end of a link's text
     r"|~(?=~)|(?<=~)~"

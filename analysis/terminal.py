@@ -6,6 +6,7 @@ measured, so that tables stay straight; what a `Terminal` is given in another wa
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -32,6 +33,19 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, **LITERAL})
+
+    def on_broken_pipe(self) -> None:
+        """Say that nobody reads any more; the library would leave with 1."""
+        raise BrokenPipeError
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; what is said beside the results goes on in silence where nobody can read it any more."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            if not self.stderr:
+                raise
+            self.quiet = True
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a string as text without a meaning of its own."""
@@ -72,6 +86,13 @@ def text(content: str, style: str = "") -> Text:
 def cell(content: str, style: str = "") -> Text:
     """Return literal text in one line, for a cell of a table or a heading."""
     return Text(visible_line(content), style)
+
+
+def any_letter_can_be_printed() -> None:
+    """Let a terminal without Unicode show the code of a letter that it does not know, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(content: Any) -> None:

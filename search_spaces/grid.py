@@ -54,8 +54,13 @@ def expand(declared: Grid) -> list[TrainConfig]:
     return list(_points(declared))
 
 
+def size_of(declared: Grid) -> int:
+    """Return how many configurations a grid has, without making them."""
+    return math.prod(len(values) for values in declared.axes.values())
+
+
 def _points(declared: Grid) -> Iterator[TrainConfig]:
-    count = math.prod(len(values) for values in declared.axes.values())
+    count = size_of(declared)
     if count > MOST_CONFIGURATIONS:
         sizes = " x ".join(f"{len(values)} of {name}" for name, values in declared.axes.items())
         raise UserError(f"a grid may have at most {MOST_CONFIGURATIONS:,} configurations, got {count:,}: {sizes}")

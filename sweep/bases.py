@@ -16,6 +16,7 @@ from trainables import sources
 from trainables.config import TrainConfig, configured
 from trainables.configurations import parted
 from trainables.errors import UserError
+from trainables.stage import stage
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def model_names(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(grid.axes.get("model", (grid.base.model,))))
 
 
+@stage("finding model and data")
 def resolve(request: Request, source: str, trust_remote_code: bool = False) -> Bases:
     """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
     names, may_stand_in = model_names(request.experiment), request.may_stand_in
@@ -103,6 +105,7 @@ def unresolved(experiment: Experiment) -> Bases:
     return Bases(models, Base(data, data, "absent", "", None))
 
 
+@stage("reading the model's files")
 def find_models_again(stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool = False) -> Bases:
     """Find the very models of a sweep again; raises UserError where one is gone or has changed."""
     models = []

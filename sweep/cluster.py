@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
-import tempfile
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweep.lease import Process, this_process
+from sweep import ray_folder
+from sweep.core import Core, left_behind
+from sweep.environment import Hidden
 from trainables.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -62,9 +62,12 @@ class Cluster:
         self._started = threading.Event()
         self._leave = threading.Event()
         self._keeper: threading.Thread | None = None
+        self._hidden = Hidden()
+        self._core = Core()
 
     def start(self, device: str) -> None:
         """Start Ray or join it; returns when it is there."""
+        self._hidden.hide()
         self._keeper = threading.Thread(target=self._keep, args=(device,), name="ray", daemon=True)
         self._keeper.start()
         self._started.wait()
@@ -86,8 +89,8 @@ class Cluster:
     def _init(self, device: str) -> None:
         if self.address is None:
             self._before = {process.pid for process in offspring()}
-            self.folder = new_folder(Path(short_temporary_folder()))
-            give_own_token(self.folder)
+            folder = self.folder = ray_folder.new_folder(Path(ray_folder.short_temporary_folder()))
+            ray_folder.give_own_token(folder)
         prepare_environment(self.address)
         import ray
 
@@ -104,7 +107,7 @@ class Cluster:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 object_store_memory=STORE_BYTES,
-                _temp_dir=str(self.folder),
+                _temp_dir=str(ray_folder.session_folder(folder)),
                 **gpus,
             )
         silence()
@@ -128,19 +131,34 @@ class Cluster:
                 "and with the same authentication (RAY_AUTH_MODE) as here?"
             ) from None
 
-    def stop(self, patience_s: float = 3.0) -> None:
-        """End Ray's processes that this driver started, by force those that are left after `patience_s`."""
+    def loss(self) -> str | None:
+        """Say which of Ray's own processes that this driver started is gone, None while all are there."""
+        if self.folder is None:
+            return None
+        if not self._core.is_whole:
+            self._core.look(self.processes())
+        return self._core.loss()
+
+    def stop(self, patience_s: float = 3.0, in_use: bool = False) -> None:
+        """End Ray's processes that this driver started, by force those that are left after `patience_s`.
+
+        `in_use`: a thread waits in Ray's core, which would not survive its shutdown: all is ended by force, and
+        `leaving.at_once` is to follow.
+        """
         processes = self.processes()
         # From here on Ray's own threads may complain about processes that are gone.
         threading.excepthook = lambda _: None
-        self._leave.set()
-        if self._keeper is not None:
-            self._keeper.join(patience_s)
+        if not in_use:
+            self._leave.set()
+            if self._keeper is not None:
+                self._keeper.join(patience_s)
         kill(processes)
         if self.folder is not None:
-            if os.environ.get("RAY_AUTH_TOKEN_PATH") == str(self.folder / "auth_token"):
-                del os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_AUTH_MODE"]
+            if self._core.loss() is not None:
+                kill(left_behind(self.folder))  # what the raylet had started is nobody's below this process
+            ray_folder.take_token_back(self.folder)
             shutil.rmtree(self.folder, ignore_errors=True)
+        self._hidden.put_back()
 
     def kill(self) -> None:
         """End everything at once."""
@@ -165,30 +183,6 @@ def answers(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
-
-
-def new_folder(parent: Path) -> Path:
-    """Make a folder for Ray's session, and remove those whose driver was killed."""
-    for old in parent.glob("sw-*/driver.json"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            if Process(**json.loads(old.read_text(encoding="utf-8"))).is_dead:
-                shutil.rmtree(old.parent, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="sw-", dir=parent))
-    (folder / "driver.json").write_text(json.dumps(vars(this_process())), encoding="utf-8")
-    return folder
-
-
-def give_own_token(folder: Path) -> None:
-    """Let only this launch talk to its Ray: a token of its own, in its own folder, gone with it.
-
-    Left alone, Ray writes one into the home folder, which may be read-only and is not ours to change.
-    """
-    if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-        return  # the user has decided
-    path = folder / "auth_token"
-    path.touch(mode=0o600)
-    path.write_text(secrets.token_hex(32), encoding="ascii")
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(path))
 
 
 def prepare_environment(address: str | None) -> None:
@@ -221,6 +215,8 @@ def without_idle_helpers() -> Iterator[None]:
 
 def silence() -> None:
     """Keep Ray's and Tune's messages off the terminal: what matters is in the records."""
+    # Ray's own first tells its store of the error, which ends the process where that is gone.
+    sys.excepthook = sys.__excepthook__
     for name in ("ray", "ray.tune", "ray.air", "ray.train", "ray._private"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"ray\.")
@@ -229,12 +225,6 @@ def silence() -> None:
     # Ray prints a raylet's messages on the driver's standard output; its own debugger turns them off like this.
     if hasattr(worker, "_worker_logs_enabled"):
         worker._worker_logs_enabled = False
-
-
-def short_temporary_folder() -> str:
-    """Return the system's temporary folder, or /tmp where its name is too long for a socket's path."""
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= 20 or not os.path.isdir("/tmp") else "/tmp"
 
 
 def offspring() -> list[Any]:

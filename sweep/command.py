@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from analysis.terminal import notes, print_json, results
+from analysis.terminal import any_letter_can_be_printed, notes, print_json, results
+from sweep import leaving
 from trainables.errors import UserError, nearest
 from trainables.files import DamagedFile
 from trainables.machine import parse_bytes
@@ -22,6 +23,7 @@ from trainables.record import SweepFolder
 __all__ = ["notes", "print_json", "results"]  # beside what is below: what every verb prints by
 
 DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
+MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant
 RUNS = Path("runs")
 ENGINES = ("packed", "solo")
 
@@ -52,9 +54,12 @@ KeepOption = Annotated[str | None, typer.Option("--keep", help="Checkpoint kept:
 KeepLeakedOption = Annotated[bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="packed: trials share a base; solo: one after another.")]
-EnginesPerGpuOption = Annotated[int, typer.Option("--engines-per-gpu", min=1, help="Engines that share a GPU.")]
+EnginesPerGpuOption = Annotated[
+    int, typer.Option("--engines-per-gpu", min=1, max=MOST_ENGINES, help="Engines that share a GPU.")
+]
 PackWidthOption = Annotated[
-    int | None, typer.Option("--pack-width", min=1, help="Trials that share an engine; default: as measured here.")
+    int | None,
+    typer.Option("--pack-width", min=1, max=MOST_SLOTS, help="Trials that share an engine; default: as measured here."),
 ]
 MemoryOption = Annotated[
     str | None, typer.Option("--memory", help="Most that an engine may use: 5.6GiB, 800MiB; default: all there is.")
@@ -84,6 +89,13 @@ def app(command: Callable[..., Any]) -> typer.Typer:
 
 def execute(application: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return its exit code; a UserError is one line on stderr and 2."""
+    any_letter_can_be_printed()
+    code = _execute(application, name, arguments)
+    leaving.with_code(code)
+    return code
+
+
+def _execute(application: typer.Typer, name: str, arguments: Sequence[str] | None) -> int:
     try:
         code = application(
             args=list(sys.argv[1:] if arguments is None else arguments), prog_name=name, standalone_mode=False

@@ -11,14 +11,14 @@ from sweep.command import note
 EVERY_S = 3.0
 
 Item = TypeVar("Item")
+_told = {"at": time.monotonic()}  # shared: several phases that are short each are long together
 
 
 def counted(items: Collection[Item], phase: str, every_s: float = EVERY_S) -> Iterator[Item]:
-    """Yield `items`; every few seconds say how many of them are done: 'planning trials: 3,200 of 20,000'."""
-    said = time.monotonic()
+    """Yield `items`; every few seconds say how many of them are done: 'naming the trials: 3,200 of 20,000'."""
     for done, item in enumerate(items):
         now = time.monotonic()
-        if done and now - said >= every_s:
-            said = now
+        if done and now - _told["at"] >= every_s:
+            _told["at"] = now
             note(f"{phase}: {done:,} of {len(items):,}", style="dim")
         yield item

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Literal
 
 from sweep import lease
 from sweep.deaths import Deaths, after_death
+from sweep.environment import strip_worker
 from sweep.lease import LeaseLost, Process
 from sweep.news import News
 from sweep.shared_folder import Probe, Seen
@@ -29,6 +31,7 @@ from trainables.errors import UserError
 from trainables.jobs import EngineSetup, Interrupted, TrialJob
 from trainables.lineage import Change, adopt
 from trainables.record import Fence, TrialRecord
+from trainables.stage import current, stage
 
 ENGINES = {"solo": "trainables.solo:SoloEngine", "packed": "trainables.packed:PackedEngine"}
 WATCH_S = 0.5
@@ -72,13 +75,15 @@ class EngineHost:
     """The actor: one engine, its slots, and a thread that ends the process soon after its driver."""
 
     def __init__(self, plan: Plan, restarted: bool | None = None) -> None:
+        strip_worker()
         self.plan = plan
         self.slots: Slots | None = None
         self.news = News()
-        self.opened = was_restarted() if restarted is None else restarted
+        self.opened = False  # also where this process replaces one that died: its driver opens it again
+        self.restarted = was_restarted() if restarted is None else restarted
         self.parent = os.getppid()
         # On a node that does not see the folder there is no lease to look at: the driver has to hear of that first.
-        self.sees_folder = plan.lost is None or self.opened
+        self.sees_folder = plan.lost is None or self.restarted
         self._adopting: dict[str, asyncio.Lock] = {}
         self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._built = self._device.submit(self._build)
@@ -86,7 +91,8 @@ class EngineHost:
 
     def _build(self) -> Slots:
         plan = self.plan
-        engine = build_engine(plan.kind, plan.setup, plan.holder.fence)
+        with stage("importing the engine's libraries"):
+            engine = build_engine(plan.kind, plan.setup, plan.holder.fence)
         self.slots = Slots(
             engine,
             plan.jobs,
@@ -111,7 +117,7 @@ class EngineHost:
         if self.plan.deaths is None:
             return Deaths()
         path = Path(self.plan.deaths)
-        if not self.opened:
+        if not self.restarted:
             path.unlink(missing_ok=True)
             return Deaths(path)
         deaths, given_up = after_death(path, lambda key: furthest_step(self.plan.jobs[key]))
@@ -168,18 +174,20 @@ class EngineHost:
         return True
 
     async def status(self) -> dict[str, Any]:
-        """Return {"paused", "runs": [{"key", "started_s_ago", "report"}], "width"}.
+        """Return {"pid", "open", "stage", "paused", "runs": [{"key", "started_s_ago", "report"}], "width"}.
 
-        Why none can go on, what runs now, and how full the slots have been.
+        What this process is, whether trials may have slots, what it is busy with beside them, why none can go on, what
+        runs now, and how full the slots have been.
         """
+        here = {"pid": os.getpid(), "open": self.opened, "stage": current()}
         if self.slots is None:
-            return {"paused": None, "runs": [], "width": None}
+            return {**here, "paused": None, "runs": [], "width": None}
         now = time.monotonic()
         runs = [
             {"key": run.key, "started_s_ago": now - run.started, "report": run.reports[-1] if run.reports else None}
             for run in self.slots.active()
         ]
-        return {"paused": self.slots.paused, "runs": runs, "width": self.slots.width.facts()}
+        return {**here, "paused": self.slots.paused, "runs": runs, "width": self.slots.width.facts()}
 
     async def answer(self, probe: Probe, name: str) -> Seen:
         """Tell whether the driver's folders are here, and leave a file for the driver to find."""
@@ -243,10 +251,11 @@ def furthest_step(job: TrialJob) -> int:
 
 
 def was_restarted() -> bool:
-    """Tell whether this actor replaces one whose process died: its driver has opened it long ago."""
+    """Tell whether this actor replaces one whose process died."""
     import ray
 
-    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+    with warnings.catch_warnings(action="ignore"):  # that this way of asking for it is old
+        return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def watch(host: EngineHost) -> None:

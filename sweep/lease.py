@@ -2,7 +2,8 @@
 
 The owner renews `lease.json` every 10 s. A lease is stale 60 s after that, or at once where its owner's process is
 known dead on this host; then the next driver takes over with the next generation, and whoever still writes for the
-former one is stopped by the fence.
+former one is stopped by the fence. Where a clock was set back a renewal may lie in the future: such a lease is watched,
+and stale where nobody renews it within the 60 s.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from typing import Any
 from trainables import files
 from trainables.errors import UserError
 from trainables.record import Fence
+from trainables.stage import stage
 
 RENEW_S = 10.0
 STALE_S = 60.0
+AHEAD_S = 10.0  # of the clock, from which on a renewal was made before it was set back
+START_DIFFERS_S = 2.0
+LOOK_S = 0.1
 LEASE_FILE = "lease.json"
 
 
@@ -34,7 +39,7 @@ class LeaseLost(RuntimeError):
 
 @dataclass(frozen=True)
 class Process:
-    """A process that is told from a later one with the same number: host, pid, start in seconds since the epoch."""
+    """A process that is told from a later one with the same number: host, pid, start in seconds (see `start_of`)."""
 
     host: str
     pid: int
@@ -50,8 +55,7 @@ class Process:
         if not self.is_here:
             return False
         started = start_of(self.pid)
-        # The start is derived from the boot time, which a clock adjustment moves a little.
-        return started is None or abs(started - self.started) > 2
+        return started is None or abs(started - self.started) > START_DIFFERS_S
 
 
 def this_process() -> Process:
@@ -60,12 +64,21 @@ def this_process() -> Process:
 
 
 def start_of(pid: int) -> float | None:
-    """Return when a process of this host started, None where there is none (or only its unreaped remains)."""
+    """Return when a process of this host started, None where there is none (or only its unreaped remains).
+
+    In seconds since the machine's own start where the system tells them, which no setting of the clock moves; else
+    since the epoch.
+    """
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return process.create_time()
     except psutil.NoSuchProcess:
         return None
 
@@ -139,6 +152,7 @@ def acquire(folder: Path) -> Lease:
     """Take the lease of a sweep and keep it renewed; raises UserError naming who holds it."""
     folder = Path(folder).resolve()
     owner = secrets.token_hex(8)
+    _watch_where_ahead(folder)
     with _alone(folder):
         held = read(folder)
         if held is not None and not is_stale(folder, held):
@@ -152,6 +166,30 @@ def acquire(folder: Path) -> Lease:
         raise UserError(f"another run has just taken {folder}") from None
     lease.keep()
     return lease
+
+
+def _watch_where_ahead(folder: Path) -> None:
+    """Where a lease was renewed in the future, wait until it is renewed again, or make it old where it never is."""
+
+    def written() -> tuple[Any, ...] | None:
+        held = read(folder)
+        if held is None or is_stale(folder, held) or age_s(folder) >= -AHEAD_S:
+            return None
+        return held["owner"], held["generation"], held["renewed_at"]
+
+    first = written()
+    if first is None:
+        return
+    with stage("the clock was set back: watching whether another run still renews its lease"):
+        until = time.monotonic() + STALE_S
+        while written() == first:
+            if time.monotonic() > until:
+                with _alone(folder):
+                    if written() == first:
+                        old = _lock_path(folder).stat().st_mtime - 2 * STALE_S
+                        os.utime(folder / LEASE_FILE, (old, old))
+                return
+            time.sleep(LOOK_S)
 
 
 def fence(folder: Path, owner: str, generation: int) -> Fence:

@@ -8,6 +8,7 @@ are given its trials.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainables import files
 from trainables.jobs import TrialJob
 
 LOOK_S = 2.0
+SILENT_S = 25.0  # of a cluster that does not tell its nodes any more; Ray ends the process by itself after 60 s
 
 Shares = dict[str, tuple[str, ...]]
 
@@ -46,7 +48,7 @@ def lost_path(folder: Path, engine: str) -> Path:
 class Losses:
     """Watches the nodes of a cluster; `engines` loses those that are gone.
 
-    `open_jobs` returns the trials that are not finished, `say` takes a sentence, `end` why nothing can go on.
+    `open_jobs` returns the trials that are not finished, `say` takes a sentence.
     """
 
     folder: Path
@@ -55,11 +57,20 @@ class Losses:
     shares: Shares
     open_jobs: Callable[[], Mapping[str, TrialJob]]
     say: Callable[[str], None]
-    end: Callable[[str], None]
     lost: set[str] = field(default_factory=set)
+    _end: str | None = None
+    _answered: float = field(default_factory=time.monotonic)
+
+    @property
+    def end(self) -> str | None:
+        """Say why nothing can go on, None while it can."""
+        if self._end is None and time.monotonic() - self._answered > SILENT_S:
+            return f"the Ray cluster has not answered for {SILENT_S:.0f} s"
+        return self._end
 
     def watch(self, ended: threading.Event) -> None:
         """Look at the nodes until the launch has ended."""
+        own = _own_node()
         while not ended.wait(LOOK_S):
             if self.lost:
                 for name, engine in list(self.engines.items()):
@@ -68,11 +79,15 @@ class Losses:
                 alive = {node.node_id for node in cluster_nodes()}
             except Exception:  # Ray itself does not answer: the next look may tell more
                 continue
+            self._answered = time.monotonic()
+            if own not in alive:
+                self._end = "the Ray node that this command runs on is lost"
+                return
             gone = {name for name in self.engines if self.places[name].node.node_id not in alive}
             if gone:
                 self._lose(gone)
             if not self.engines:
-                self.end("every node with an engine is lost")
+                self._end = "every node with an engine is lost"
                 return
 
     def _lose(self, gone: set[str]) -> None:
@@ -86,3 +101,9 @@ class Losses:
         nodes = ", ".join(dict.fromkeys(self.places[name].node.name for name in sorted(gone)))
         heirs = ", ".join(dict.fromkeys(self.places[name].node.name for name in self.engines))
         self.say(f"lost: {nodes}; {count} unfinished trials continue on {heirs or 'no other node'}")
+
+
+def _own_node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.experiment import Experiment, load_experiment
-from search_spaces.grid import FIXED, Grid, with_axes
-from sweep.command import one_of
-from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured
+from search_spaces.grid import FIXED, Grid, size_of, with_axes
+from sweep.command import note, one_of
+from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured, digest
 from trainables.errors import UserError, nearest
 
+MANY = 2_000  # configurations, which take a second to judge
 UNITS_S = {"h": 3600, "m": 60, "s": 1}
+LONGEST_NAME = 100  # of a folder; file systems take 255 bytes, and a copy's or an archive's is longer
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def request(name_or_path: str, changes: Changes) -> Request:
         metric=changes.metric or original.metric,
         keep_leaked=changes.keep_leaked or original.keep_leaked,
     )
+    if size_of(experiment.grid) > MANY:
+        note(f"judging {size_of(experiment.grid):,} configurations", style="dim")
     experiment.configurations()  # judges every combination
     if changes.smoke:
         experiment = smoke(experiment)
@@ -161,7 +165,7 @@ def _folder_name(original: Experiment, changed: Experiment) -> str:
     if _own_names(original, changed) == {"model", "data"}:
         return safe_name(original.name)
     bases = (*_names(changed.grid, "model"), *_names(changed.grid, "data"))
-    return "-".join(safe_name(Path(name).name) for name in (original.name, *bases))
+    return safe_name("-".join(safe_name(Path(name).name) for name in (original.name, *bases)))
 
 
 def _own_names(original: Experiment, changed: Experiment) -> frozenset[str]:
@@ -175,8 +179,9 @@ def _names(declared: Grid, field: str) -> tuple[str, ...]:
 
 
 def safe_name(text: str) -> str:
-    """Return `text` as one folder name."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip(".") or "sweep"
+    """Return `text` as one folder name; what is cut off a long one is told apart by its digest."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip(".") or "sweep"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}-{digest(text)}"
 
 
 def seconds(text: str) -> float:

@@ -13,6 +13,7 @@ from sweep import command, packs, plausible, sizes
 from sweep.corpus import judge, lines, load
 from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
+from sweep.heartbeat import telling
 from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
 from sweep.planning import PlannedTrial, known_trials, plan_trials
@@ -63,7 +64,8 @@ def plan(
         pack_width=pack_width,
         memory_bytes=command.memory_bytes(memory),
     )
-    found = make_plan(wanted, how)
+    with telling():
+        found = make_plan(wanted, how)
     if as_json:
         command.print_json(found)
     else:

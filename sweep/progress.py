@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -12,12 +13,14 @@ from typing import Any
 from analysis.terminal import Live, Table, cell, notes
 from sweep.provenance import typed
 from sweep.reading import Tail, is_finished
+from trainables import stage as stages
 from trainables.files import DamagedFile
 from trainables.jobs import TrialJob
 from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
+SILENT_S = 4.0  # no longer is nothing said while trials wait; it is looked at once a second
 STYLES = {"train": "bold", "evaluate": "bold", "done": "green", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -117,7 +120,11 @@ class Board:
         """Return the seconds left for all trials, None before the first one has told what a step and an end take."""
         over = [trial.seconds for trial in self.trials.values() if trial.is_over and trial.seconds]
         evaluations = [seconds["evaluate_s"] for seconds in over if "evaluate_s" in seconds]
-        trained = [(seconds["train_s"], seconds["steps"]) for seconds in over if seconds.get("steps", 0) > 0]
+        trained = [
+            (seconds["train_s"], seconds["steps"])
+            for seconds in over
+            if seconds.get("steps", 0) > 0 and "train_s" in seconds
+        ]
         rates = [trial.rate for trial in self.trials.values() if trial.rate]
         if not evaluations:
             return None
@@ -141,6 +148,8 @@ class Display:
         self.console = notes(quiet=quiet, soft_wrap=not is_live())
         self.headline = headline
         self._started = time.monotonic()
+        self._said = self._started  # when the last line was printed
+        self._has_ended = False
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -155,17 +164,21 @@ class Display:
     ) -> None:
         self.close()
 
-    def update(self, running: list[dict[str, Any]], engines: int = 1) -> None:
-        """Show what the records say now; `engines` share what is left."""
+    def update(self, running: list[dict[str, Any]], engines: int = 1, stage: dict[str, Any] | None = None) -> None:
+        """Show what the records say now; `engines` share what is left, `stage` is what trials wait for."""
         lines = self.board.update(running)
         if self._live is not None:
-            self._live.update(self._table(max(1, engines)), refresh=True)
+            with contextlib.suppress(OSError):  # of a terminal that was closed
+                self._live.update(self._table(max(1, engines), stage), refresh=True)
             return
         for line in lines:
-            self.console.print(line)
+            self.say(line)
+        if stage is not None and time.monotonic() - self._said > SILENT_S:
+            self.say(f"  {stages.sentence(stage)}")
 
     def say(self, line: str) -> None:
         """Print a line above what is shown."""
+        self._said = time.monotonic()
         self.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
@@ -174,11 +187,15 @@ class Display:
         if self._live is not None:
             live, self._live = self._live, None
             table = self._table(1)
-            live.stop()
+            with contextlib.suppress(OSError):
+                live.stop()
             self.console.print(table)
 
     def say_how_to_continue(self, reason: str, command: str | None = None) -> None:
-        """Print why the launch ends early, and the command that continues: the sweep's own where none is given."""
+        """Print why the launch ends early, and the command that continues, by default the sweep own; once."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         try:
             command = command or self.folder.sweep().get("command", "the same command")
         except (FileNotFoundError, DamagedFile):
@@ -187,8 +204,8 @@ class Display:
         self.console.print(f"{reason}: {self.board.finished} of {total} trials are finished; continue with")
         self.console.print(f"  {typed(command)}")
 
-    def _table(self, engines: int) -> Table:
-        table = Table(caption=self._caption(engines), box=None, padding=(0, 2, 0, 0), caption_justify="left")
+    def _table(self, engines: int, stage: dict[str, Any] | None = None) -> Table:
+        table = Table(caption=self._caption(engines, stage), box=None, padding=(0, 2, 0, 0), caption_justify="left")
         for title, justify in (("", "left"), ("changes", "left"), ("state", "left"), ("step", "right")):
             table.add_column(title, justify=justify)  # type: ignore[arg-type]
         for title in ("loss", "", "steps/s"):
@@ -212,13 +229,15 @@ class Display:
         start = max(0, min((busy[0] if busy else self.board.finished) - 2, len(trials) - room))
         return trials[start : start + room]
 
-    def _caption(self, engines: int) -> str:
+    def _caption(self, engines: int, stage: dict[str, Any] | None) -> str:
         parts = [f"{self.board.finished} of {len(self.board.trials)} finished"]
         parts.append(f"{_duration(time.monotonic() - self._started)} so far")
         # A trial's seconds are those of the device that it had for itself, however many shared it.
         left = self.board.left_s(engines)
         if left is not None and self.board.finished < len(self.board.trials):
             parts.append(f"about {_duration(left)} left")
+        if stage is not None:
+            parts.append(stages.sentence(stage))
         return ", ".join(parts)
 
 

@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from sweep.devices import Device
+from sweep.environment import is_secret
 from trainables.machine import processor
 
 PACKAGES = (
     *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "datasets", "ray"),
     *("optuna", "rouge_score", "sacrebleu", "pydantic", "numpy", "pandas", "scipy", "tensorboard"),
 )
-SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 HIDDEN = "***"
 
 
@@ -104,7 +104,7 @@ def _this_python() -> str:
 def without_secrets(text: str) -> str:
     """Return `text` with the values of the environment's secrets, and passwords inside addresses, hidden."""
     for name, value in os.environ.items():
-        if SECRET_NAME.search(name) and len(value) >= 6:
+        if is_secret(name, value) and len(value) >= 6:
             text = text.replace(value, HIDDEN)
     text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", HIDDEN, text)
     return re.sub(r"\w+://[^\s/@]+@[^\s]+", lambda match: _without_login(match.group()), text)

@@ -11,6 +11,7 @@ import typer
 
 from sweep import command, folders, plausible, undo
 from sweep.command import DONE, SOME_FAILED, note
+from sweep.heartbeat import telling
 from sweep.memory import narrowed_sentence, setup_for, widths_used
 from sweep.overrides import Changes, Request, request, seconds
 from sweep.planning import PlannedTrial
@@ -20,6 +21,7 @@ from sweep.provenance import command_line
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
+from trainables.stage import stage
 
 if TYPE_CHECKING:
     from sweep.launch import LaunchOptions
@@ -107,11 +109,13 @@ def run_request(wanted: Request, options: Options, launching: LaunchOptions, fre
         folders.sweep_in(options.out)
         stored = None
     else:
-        stored = stored_sweep(wanted, options)
+        with telling():
+            stored = stored_sweep(wanted, options)
     if stored is not None and not stored.left and not stored.damaged:
         ask_again(stored, options)
         return _conclude(options.out, stored.planned, stored.experiment.metric, as_json)
-    prepared = prepare(wanted, options, stored)
+    with telling():
+        prepared = prepare(wanted, options, stored)
     _introduce(prepared)
     if fresh and options.out.exists() and any(options.out.iterdir()):
         note(f"the old sweep is set aside as {shown(folders.set_aside(options.out))}")
@@ -124,11 +128,13 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
 
     out = prepared.options.out
     before = undo.there(out)
-    lease = acquire(out)
+    with telling():
+        lease = acquire(out)
     try:
         folder = SweepFolder(out, lease.fence)
-        planned, left = commit(prepared, folder)
-        setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
+        with telling():
+            planned, left = commit(prepared, folder)
+            setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
         outcome = launch(folder, lease, left, setup, launching) if left else None
         if outcome is not None and outcome.status == "finished":
             _keep_widths(folder, planned)
@@ -180,11 +186,12 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     from analysis.page import known_alarm
     from analysis.report import write_comparison, write_page
 
-    found = compare(out, metric)
-    if with_page:
-        write_page(out, metric, found=found)
-    if metric == found.table.metric:
-        write_comparison(found)
+    with telling(), stage("comparing the trials"):
+        found = compare(out, metric)
+        if with_page:
+            write_page(out, metric, found=found)
+        if metric == found.table.metric:
+            write_comparison(found)
     if as_json:
         command.print_json({"folder": str(out), **export.to_document(found)})
     else:

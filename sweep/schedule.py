@@ -12,6 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
 from sweep.trial import NAMESPACE
 from trainables.config import TrainConfig
+from trainables.record import SweepFolder
 
 METRIC, TIME = "eval_loss", "step"
 
@@ -97,3 +98,14 @@ def scheduler_of(
         for row in rows:
             inner.on_trial_result(None, trial, row)
     return Judge(inner, set(judged), stop)
+
+
+def finished_curves(folder: SweepFolder, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return key and evaluations of the finished trials that are not judged anew, without baselines."""
+    curves = []
+    for record in folder.records():
+        if record.folder.name not in judged and record.result_path.exists():
+            rows = [row for row in record.metrics() if row["kind"] == "eval"]
+            if rows and record.config()["kind"] != "baseline":
+                curves.append((record.folder.name, rows))
+    return curves

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 
 from sweep.cluster import Cluster
 from sweep.engine import EngineHost, Holder, Plan
+from sweep.last_words import in_short, lines_of
 from sweep.launches import Timing
 from sweep.lease import Lease, LeaseLost, this_process
 from sweep.losses import Losses, lost_path
 from sweep.options import LaunchOptions
 from sweep.packs import by_pack, sentence, spread
 from sweep.placement import Place, cluster_nodes, cores, here, places, sentences
+from sweep.preparation import DiedTwice, Preparation
 from sweep.reading import is_finished
 from sweep.shared_folder import Probe
+from sweep.statuses import Statuses
 from sweep.tuning import Fit, begin_import, fit, in_turn
 from trainables import files
 from trainables.config import TrainConfig
@@ -27,6 +31,7 @@ from trainables.errors import UserError
 from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
 from trainables.lineage import release
 from trainables.record import SweepFolder, TrialRecord
+from trainables.stage import current, stage
 
 AHEAD_LIVE = 2  # Tune trials an engine that runs ahead: each is a process that costs seconds to start
 SOLO_MAY = "; --engine solo, Hugging Face's own trainer, may take what this one cannot"
@@ -61,21 +66,33 @@ class Session:
         self._places: dict[str, Place] = {}
         self._shares: dict[str, tuple[str, ...]] = {}  # trials of each engine
         self.news: list[str] = []  # sentences for the display
-        self._asked: dict[str, Any] = {}
-        self._statuses: dict[str, dict[str, Any]] = {}
-        self._widths: dict[str, dict[str, Any]] = {}
+        self.statuses = Statuses(self._engines, self.news.append, self._last_words)
         self.timing = Timing()
-        self.paused: str | None = None  # why the engines can go on with no trial
         self._closing = False
         self._ended = threading.Event()
         self._wake = wake
+        self._threads: list[threading.Thread] = []
+        self._engines_began = 0.0
+        self._losses: Losses | None = None  # of a cluster that was joined
 
     def start(self) -> None:
-        threading.Thread(target=self._work, name="tune", daemon=True).start()
+        self._begin(self._work, "tune")
+
+    def _begin(self, work: Callable[..., None], name: str, *arguments: Any) -> None:
+        thread = threading.Thread(target=work, name=name, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     @property
     def is_running(self) -> bool:
         return not self._ended.is_set()
+
+    def is_in_ray(self, patience_s: float) -> bool:
+        """Tell whether after so long a thread of this session still waits in Ray."""
+        until = time.monotonic() + patience_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return any(thread.is_alive() for thread in self._threads)
 
     @property
     def has_engines(self) -> bool:
@@ -85,22 +102,16 @@ class Session:
     def engine_count(self) -> int:
         return len(self._engines)
 
-    def _keep(self, name: str, status: dict[str, Any]) -> None:
-        # An engine that has paused stays so: an answer that was asked for earlier may come later.
-        self.paused = self.paused or status["paused"]
-        self._statuses[name] = status
-        width = status["width"]
-        if width is not None and width["seconds"] >= self._widths.get(name, width)["seconds"]:
-            self._widths[name] = width
+    def stage(self) -> dict[str, Any] | None:
+        """Return what is being waited for before trials can go on, as `trainables.stage` has it."""
+        if not self._engines or self.statuses.has_answered:
+            return next(iter(self.statuses.stages), current())
+        seconds = time.monotonic() - self._engines_began
+        return {"name": "starting an engine's process", "done": 0, "of": None, "seconds": seconds}
 
     def unfinished(self) -> dict[str, TrialJob]:
         """Return the trials that lack a result or their evaluation."""
         return {key: job for key, job in self.jobs.items() if not is_finished(job)}
-
-    @property
-    def widths(self) -> list[dict[str, Any]]:
-        """Return how full the slots of each engine have been, as of its last answer."""
-        return list(self._widths.values())
 
     @property
     def headline(self) -> str:
@@ -128,7 +139,8 @@ class Session:
         self._end()
 
     def _run(self) -> None:
-        self.cluster.start(self.setup.device)
+        with stage("starting Ray"):
+            self.cluster.start(self.setup.device)
         self.timing.reached("ray")
         tune = begin_import()
         self._start_engines()
@@ -149,6 +161,7 @@ class Session:
 
         from sweep.trial import NAMESPACE
 
+        self._engines_began = time.monotonic()
         placed = self._place_engines()
         if self._runs_ahead:
             placed = placed[: self.options.max_concurrent]
@@ -179,14 +192,9 @@ class Session:
             ).remote(plan)
         if options.address is not None:
             self._check_folders()
-        # Each proves on its own device what is to run there, so that it loads no base but its own.
-        prepared = [
-            engine.prepare.remote([self.jobs[key].trial for key in self._shares[name]], options.preflight)
-            for name, engine in self._engines.items()
-        ]
-        threading.Thread(target=self._open, args=(prepared,), name="open", daemon=True).start()
+        self._begin(self._open, "open")
         if options.address is not None:
-            threading.Thread(target=self._watch_nodes, name="nodes", daemon=True).start()
+            self._begin(self._watch_nodes, "nodes")
 
     def _place_engines(self) -> list[Place]:
         device, options = self.setup.device, self.options
@@ -210,12 +218,13 @@ class Session:
         return [tuple(Path(job.folder).name for job in share) for share in shares]
 
     def _watch_nodes(self) -> None:
-        def end(cause: str) -> None:
-            self._fail(UserError(f"{cause}; the same command continues what is unfinished"))
-            self._end()
-
         folder, say = self.folder.folder, self.news.append
-        Losses(folder, self._engines, self._places, self._shares, self.unfinished, say, end).watch(self._ended)
+        self._losses = Losses(folder, self._engines, self._places, self._shares, self.unfinished, say)
+        self._losses.watch(self._ended)
+
+    def loss(self) -> str | None:
+        """Say what of Ray is gone, so that nothing can go on; None while all of it is there."""
+        return self.cluster.loss() or (self._losses.end if self._losses is not None else None)
 
     def _check_folders(self) -> None:
         """Raise UserError unless every node sees the sweep's folder and the models, as this one does."""
@@ -244,14 +253,14 @@ class Session:
         if complaint:
             raise UserError(complaint)
 
-    def _open(self, prepared: list[Any]) -> None:
+    def _open(self) -> None:
         """Let the trials have slots once every engine is ready and the first one has passed the preflight."""
         import ray
 
         from sweep.trial import engine_gone
 
         try:
-            answers = ray.get(prepared)
+            answers = self._prepared()
             for answer in answers:
                 if "user_error" in answer:
                     raise UserError(answer["user_error"])
@@ -260,14 +269,28 @@ class Session:
                     raise UserError(complaint + (SOLO_MAY if self.options.engine == "packed" else ""))
             self.folder.engine_error_path.unlink(missing_ok=True)
             self.facts = answers[0]["facts"]
-            ray.get([engine.open.remote() for engine in self._engines.values()])
+            self.statuses.is_open = True
+            with contextlib.suppress(*engine_gone()):  # a new process is opened when it is first seen
+                ray.get([engine.open.remote() for engine in self._engines.values()])
             self.timing.reached("open")
-        except engine_gone() as error:
-            self._fail(UserError(self._keep_traceback("its process died while it was loading the model", str(error))))
-            self._end()
         except BaseException as error:
             self._fail(error)
             self._end()
+
+    def _prepared(self) -> list[dict[str, Any]]:
+        """Return what the engines say of their preparation; raises UserError where one died of it twice."""
+        trials = {name: [self.jobs[key].trial for key in share] for name, share in self._shares.items()}
+        wanted = Preparation(self._engines, trials, self.options.preflight, self.statuses.pids)
+        try:
+            return wanted.answers(self.news.append, self._lines_of)
+        except DiedTwice as error:
+            raise UserError(self._keep_traceback(str(error), error.lines)) from None
+
+    def _lines_of(self, pid: int) -> list[str]:
+        return lines_of(self.cluster.folder, pid)
+
+    def _last_words(self, pid: int) -> str:
+        return in_short(self._lines_of(pid))
 
     def _keep_traceback(self, cause: str, traceback: str) -> str:
         """Write why the engine cannot start to the sweep's folder; return it as one sentence."""
@@ -283,7 +306,7 @@ class Session:
         left: dict[str, TrialJob] = {}
         for _ in range(ROUNDS):
             before, left = left, self.unfinished()
-            if not left or list(left) == list(before) or self._closing or self.paused:
+            if not left or list(left) == list(before) or self._closing or self.statuses.paused:
                 return
             # Trials that lack an evaluation alone are trained already: no scheduler judges them again.
             records = {key: TrialRecord(Path(job.folder)) for key, job in left.items()}
@@ -295,19 +318,24 @@ class Session:
             scheduler, live = self._scheduler(judged), min(self._live(left), len(left))
             in_populations = self.options.scheduler == "pbt"
             keys = in_turn(left, self._shares.values() if self._runs_ahead else [])
-            fit(keys, Fit(tuple(self._engines), live, scheduler, self.folder.folder / "ray", in_populations))
-            self._drain()
+            storage = self.folder.folder / "ray"
+            fit(keys, Fit(tuple(self._engines), live, scheduler, storage, in_populations, self._follower_died))
+            self.statuses.drain()  # trials that were stopped by the scheduler are still being evaluated
             release(self.folder)
+
+    def _follower_died(self, key: str) -> None:
+        config = TrialRecord(Path(self.jobs[key].folder)).config()
+        self.news.append(f"{config['label']}: the process that follows it died; a new one does, its training goes on")
 
     def _scheduler(self, judged: dict[str, TrainConfig]) -> Any:
         if self.options.scheduler == "pbt":
             from sweep.exploit import populations_of
 
             return populations_of(self.folder.records(), judged)
-        from sweep.schedule import scheduler_of, stop_in
+        from sweep.schedule import finished_curves, scheduler_of, stop_in
 
         stop = partial(stop_in, tuple(self._engines))
-        return scheduler_of(self.options.scheduler, judged, self._finished_curves(set(judged)), stop)
+        return scheduler_of(self.options.scheduler, judged, finished_curves(self.folder, set(judged)), stop)
 
     @property
     def _runs_ahead(self) -> bool:
@@ -328,63 +356,18 @@ class Session:
             guests = sum(job.trial.train.is_baseline for job in left.values())  # which take no slot
         return self.options.max_concurrent or len(self._engines) * slots + guests + 1
 
-    def _finished_curves(self, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:
-        curves = []
-        for record in self.folder.records():
-            if record.folder.name not in judged and record.result_path.exists():
-                rows = [row for row in record.metrics() if row["kind"] == "eval"]
-                if rows and record.config()["kind"] != "baseline":
-                    curves.append((record.folder.name, rows))
-        return curves
-
-    def _drain(self) -> None:
-        """Wait for trials that were stopped by the scheduler and are still being evaluated."""
-        import ray
-
-        from sweep.trial import engine_gone
-
-        engines = dict(self._engines)
-        while engines and not self._closing:
-            for name, engine in list(engines.items()):
-                try:
-                    status = ray.get(engine.status.remote())
-                except engine_gone():
-                    del engines[name]  # died, and with it what it ran: the next round continues that
-                    continue
-                self._keep(name, status)
-                if not status["runs"]:
-                    del engines[name]
-            time.sleep(0.1 if engines else 0)
-
     # --- for the main thread -------------------------------------------------------------------------------------
-
-    def running(self) -> list[dict[str, Any]]:
-        """Return what runs in the engines, as of their last answer; never waits."""
-        import ray
-
-        for name, engine in list(self._engines.items()):
-            try:
-                ref = self._asked.get(name)
-                if ref is None:
-                    self._asked[name] = engine.status.remote()
-                elif ray.wait([ref], timeout=0)[0]:
-                    self._keep(name, ray.get(ref))
-                    self._asked[name] = engine.status.remote()
-            except Exception:  # dying or restarting: it runs nothing
-                self._asked.pop(name, None)
-                self._statuses.pop(name, None)
-        there = [status for name, status in self._statuses.items() if name in self._engines]  # others were lost
-        return [run for status in there for run in status["runs"]]
 
     def interrupt(self, patience_s: float) -> None:
         """Have the engines write checkpoints and leave their trials, waiting no longer than this."""
-        self._closing = True
+        self._closing = self.statuses.is_closing = True
         if not self._engines:
             return
         import ray
 
-        refs = [engine.interrupt.remote() for engine in self._engines.values()]
-        ray.wait(refs, num_returns=len(refs), timeout=patience_s)
+        with contextlib.suppress(Exception):  # Ray may be going as well: what is in checkpoints is there
+            refs = [engine.interrupt.remote() for engine in self._engines.values()]
+            ray.wait(refs, num_returns=len(refs), timeout=patience_s)
 
 
 def _share(whole: int | None, number: int, count: int) -> int | None:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+from sweep import leaving
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEADLINE_S = 9.0
+LAST_S = 0.5
 
 
 class Caught:
     """Within this context signals are caught: `number` is the first one's, or None.
 
-    A signal sets `arrived`. A second one, or 9 s after the first, `kill` is called and the process left with 128 + the
-    signal's number: an orderly end that hangs must not keep the devices.
+    A signal sets `arrived`. A second one, or 9 s after the first, `kill` is called, then `last` by a thread that is
+    given half a second, and the process left with 128 + the signal's number: an orderly end that hangs must not keep
+    the devices.
     """
 
-    def __init__(self, arrived: threading.Event, kill: Callable[[], None]) -> None:
+    def __init__(
+        self, arrived: threading.Event, kill: Callable[[], None], last: Callable[[], None] = lambda: None
+    ) -> None:
         self.number: int | None = None
         self._arrived = arrived
         self._kill = kill
+        self._last = last
         self._former: dict[int, Any] = {}
         self._deadline: threading.Timer | None = None
 
@@ -47,8 +52,7 @@ class Caught:
     ) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-            # Runs before what Ray has registered, which waits a minute for processes that are gone.
-            atexit.register(_exit, 128 + (self.number or signal.SIGTERM))
+            leaving.at_once(128 + (self.number or signal.SIGTERM))
         for number, former in self._former.items():
             signal.signal(number, former if former is not None else signal.SIG_DFL)
 
@@ -64,11 +68,9 @@ class Caught:
     def _leave(self) -> None:
         try:
             self._kill()
+            # What is written to may be locked by the thread that this interrupts, or take nothing any more.
+            telling = threading.Thread(target=self._last, daemon=True)
+            telling.start()
+            telling.join(LAST_S)
         finally:
             os._exit(128 + (self.number or signal.SIGTERM))
-
-
-def _exit(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

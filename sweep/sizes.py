@@ -16,6 +16,7 @@ from trainables import shapes, tokens
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.data import Example
 from trainables.errors import UserError
+from trainables.stage import stage
 
 FP32_BYTES = 4
 BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "auto": 4.0}
@@ -108,6 +109,7 @@ def least_bytes(train: TrainConfig, folder: str) -> int:
     return int(_total(folder) * per_weight + trainable * FP32_BYTES * 2.5)
 
 
+@stage("reading the model's shapes")
 def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], length_is_asked: bool) -> None:
     """Raise UserError for a quantized base, and for a layer, rank or length that a trial's model does not have.
 
@@ -155,6 +157,7 @@ def limit_tokens(train: TrainConfig, folder: str) -> int:
     return min(train.max_length_tokens, _context(folder) or train.max_length_tokens)
 
 
+@stage("counting the tokens of prompts and examples")
 def check_prompts(
     planned: Iterable[PlannedTrial],
     folders: Mapping[str, str],

@@ -17,6 +17,7 @@ from sweep.reading import Tail
 from trainables.files import DamagedFile
 from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
+from trainables.visible import visible_line
 
 EVERY_S = 2.0
 NOT_CURVES = {"kind", "step", "time_s", "tokens", "examples"}
@@ -117,10 +118,12 @@ class TrialEvents:
         from tensorboard.compat.proto.tensor_pb2 import TensorProto
         from tensorboard.compat.proto.types_pb2 import DT_STRING
 
+        from analysis.markdown import escaped  # texts are rendered as Markdown
+
         lines = self.record.lineage()
         for line in lines[self._changes :]:
             kind = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
-            text = TensorProto(dtype=DT_STRING, string_val=[sentence(line).encode()])
+            text = TensorProto(dtype=DT_STRING, string_val=[escaped(sentence(line)).encode()])
             value = Summary.Value(tag="pbt/change", metadata=kind, tensor=text)
             self._write(Event(wall_time=self._time_s, step=line["donor_step"], summary=Summary(value=[value])))
         self._changes = max(self._changes, len(lines))
@@ -180,16 +183,16 @@ def tag_of(kind: str, name: str) -> str:
 
 def knobs(config: dict[str, Any]) -> dict[str, Any]:
     """Return every knob of a trial, each of one type over all trials: a number, a truth value or a text, never None."""
-    values: dict[str, Any] = {"name": config["name"]}
+    values: dict[str, Any] = {"name": visible_line(config["name"])}
     for key, value in config["train"].items():
         if key in NOT_KNOBS:
             continue
         if isinstance(value, bool | str):
-            values[key] = value
+            values[key] = visible_line(value) if isinstance(value, str) else value
         elif isinstance(value, int | float):
             values[key] = float(value)
         else:
-            values[key] = " ".join(str(part) for part in value or ())
+            values[key] = visible_line(" ".join(str(part) for part in value or ()))
     return values
 
 

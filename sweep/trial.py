@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sweep.environment import strip_worker
 from sweep.lease import this_process
 
 NAMESPACE = "sweep"
@@ -20,6 +21,7 @@ def follow(config: dict[str, Any]) -> None:
     """Run the trial `config["trial"]` in a slot of one of `config["engines"]`, reporting to Tune."""
     from ray import tune
 
+    strip_worker()
     follower = Follower(config["trial"], config["engines"])
     while True:
         engine = follower.take()

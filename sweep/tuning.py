@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Fit:
     scheduler: Any
     storage: Path
     in_populations: bool = False  # trials may be told to take over another's state
+    on_died: Callable[[str], None] = lambda key: None  # a light trial's process, and is started again
 
 
 def fit(keys: list[str], how: Fit) -> None:
@@ -62,7 +63,7 @@ def fit(keys: list[str], how: Fit) -> None:
             storage_path=str(how.storage.resolve()),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[silent()],
+            callbacks=[silent(how.on_died)],
         ),
     )
     tuner.fit()
@@ -92,16 +93,22 @@ def begin_import() -> threading.Thread:
     return thread
 
 
-def silent() -> Any:
-    """Return a callback that takes the place of the one that prints trials whatever the verbosity."""
+def silent(on_died: Callable[[str], None] = lambda key: None) -> Any:
+    """Return a callback in the place of the one that prints trials whatever the verbosity; `on_died` takes a key."""
     from ray.tune.progress_reporter import TrialProgressCallback
 
     class Silent(TrialProgressCallback):
         def log_result(self, trial: Any, result: Any, error: bool = False) -> None:
             pass
 
+        def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            on_died(name_of(trial))
+
         def _print(self, msg: str) -> None:
             pass
+
+        def __reduce__(self) -> Any:  # Tune keeps a copy, which is never used
+            return silent, ()
 
     return Silent()
 

@@ -22,6 +22,7 @@ from trainables.jobs import EngineSetup
 from trainables.memory import give_back
 from trainables.model import load_base
 from trainables.shapes import total_parameters
+from trainables.stage import stage
 from trainables.workload import Key, key_of
 
 KEPT_SHARE = 0.25  # of the memory that may be used
@@ -43,9 +44,10 @@ class LoadedBases:
             self._held[key] = self._held.pop(key)
             return self._held[key]
         self._make_room(total_parameters(folder) * BYTES[train.precision])
-        model = load_base(folder, train, self.setup.device, self.setup.trust_remote_code)
-        self.loads += 1
-        self._held[key] = wrap(model)
+        with stage(f"loading {train.model}"):
+            model = load_base(folder, train, self.setup.device, self.setup.trust_remote_code)
+            self.loads += 1
+            self._held[key] = wrap(model)
         # Garbage is collected once a trial: hundreds of thousands of objects of the imported libraries and of the
         # models would be walked each time.
         gc.freeze()

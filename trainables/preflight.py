@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from trainables import external
@@ -15,6 +16,7 @@ from trainables.jobs import go_on
 from trainables.memory import is_out_of_memory
 from trainables.prompts import split_template, template_of
 from trainables.shapes import lora_parameters
+from trainables.stage import stage
 from trainables.tokens import Row, check_lengths
 
 GENERATED_EXAMPLES = 10
@@ -27,6 +29,19 @@ def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
     Lengths that fit, adapters that fit their layers, a cue and an end-of-text in every row, texts that are not all
     empty, and a longest batch that goes forward and backward once and stays finite.
     """
+    with stage("proving every stage", _stages(trials)) as proved:
+        return _check(engine, trials, proved)
+
+
+def _stages(trials: list[TrialConfig]) -> int:
+    """Return how many things `_check` proves that may take long."""
+    bases = _by_base(trials)
+    texts = sum(len(_distinct(members, *PROMPT)) for members in bases)
+    steps = sum(any(not one.train.is_baseline for one in members) for members in bases)
+    return len(_distinct(trials, *PROMPT, "train.is_baseline")) + texts + steps
+
+
+def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]) -> dict[str, Any]:
     began = time.monotonic()
     facts: dict[str, Any] = {"trials": len(trials), "lengths": [], "prompts": [], "training": []}
     for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
@@ -37,12 +52,15 @@ def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
         facts["lengths"] += _check_lengths(engine, trial)
         _check_rows(engine, trial)
+        proved()
     facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
     for members in _by_base(trials):
         for trial in _distinct(members, *PROMPT):
             facts["prompts"].append(_check_texts(engine, trial))
+            proved()
         for trial in sorted((one for one in members if not one.train.is_baseline), key=lambda one: -_work(one))[:1]:
             facts["training"].append(_check_step(engine, trial))
+            proved()
     return {**facts, "seconds": round(time.monotonic() - began, 2)}
 
 

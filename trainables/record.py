@@ -15,6 +15,7 @@ from typing import Any
 from trainables import files
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
 from trainables.errors import UserError
+from trainables.visible import visible
 
 SCHEMA_VERSION = 1
 STATES = ("done", "stopped", "failed", "diverged", "oom")  # with a result; without one a trial is "pending"
@@ -161,7 +162,7 @@ class TrialRecord:
 
     def write_error(self, cause: str, traceback: str) -> None:
         self.fence()
-        files.write_text(self.error_path, f"{cause}\n\n{traceback}")
+        files.write_text(self.error_path, visible(f"{cause}\n\n{traceback}"))
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 

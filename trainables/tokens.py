@@ -1,7 +1,8 @@
 """From an example to token rows: what is cut is the end of the source, never instruction, cue or summary (no torch).
 
-A row is  bos | instruction | source | cue | summary | end-of-text.  Instruction, source and cue are tokenised apart,
-so that cutting the source cannot touch the others, and training, loss and generation read one and the same prompt.
+A row is  bos | prompt | summary | end-of-text.  Prompt and summary are tokenised as one text, as whoever sends the
+prompt later has it, and a source that is too long is cut as text (`trainables.rendered`). Training, loss and generation
+read one and the same prompt.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.data import Example
 from trainables.errors import UserError
 from trainables.prompts import split_template
+from trainables.rendered import Cut, Encoded, Rendered, as_text, prompt_of, seam_of, spells_special, with_summary
 from trainables.sources import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LEAST_SOURCE_TOKENS = 32
+BATCH = 512  # examples that are tokenised at a time
+SPACE_MARKS = ("\u2581", "\u0120")  # of Llama's kind, of GPT-2's
 CONTEXT_KEYS = ("n_positions", "max_position_embeddings", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length")
 
 
@@ -37,6 +42,12 @@ class Encoder:
     vocabulary: int
     starts_with_space: bool
 
+    @cached_property
+    def special(self) -> dict[int, str]:
+        """Return the special tokens by id, as they are spelled."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        return {index: token.content for index, token in added.items() if token.special}
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a template's text; special tokens that it spells out are recognised, none is added."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -51,9 +62,25 @@ class Encoder:
         space = "" if self.starts_with_space else " "
         return [*self.encode_plain(space + summary.strip()), self.eos_id]
 
+    def encode_rendered(self, texts: Sequence[Rendered]) -> list[Encoded]:
+        """Return the tokens of whole texts: special where a template spells one, text where an example does."""
+        plain = [one.text for one in texts]
+        several = len(plain) > 1
+        found = self.tokenizer.encode_batch(plain, add_special_tokens=False) if several else [self._tokens(*plain)]
+        return [
+            as_text(self.tokenizer, self.plain_tokenizer, one, tokens, self.special)
+            if spells_special(one, tokens, self.special)
+            else tokens
+            for one, tokens in zip(texts, found, strict=True)
+        ]
+
+    def _tokens(self, text: str) -> Encoded:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, special tokens and ids beyond the vocabulary left out."""
-        return str(self.tokenizer.decode([index for index in ids if 0 <= index < self.vocabulary]))
+        """Return the text of ids, special tokens and ids that the vocabulary lacks left out."""
+        # Ids need not be dense: how many there are says nothing about the largest.
+        return str(self.tokenizer.decode([index for index in ids if index >= 0]))
 
 
 def load_encoder(folder: str | Path) -> Encoder:
@@ -77,7 +104,7 @@ def load_encoder(folder: str | Path) -> Encoder:
         pad_id=eos if pad is None else pad,
         bos_ids=tuple(bos[: with_special.ids.index(bare.ids[0])]) if bos and bare.ids else (),
         vocabulary=tokenizer.get_vocab_size(with_added_tokens=True),
-        starts_with_space=bool(bare.tokens) and bare.tokens[0].startswith("\u2581"),
+        starts_with_space=bool(bare.tokens) and bare.tokens[0].startswith(SPACE_MARKS),
     )
 
 
@@ -150,17 +177,89 @@ class Row:
     fits: bool
 
 
-def build_row(encoder: Encoder, template: str, example: Example, limit_tokens: int, reserve_tokens: int = 0) -> Row:
+def build_row(
+    encoder: Encoder,
+    template: str,
+    example: Example,
+    limit_tokens: int,
+    reserve_tokens: int = 0,
+    tokenization: str = "either",
+) -> Row:
     """Tokenise an example so that prompt and what follows it stay within `limit_tokens`.
 
     `reserve_tokens` are kept free after the prompt, at least as many as the target needs: 0 in training,
     max_new_tokens in evaluation. A row fits if its source is whole or at least 32 tokens of it are left.
     """
+    (row,) = build_rows(encoder, template, [example], limit_tokens, reserve_tokens, tokenization)
+    return row
+
+
+def build_rows(
+    encoder: Encoder,
+    template: str,
+    examples: Sequence[Example],
+    limit_tokens: int,
+    reserve_tokens: int = 0,
+    tokenization: str = "either",
+) -> list[Row]:
+    """Tokenise examples as `build_row` does, many at a time: on all cores."""
+    if tokenization == "parts":
+        return [_row_of_parts(encoder, template, one, limit_tokens, reserve_tokens) for one in examples]
+    rows: list[Row] = []
+    for first in range(0, len(examples), BATCH):
+        rows += _rows(encoder, template, examples[first : first + BATCH], limit_tokens, reserve_tokens)
+    return rows
+
+
+def _rows(encoder: Encoder, template: str, examples: Sequence[Example], limit: int, reserve: int) -> list[Row]:
+    found: list[Row | None] = [None] * len(examples)
+    tried = {number: Cut.none(template, example.source) for number, example in enumerate(examples)}
+    while tried:
+        pairs = _pairs(encoder, template, [(cut.prompt, examples[number]) for number, cut in tried.items()])
+        left: dict[int, Cut] = {}
+        for (number, cut), (prompt, offsets, target) in zip(tried.items(), pairs, strict=True):
+            ids = (*encoder.bos_ids, *prompt)
+            over = len(ids) + max(reserve, len(target)) - limit
+            row = Row(examples[number].id, ids, target, cut.tokens_cut, cut.is_whole or cut.kept >= LEAST_SOURCE_TOKENS)
+            following = cut.following(over, offsets, row)
+            if isinstance(following, Cut):
+                left[number] = following
+            else:
+                found[number] = following
+        tried = left
+    return [row for row in found if row is not None]
+
+
+def _pairs(
+    encoder: Encoder, template: str, texts: Sequence[tuple[Rendered, Example]]
+) -> list[tuple[Sequence[int], Sequence[tuple[int, int]], tuple[int, ...]]]:
+    """Return the ids of each prompt with the places they stand for, and the ids that follow it, end-of-text included.
+
+    Where prompt and summary as one text do not begin with the prompt's ids (the prompt ends in a space that a word
+    would take), the prompt is kept as it will be sent, and the summary is tokenised apart.
+    """
+    wholes = encoder.encode_rendered([with_summary(text, example.references[0]) for text, example in texts])
+    last = encoder.encode_rendered([prompt_of(template, "")])[0].ids[-1:]
+    found: list[tuple[Sequence[int], Sequence[tuple[int, int]], tuple[int, ...]]] = []
+    for (text, example), whole in zip(texts, wholes, strict=True):
+        ids, offsets = whole.ids, whole.offsets
+        seam = seam_of(text.text, ids, offsets, last)
+        if seam is None:
+            (prompt,) = encoder.encode_rendered([text])
+            seam = len(prompt.ids)
+            if ids[:seam] != prompt.ids:
+                found.append((prompt.ids, prompt.offsets, tuple(encoder.encode_target(example.references[0]))))
+                continue
+        found.append((ids[:seam], offsets[:seam], (*ids[seam:], encoder.eos_id)))
+    return found
+
+
+def _row_of_parts(encoder: Encoder, template: str, example: Example, limit: int, reserve: int) -> Row:
+    """Tokenise instruction, source, cue and summary apart, as trials until 2026-11-30 did."""
     instruction, cue = (encoder.encode(part) for part in split_template(template))
     source = encoder.encode_plain(example.source)
     target = encoder.encode_target(example.references[0])
-    fixed = len(encoder.bos_ids) + len(instruction) + len(cue)
-    room = limit_tokens - fixed - max(reserve_tokens, len(target))
+    room = limit - len(encoder.bos_ids) - len(instruction) - len(cue) - max(reserve, len(target))
     kept = max(0, min(room, len(source)))
     return Row(
         example_id=example.id,
@@ -169,6 +268,13 @@ def build_row(encoder: Encoder, template: str, example: Example, limit_tokens: i
         source_tokens_cut=len(source) - kept,
         fits=room >= min(len(source), LEAST_SOURCE_TOKENS),
     )
+
+
+def prompt_begins_whole(encoder: Encoder, template: str, example: Example) -> bool:
+    """Tell whether prompt and summary as one text begin with the prompt's ids: not where a prompt ends in a space."""
+    text = prompt_of(template, example.source)
+    prompt, whole = encoder.encode_rendered([text, with_summary(text, example.references[0])])
+    return list(whole.ids[: len(prompt.ids)]) == list(prompt.ids)
 
 
 @dataclass(frozen=True)
@@ -199,7 +305,7 @@ def lengths(
     """Measure how the examples fit under one prompt."""
     instruction, cue = (len(encoder.encode(part)) for part in split_template(template))
     fixed = len(encoder.bos_ids) + instruction + cue
-    rows = [build_row(encoder, template, example, limit_tokens, reserve_tokens) for example in examples]
+    rows = build_rows(encoder, template, examples, limit_tokens, reserve_tokens)
     targets = [len(row.target_ids) for row in rows]
     sources = [len(row.prompt_ids) - fixed + row.source_tokens_cut for row in rows]
     return Lengths(

@@ -35,6 +35,7 @@ from trainables.packed_lora import Adapter, Group, PackedBase
 from trainables.packed_train import rehearse_all, take_steps, train_together
 from trainables.prefill import filler_of, reads_ragged
 from trainables.ragged import Prefill
+from trainables.stage import stage
 from trainables.step_graph import try_graphs
 from trainables.tokens import Row
 from trainables.widths import Measured, Place, Point, fastest, today
@@ -95,14 +96,18 @@ def measure(
     bench = Bench(base, train, nearest[: train.batch_size], place, device, cap_bytes)
     with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
         try:
-            _train_run(bench, 1)()  # what is loaded, compiled or found out at the first run
+            with stage("taking the first step"):
+                _train_run(bench, 1)()  # what is loaded, compiled or found out at the first run
             give_back(device)
             in_use = memory_in_use_bytes(device) - bench.adapters_bytes()
             if bench.kind == "cpu":
                 most = lanes_for(base, min(most, most_lanes(torch.get_num_threads())))
-            training = _points(bench, [w for w in TOGETHER[bench.kind] if w <= most], _train_run, in_use)
-            replays = _replays(bench, fastest(training))
-            decoding = _decoding(bench, in_use)
+            widths = [width for width in TOGETHER[bench.kind] if width <= most]
+            with stage("measuring how many trials train together", len(widths)) as tried:
+                training = _points(bench, widths, _train_run, in_use, tried)
+                replays = _replays(bench, fastest(training))
+            with stage("measuring how many rows decode together", len(ROWS[bench.kind])) as tried:
+                decoding = _decoding(bench, in_use, tried)
         finally:
             base.route.clear()
             base.model.eval()
@@ -113,7 +118,9 @@ def measure(
     return Measured(training, decoding, in_use, today(), took_s, replays), not bench.is_cut
 
 
-def _points(bench: Bench, widths: Sequence[int], prepare: Prepare, in_use: int) -> tuple[Point, ...]:
+def _points(
+    bench: Bench, widths: Sequence[int], prepare: Prepare, in_use: int, tried: Callable[[], None]
+) -> tuple[Point, ...]:
     """Return the widths tried, from the narrowest on, until two are not clearly faster for each that shares them."""
     found: list[Point] = []
     until = time.monotonic() + BUDGET_S[bench.kind]
@@ -138,6 +145,7 @@ def _points(bench: Bench, widths: Sequence[int], prepare: Prepare, in_use: int) 
         # A wider one needs no less: what is measured as less lay in memory that was there already.
         least = found[-1].extra_bytes if found else 0
         found.append(Point(width, seconds / width, max(least, extra)))
+        tried()
         if [point.width for point in found].index(fastest(found)) <= len(found) - 3:
             break
     return tuple(found)
@@ -206,7 +214,7 @@ def _raise_first(answers: Sequence[object]) -> None:
             raise answer
 
 
-def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:
+def _decoding(bench: Bench, in_use: int, tried: Callable[[], None]) -> tuple[Point, ...]:
     """Return the widths of decoding, none for a model whose cache is not one of keys and values.
 
     Raises what memory raises where not even one row fits.
@@ -216,7 +224,7 @@ def _decoding(bench: Bench, in_use: int) -> tuple[Point, ...]:
     points: tuple[Point, ...] = ()
     while not points:
         try:
-            points = _points(bench, widths, _decode_run, in_use)
+            points = _points(bench, widths, _decode_run, in_use, tried)
         except Exception as error:
             if not is_out_of_memory(error):
                 give_back(bench.device, error)

@@ -109,3 +109,12 @@ def test_the_structure_is_what_latex_takes_whatever_the_names(make_sweep: Make) 
     folder = make_sweep(trials, banner=hostile)
     structure_of(to_latex(compare(folder)))
     structure_of(to_latex(compare(make_sweep(grid(D={"state": "diverged", "cause": hostile})))))
+
+
+def test_what_latex_would_join_or_take_for_an_option_is_kept_apart(make_sweep: Make) -> None:
+    assert escaped("a--b---c | d") == r"a-{}-b-{}-{}-c \textbar{} d"
+    assert escaped("\x1b[31m\n") == r"\textbackslash{}x1b[31m\textbackslash{}n"
+    trials = [baseline(), configuration("[2ex]"), configuration("*", rank=16)]
+    lines = to_latex(compare(make_sweep(trials))).splitlines()
+    assert sum(line.startswith(("{}[2ex] &", "{}* &")) for line in lines) == 2
+    assert not any(line.startswith(("[", "*")) for line in lines)

@@ -114,3 +114,20 @@ def test_the_same_drawing_has_the_same_bytes() -> None:
 )
 def test_the_pareto_set_is_what_nothing_beats(points: list, front: set) -> None:
     assert pareto(points) == front
+
+
+def test_names_that_no_xml_can_hold_are_shown_as_their_codes() -> None:
+    name = "=n[/b]\x1b]0;t\x07\x00\u202e <!-- -- > & ]]> \ud800\n$x^2$ _"
+    shown = r"=n[/b]\x1b]0;t\x07\x00\u202e <!-- -- > & ]]> \ud800"
+    made = [
+        forest("one", name, name, [(name, [Bar(name, 1.0, 0.5, 2.0, True)])]),
+        curves("two", name, name, [Track(name, [(1, 3.0)], [(0, 4.0), (2, 2.5)], 0)]),
+        costs("three", name, name, name, [(name, name, [Spot(name, 1.0, 3.0)])]),
+        half_normal("four", name, name, name, [(name, 2.0, 0.7)], [(name, 1.0)]),
+        lines("five", name, name, (name, name), [(name, [(1, 2), (2, 3)]), (name, [(1, 1), (2, 2)])]),
+    ]
+    for one in made:
+        for text in (one.svg, one.files()[".svg"].decode("utf-8")):
+            words = "".join(ElementTree.fromstring(text).itertext())
+            assert shown in words, one.name
+            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,40 @@ class FullEngine(DeadlyEngine):
 
     def break_down(self) -> None:
         raise Interrupted("the disk is full")
+
+
+class MortalEngine(DeadlyEngine):
+    """Dies in its own code while it loads: each time where the sweep's folder says so, else the first time alone."""
+
+    name = "mortal"
+
+    def __init__(self, setup: EngineSetup, fence: Fence) -> None:
+        super().__init__(setup, fence)
+        self.folder = Path(setup.sweep_folder)
+
+    def warm(self, trial: TrialConfig) -> None:
+        mark = self.folder / "died-once"
+        if not mark.exists() or (self.folder / "always").exists():
+            mark.touch()
+            os.write(2, b"some warning\nfree(): invalid next size (fast)\n")
+            os.abort()
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        record = TrialRecord(Path(job.folder), self.fence)
+        record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
+        record.write_result({"state": "done", "steps": job.trial.train.max_steps})
+        return {"state": "done"}
+
+
+class DeafEngine(MortalEngine):
+    """Hears nothing while it evaluates, for longer than a signal may take."""
+
+    name = "deaf"
+
+    def warm(self, trial: TrialConfig) -> None:
+        pass
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        (self.folder / "evaluating").touch()
+        time.sleep(60)
+        return super().run(job, report, control)

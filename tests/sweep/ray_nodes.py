@@ -85,12 +85,14 @@ def main() -> None:
     folder, wanted = sys.argv[1], json.loads(sys.argv[2])
     cluster = Cluster(shutdown_at_exit=False)
     common: dict[str, Any] = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    nodes = [cluster.add_node(temp_dir=folder if not number else None, **common, **given)
-             for number, given in enumerate(wanted)]  # fmt: skip
-    raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
-    print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
-    sys.stdin.readline()
-    cluster.shutdown()
+    try:
+        nodes = [cluster.add_node(temp_dir=folder if not number else None, **common, **given)
+                 for number, given in enumerate(wanted)]  # fmt: skip
+        raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
+        print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
+        sys.stdin.readline()
+    finally:  # a node that does not start leaves the processes of those before it
+        cluster.shutdown()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from ended_trials import end_trials
 from tiny_inputs import write_data, write_model
 
 from sweep import lease, plan
@@ -22,11 +21,9 @@ from sweep import run as run_verb
 from sweep.cli import VERBS, main
 from sweep.overrides import Changes, request
 from sweep.prepare import Options, commit, prepare
-from trainables import files
 from trainables.config import EvalConfig, eval_id
-from trainables.data import example_of
 from trainables.record import SweepFolder, TrialRecord
-from trainables.rescore import scores_of, write
+from trainables.rescore import write
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = """
@@ -72,36 +69,7 @@ def finished(place: Path) -> Path:
     out = place / "runs" / "own"
     folder = SweepFolder(out)
     planned, _ = commit(prepare(wanted, Options(out=out, command="python -m sweep.run own.py")), folder)
-    for number, trial in enumerate(planned):
-        train = trial.trial.train
-        record = TrialRecord(folder.trials_folder / trial.folder_name)
-        weights = record.adapter_folder / "adapter_model.safetensors"
-        if not train.is_baseline:
-            record.adapter_folder.mkdir()
-            save_file({"a": np.full((2, 2), number, np.float32)}, weights)
-            files.write_text(record.adapter_folder / "adapter_config.json", '{"base_model_name_or_path": "/x/model"}')
-        predictions = {}
-        for split, count in trial.trial.evaluation.examples.items():
-            examples = [example_of(row) for row in files.read_lines(folder.evaluation_examples_path(split))[:count]]
-            predictions[split] = []
-            for example in examples:
-                words = example.references[0].split()
-                row = {"id": example.id, "text": " ".join(words[: 2 + 2 * number]), "new_tokens": 9, "ended": "eos"}
-                row |= {"source_tokens_cut": 0, "nll": 20.0 - number, "nll_tokens": 10}
-                row["scores"] = scores_of(row, example.references, trial.trial.evaluation)
-                predictions[split].append(row)
-        record.write_result(
-            {
-                "state": "done",
-                "steps": train.max_steps,
-                "trainable_parameters": 512,
-                "total_parameters": 51_200,
-                "adapter_bytes": weights.stat().st_size if weights.exists() else 0,
-                "adapter_sha256": files.sha256_of(weights) if weights.exists() else None,
-                "wall_s": 12.0,
-            }
-        )
-        write(record, trial.trial.evaluation, predictions, 1.0)
+    end_trials(folder, planned)
     return place
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,7 @@ import pytest
 from small_sweep import output, start, states, title
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweep.cluster import new_folder
-from sweep.lease import Process, acquire, start_of, this_host, this_process
+from sweep.lease import acquire
 from trainables.files import read_json, write_json
 from trainables.record import SweepFolder
 
@@ -103,7 +99,8 @@ def test_a_launch_finishes_every_trial(whole: dict[str, Any]) -> None:
 
 
 def test_a_launch_says_what_happens_and_nothing_of_ray(whole: dict[str, Any]) -> None:
-    lines = output(whole["out"]).splitlines()
+    # What trials wait for is said every few seconds: how often depends on the machine.
+    lines = [line for line in output(whole["out"]).splitlines() if not line.startswith("  ")]
     assert lines[0].startswith("3 trials on CPU (")
     assert lines[0].endswith("engine packed")
     assert [line for line in lines if "step 4/8" in line and line.startswith("B-lr0.005")] != []
@@ -151,25 +148,6 @@ def test_the_lease_is_free_and_no_process_is_left(whole: dict[str, Any]) -> None
     assert [title(one) for one in psutil.process_iter() if mine in title(one)] == []
 
 
-def test_folders_of_killed_drivers_are_removed_and_no_others(tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    mine, other, foreign = (tmp_path / name for name in ("sw-mine", "sw-other", "sw-foreign"))
-    owner = Process(this_host(), child.pid, start_of(child.pid) or 0)
-    for folder, process in ((mine, this_process()), (other, owner), (foreign, replace(owner, host="elsewhere"))):
-        folder.mkdir()
-        (folder / "driver.json").write_text(json.dumps(vars(process)))
-    (tmp_path / "sw-unknown").mkdir()
-    new_folder(tmp_path)
-    assert other.exists()
-    child.kill()
-    child.wait()
-    new_folder(tmp_path)
-    assert not other.exists()
-    assert mine.exists()
-    assert foreign.exists()
-    assert (tmp_path / "sw-unknown").exists()
-
-
 # --- what takes longer ---------------------------------------------------------------------------------------------
 
 
@@ -205,6 +183,9 @@ def test_a_killed_engine_comes_back_and_the_trial_continues(uninterrupted: Path,
     result = SweepFolder(out).records()[1].result()
     assert result is not None
     assert result["restarts"] == 1
+    said = [line for line in output(out).splitlines() if line.startswith("an engine's process died ")]
+    assert len(said) == 1, output(out)
+    assert said[0].endswith("; a new one continues its trials from their checkpoints")
 
 
 @pytest.mark.slow
@@ -379,3 +360,4 @@ def test_a_killed_trial_process_does_not_end_its_trial(tmp_path: Path) -> None:
     assert process.wait(timeout=PATIENCE_S) == 0, output(out)
     assert states(out) == {"zero-shot": "done", "B": "done"}
     assert "Traceback" not in output(out)
+    assert output(out).count("B-lr0.005: the process that follows it died; a new one does") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -160,3 +161,57 @@ def test_a_lease_is_renewed_while_its_driver_lives_and_tells_when_it_is_lost(
         time.sleep(0.05)
     assert lost == [True]
     assert files.read_json(path)["owner"] == "another"
+
+
+def renew_in_the_future(folder: Path) -> None:
+    """Make the lease look like one of another host that was renewed before the clock was set back by an hour."""
+    path = folder / lease.LEASE_FILE
+    files.write_json(path, {**files.read_json(path), "host": "elsewhere-0123"})
+    ahead = time.time() + 3600
+    os.utime(path, (ahead, ahead))
+
+
+def test_a_lease_from_before_the_clock_was_set_back_is_taken_over_once_nobody_renews_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = acquire(tmp_path)
+    renew_in_the_future(tmp_path)
+    monkeypatch.setattr(lease, "STALE_S", 0.5)
+    second = acquire(tmp_path)
+    assert second.generation == 2
+    with pytest.raises(LeaseLost):
+        first.fence()
+    second.release()
+
+
+def test_a_lease_that_is_still_renewed_is_honoured_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = acquire(tmp_path)
+    renew_in_the_future(tmp_path)
+
+    def renew_later() -> None:
+        time.sleep(0.3)
+        with lease._alone(tmp_path):
+            path = tmp_path / lease.LEASE_FILE
+            files.write_json(path, {**files.read_json(path), "renewed_at": time.time()})
+
+    renewing = threading.Thread(target=renew_later)
+    renewing.start()
+    with pytest.raises(UserError, match="on elsewhere, renewed 0 s ago"):
+        acquire(tmp_path)
+    renewing.join()
+    first.fence()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell it")
+def test_the_start_of_a_process_does_not_depend_on_the_clock() -> None:
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    started = lease.start_of(child.pid)
+    assert started is not None
+    assert since_boot - 0.1 <= started <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert started == lease.start_of(child.pid)
+    child.kill()
+    child.wait()
+    assert lease.start_of(child.pid) is None

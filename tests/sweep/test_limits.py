@@ -13,6 +13,7 @@ from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import expand, grid
 from sweep import cli, sizes
 from sweep.counting import counted
+from sweep.overrides import safe_name
 from sweep.planning import MOST_TRIALS, plan_trials
 from trainables.config import EvalConfig, TrainConfig
 from trainables.errors import UserError
@@ -73,3 +74,45 @@ def test_the_smaller_of_length_and_context_is_the_limit(tmp_path: Path) -> None:
             continue
         with pytest.raises(UserError, match=limit):
             sizes.check_new_tokens(train, evaluation, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("own", "own"),
+        ("../../etc/x", "_.._etc_x"),
+        ("..", "sweep"),
+        (".hidden", "hidden"),
+        ("a/b\\c:d", "a_b_c_d"),
+        ("\x1b[31m\n", "_31m_"),
+        ("日本", "_"),
+    ],
+)
+def test_a_name_is_one_folder_below_runs(name: str, folder: str) -> None:
+    assert safe_name(name) == folder
+
+
+def test_long_names_are_cut_and_told_apart() -> None:
+    one, other = safe_name("x" * 300 + "a"), safe_name("x" * 300 + "b")
+    assert len(one) == len(other) == 100
+    assert one != other
+
+
+@pytest.mark.parametrize("option", ["--pack-width", "--engines-per-gpu"])
+def test_a_width_that_cannot_be_meant_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "grid_2x2x2", option, "1000000"]) == 2
+    said = capsys.readouterr().err
+    assert option in said
+    assert "less than or equal to" in said
+
+
+def test_a_terminal_without_unicode_gets_codes_in_place_of_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["status", "日本"]) == 2
+    err.flush()
+    assert err.buffer.getvalue().decode().startswith(r"sweep: there is no sweep '\u65e5\u672c'")  # type: ignore[attr-defined]

@@ -58,8 +58,8 @@ def test_gpt2_rows_are_known_by_hand() -> None:
     encoder = load_encoder(GPT2)
     example = Example("a", "Hello world", (" Hello world \n", "ignored"))
     row = build_row(encoder, "Hello\n\n{source}\n\n world", example, limit_tokens=100)
-    # "Hello" 15496, " world" 995, two line ends 628 (198 alone), end of text 50256
-    assert row.prompt_ids == (15496, 628, 15496, 995, 628, 995)
+    # "Hello" 15496, " world" 995, end of text 50256; two line ends are 628 before a space, and twice 198 before a word
+    assert row.prompt_ids == (15496, 198, 198, 15496, 995, 628, 995)
     assert row.target_ids == (18435, 995, 50256)  # " Hello", " world"
     assert (row.example_id, row.source_tokens_cut, row.fits) == ("a", 0, True)
 
@@ -156,29 +156,34 @@ def test_truncation_never_touches_instruction_cue_or_target(folder: Path) -> Non
     seen: set[tuple[bool, bool]] = set()
     for _ in range(300):
         template = draw.choice(list(PROMPTS.values()))
-        instruction, cue = (encoder.encode(part) for part in split_template(template))
+        instruction, cue = split_template(template)
         example = Example("x", "s" + random_text(draw, draw.randint(0, 90)), (random_text(draw, draw.randint(1, 20)),))
         limit, reserve = draw.randint(40, 500), draw.choice([0, 16, 128])
         row = build_row(encoder, template, example, limit, reserve)
-        start = [*encoder.bos_ids, *instruction]
-        kept = row.prompt_ids[len(start) : len(row.prompt_ids) - len(cue)]
-        source = encoder.encode_plain(example.source)
-        assert list(row.prompt_ids[: len(start)]) == start
-        assert list(row.prompt_ids[-len(cue) :]) == cue
-        assert list(kept) == source[: len(kept)]
-        assert row.source_tokens_cut == len(source) - len(kept)
-        assert list(row.target_ids) == encoder.encode_target(example.references[0])
-        assert row.target_ids[-1] == encoder.eos_id
+        text = encoder.tokenizer.decode(row.prompt_ids[len(encoder.bos_ids) :], skip_special_tokens=False)
+        kept = text.removeprefix(instruction).removesuffix(cue)
+        assert text == f"{instruction}{kept}{cue}"
+        assert example.source.startswith(kept)
+        assert list(row.prompt_ids) == ids_of(encoder, text)  # what is left is tokenised as one text
+        whole = ids_of(encoder, f"{text} {example.references[0].strip()}")
+        assert [*row.prompt_ids, *row.target_ids] == [*whole, encoder.eos_id]
         assert encoder.eos_id not in row.target_ids[:-1]
+        assert (kept == example.source) == (row.source_tokens_cut == 0)
+        used = len(row.prompt_ids) + max(reserve, len(row.target_ids))
         if row.fits:
-            assert len(row.prompt_ids) + max(reserve, len(row.target_ids)) <= limit
-            assert row.source_tokens_cut == 0 or len(kept) >= 32
-        else:
-            assert len(kept) < 32
-        if row.source_tokens_cut and row.fits:
-            assert len(row.prompt_ids) + max(reserve, len(row.target_ids)) == limit  # no room is wasted
+            assert used <= limit
+        if row.source_tokens_cut and row.fits and used < limit:  # no room is wasted: a token more is too long
+            offsets = encoder.tokenizer.encode(f"{instruction}{example.source}{cue}").offsets
+            place = min(end for _, end in offsets if end > len(instruction) + len(kept)) - len(instruction)
+            ids = ids_of(encoder, f"{instruction}{example.source[:place]}{cue}")
+            assert len(ids) + max(reserve, len(row.target_ids)) > limit
         seen.add((row.fits, row.source_tokens_cut > 0))
     assert seen == {(True, True), (True, False), (False, True)}
+
+
+def ids_of(encoder: Encoder, text: str) -> list[int]:
+    """The library's own ids of a text, with what it puts before."""
+    return list(encoder.tokenizer.encode(text, add_special_tokens=True).ids)
 
 
 @needs_real_data

@@ -1,0 +1,24 @@
+"""Work in one piece is said while it takes long."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sweep.heartbeat import telling
+from trainables.stage import stage
+
+
+def test_a_long_stage_is_said_again_and_again_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with telling(silent_s=0.05, look_s=0.01):
+        time.sleep(0.1)
+        assert capsys.readouterr().err == ""
+        with stage("reading the data", of=3) as advance:
+            advance()
+            until = time.monotonic() + 20
+            said = ""
+            while said.count("reading the data, 1 of 3 (0 s)") < 2 and time.monotonic() < until:
+                time.sleep(0.01)
+                said += capsys.readouterr().err
+    assert said.count("reading the data, 1 of 3 (0 s)") >= 2

@@ -1,0 +1,159 @@
+"""A prompt has the ids that whoever sends its text gets from AutoTokenizer: on every real tokenizer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.data import Example, load_corpus
+from trainables.pocket import model_folder
+from trainables.pocket.corpus import records
+from trainables.prompts import PROMPTS, split_template
+from trainables.sources import DataSource
+from trainables.tokens import build_row, build_rows, load_encoder, prompt_begins_whole
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
+needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is absent")
+POCKET = model_folder()
+GPT2, PHI2 = REAL / "tokenizers" / "gpt2", REAL / "tokenizers" / "phi-2"
+LLAMA, BYTES = REAL / "models" / "stories260K-llama", REAL / "models" / "shakespeare-bytes-gpt2"
+DIALOGUE = REAL / "models" / "dialogue-7M-gpt2"
+FOLDERS = [POCKET, GPT2, PHI2, LLAMA, BYTES, DIALOGUE]
+CHAT = "<|endoftext|>user\n{source}<|endoftext|>\nassistant:"
+
+AUTO = """
+import json, sys
+from transformers import AutoTokenizer
+asked = json.load(sys.stdin)
+print(json.dumps([AutoTokenizer.from_pretrained(one)(texts, **how).input_ids for one, texts, how in asked]))
+"""
+
+
+def auto_ids(asked: list[tuple[Path, list[str], dict[str, Any]]]) -> list[list[list[int]]]:
+    """Return what transformers' AutoTokenizer gives for (folder, texts, options), in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", AUTO],
+        input=json.dumps([(str(folder), *rest) for folder, *rest in asked]),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def filled(template: str, example: Example) -> str:
+    return template.replace("{source}", example.source)
+
+
+def samsum(count: int) -> list[Example]:
+    source = DataSource("samsum", str(REAL / "samsum"), "local")
+    return load_corpus(source, "dialogue", "summary").splits["test"][:count]
+
+
+@pytest.mark.slow
+@needs_real_data
+def test_prompts_have_the_ids_of_their_rendered_text_and_summaries_follow_as_in_the_whole() -> None:
+    examples = samsum(819)
+    pairs = [(filled(template, one), one) for template in PROMPTS.values() for one in examples]
+    prompts = [text for text, _ in pairs]
+    wholes = [f"{text} {one.references[0].strip()}" for text, one in pairs]
+    answers = iter(auto_ids([(folder, texts, {}) for folder in FOLDERS for texts in (prompts, wholes)]))
+    for folder in FOLDERS:
+        encoder = load_encoder(folder)
+        rows = [row for template in PROMPTS.values() for row in build_rows(encoder, template, examples, 100_000)]
+        assert len(rows) == len(pairs) > 1500
+        assert not any(row.source_tokens_cut for row in rows)
+        assert [list(row.prompt_ids) for row in rows] == next(answers)
+        assert [[*row.prompt_ids, *row.target_ids] for row in rows] == [[*ids, encoder.eos_id] for ids in next(answers)]
+
+
+@pytest.mark.slow
+@needs_real_data
+def test_a_cut_source_is_cut_as_text_and_the_rest_is_rendered_whole() -> None:
+    folders, examples = [GPT2, PHI2, LLAMA, DIALOGUE], samsum(200)
+    instruction, cue = split_template(PROMPTS["v1"])
+    asked, given = [], []
+    for folder in folders:
+        encoder = load_encoder(folder)
+        rows = build_rows(encoder, PROMPTS["v1"], examples, 160, reserve_tokens=40)
+        cut = [(row, one) for row, one in zip(rows, examples, strict=True) if row.source_tokens_cut]
+        assert len(cut) > 20
+        texts = []
+        for row, example in cut:
+            text = encoder.tokenizer.decode(row.prompt_ids[len(encoder.bos_ids) :], skip_special_tokens=False)
+            kept = text.removeprefix(instruction).removesuffix(cue)
+            assert text == f"{instruction}{kept}{cue}"
+            assert example.source.startswith(kept)
+            assert len(row.prompt_ids) + 40 <= 160 or not row.fits
+            texts.append(text)
+        asked.append((folder, texts, {}))
+        given.append([list(row.prompt_ids) for row, _ in cut])
+    assert given == auto_ids(asked)
+
+
+@needs_real_data
+def test_many_rows_at_once_are_those_of_one_at_a_time() -> None:
+    encoder, examples = load_encoder(DIALOGUE), samsum(40)
+    together = build_rows(encoder, PROMPTS["v2"], examples, 150)
+    assert together == [build_row(encoder, PROMPTS["v2"], one, 150) for one in examples]
+    assert len({row.source_tokens_cut > 0 for row in together}) == 2
+
+
+@pytest.mark.slow
+def test_every_bundled_text_has_the_same_ids_in_one_piece_as_in_parts() -> None:
+    """So trials of the bundled model on the bundled data keep the identity that they had before."""
+    encoder = load_encoder(POCKET)
+    for split in ("train", "validation", "test"):
+        examples = [Example(one["id"], one["dialogue"], (one["summary"],)) for one in records(split)]
+        for template in PROMPTS.values():
+            one_text = build_rows(encoder, template, examples, 512, 128)
+            assert not any(row.source_tokens_cut for row in one_text)
+            assert one_text == build_rows(encoder, template, examples, 512, 128, "parts")
+
+
+@pytest.mark.slow
+@needs_real_data
+def test_a_special_token_that_an_example_spells_is_text_and_one_of_the_template_is_special() -> None:
+    encoder = load_encoder(GPT2)
+    example = Example("a", "A: it says <|endoftext|> here", ("It says <|endoftext|> there.",))
+    plain = build_row(encoder, PROMPTS["v1"], example, 512)
+    text = filled(PROMPTS["v1"], example)
+    whole = f"{text} {example.references[0]}"
+    harmless = Example("b", "A: nothing here", ("Nothing.",))
+    split, read = auto_ids(
+        [(GPT2, [text, whole], {"split_special_tokens": True}), (GPT2, [filled(CHAT, harmless)], {})]
+    )
+    assert [list(plain.prompt_ids), [*plain.prompt_ids, *plain.target_ids[:-1]]] == split
+    chat = build_row(encoder, CHAT, example, 512)
+    assert chat.prompt_ids.count(50256) == 2
+    assert (chat.prompt_ids[0], chat.target_ids.index(50256)) == (50256, len(chat.target_ids) - 1)
+    assert [list(build_row(encoder, CHAT, harmless, 512).prompt_ids)] == read
+
+
+@needs_real_data
+@pytest.mark.parametrize(
+    ("folder", "cue", "begins"),
+    [
+        (GPT2, "\nSummary:", True),
+        (GPT2, "\nSummary:\n\n", True),  # two line ends before " Tim" stay one token
+        (PHI2, "\nSummary: ", False),  # and the two spaces before "Tim" are a token of their own
+        (GPT2, "\nSummary:\t\n", True),
+        (LLAMA, "\nSummary:", True),
+    ],
+)
+def test_a_prompt_that_ends_in_white_space_is_kept_as_it_will_be_sent(folder: Path, cue: str, begins: bool) -> None:
+    encoder, template = load_encoder(folder), "Read.\n{source}" + cue
+    example = Example("a", "A: Tim was happy", ("Tim was happy.",))
+    row = build_row(encoder, template, example, 200)
+    assert list(row.prompt_ids) == list(encoder.tokenizer.encode(filled(template, example)).ids)
+    assert prompt_begins_whole(encoder, template, example) == begins
+    whole = list(encoder.tokenizer.encode(f"{filled(template, example)} Tim was happy.").ids)
+    assert ([*row.prompt_ids, *row.target_ids[:-1]] == whole) == begins
+    assert encoder.decode(row.target_ids).strip() == "Tim was happy."
