@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from analysis.terminal import notes
-from trainables.errors import UserError, nearest
+from trainables.errors import UserError, nearest, shown
 
 RUNS = Path("runs")
 
@@ -34,6 +34,10 @@ def run(command: Callable[..., Any]) -> None:
         application(standalone_mode=False)
     except UserError as error:
         said = str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        said = f"{shown(error.filename)}: {error.strerror}"
     except Exception as error:
         # The command line library's own complaints (unknown option, missing argument) know how to say themselves.
         if not hasattr(error, "format_message"):

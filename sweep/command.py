@@ -15,7 +15,7 @@ import typer
 
 from analysis.terminal import any_letter_can_be_printed, notes, print_json, results
 from sweep import leaving
-from trainables.errors import UserError, nearest
+from trainables.errors import UserError, nearest, shown
 from trainables.files import DamagedFile
 from trainables.machine import parse_bytes
 from trainables.record import SweepFolder
@@ -108,6 +108,10 @@ def _execute(application: typer.Typer, name: str, arguments: Sequence[str] | Non
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{shown(error.filename)}: {error.strerror}")
     except Exception as error:
         # The command line library's own complaints (unknown option, missing argument) know how to say themselves.
         if not hasattr(error, "format_message"):

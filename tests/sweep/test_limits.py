@@ -106,6 +106,18 @@ def test_a_width_that_cannot_be_meant_is_refused(option: str, capsys: pytest.Cap
     assert "less than or equal to" in said
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "/dev/null", "/dev/null/x"])
+@pytest.mark.parametrize("option", ["--model", "--data"])
+def test_a_path_that_the_system_refuses_is_one_sentence(
+    option: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plan", "grid_2x2x2", "--source", "auto", "--device", "cpu", option, name]) == 2
+    said = capsys.readouterr().err
+    assert said.count("sweep: ") == 1
+    assert name[:9] in said
+
+
 def test_a_terminal_without_unicode_gets_codes_in_place_of_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
