@@ -36,6 +36,7 @@ class Grid:
         for name, values in self.axes.items():
             if not isinstance(values, list | tuple):
                 raise UserError(f"axis {name} must be a list of values, got {shown(values)}")
+        object.__setattr__(self, "axes", {name: tuple(map(as_printed, values)) for name, values in self.axes.items()})
 
 
 def grid(base: TrainConfig, **axes: Iterable[Any]) -> Grid:

@@ -58,7 +58,8 @@ def test_an_axis_of_numpys_makes_the_same_trials() -> None:
     }
     read = {"learning_rate": (1e-3, 3e-4), "lora_rank": (8, 16), "gradient_checkpointing": (False, True)}
     wanted = [TrialConfig(train=one, evaluation=EvalConfig()).train_id for one in plain]
-    for found in (grid(BASE, **axes), with_axes(grid(BASE), axes)):
+    declared = Grid(BASE, {name: tuple(values) for name, values in axes.items()})
+    for found in (grid(BASE, **axes), with_axes(grid(BASE), axes), declared):
         assert found.axes == read
         assert [TrialConfig(train=one, evaluation=EvalConfig()).train_id for one in expand(found)] == wanted
 

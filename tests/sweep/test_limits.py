@@ -7,16 +7,19 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
-from tiny_inputs import write_model
+from ended_trials import end_trials
+from tiny_inputs import write_data, write_model
 
 from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import expand, grid
 from sweep import cli, sizes
 from sweep.counting import counted
-from sweep.overrides import safe_name
+from sweep.overrides import Changes, request, safe_name
 from sweep.planning import MOST_TRIALS, plan_trials
+from sweep.prepare import Options, commit, prepare
 from trainables.config import EvalConfig, TrainConfig
 from trainables.errors import UserError
+from trainables.record import SweepFolder
 
 BASE = TrainConfig(model="gpt2", data="samsum")
 
@@ -59,6 +62,23 @@ def test_more_new_tokens_than_the_context_are_refused(
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("sweep: max_new_tokens must be below 512, the tokens of prompt and summary together")
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_evaluation_anew_has_the_same_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "model")
+    write_data(tmp_path / "data")
+    changes = Changes(
+        ("lora_rank=2", "learning_rate=1e-3", "prompt=v1"), model="model", data="data", eval_examples="4,6"
+    )
+    folder = SweepFolder(tmp_path / "runs" / "own")
+    planned, _ = commit(prepare(request("grid_2x2x2", changes), Options(out=folder.folder)), folder)
+    end_trials(folder, planned)
+    assert cli.main(["eval", "own", "--max-new-tokens", "100000"]) == 2
+    assert "max_new_tokens must be below 512" in capsys.readouterr().err
 
 
 def test_the_smaller_of_length_and_context_is_the_limit(tmp_path: Path) -> None:
