@@ -34,7 +34,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a swe
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default: runs/EXPERIMENT.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Base model: hub name, folder, or pocket-gpt2.")]
 DataOption = Annotated[
-    str | None, typer.Option("--data", help="Data set: samsum, hub name, folder, file, or pocket-chats.")
+    str | None, typer.Option("--data", help="Data set: samsum, hub name, folder or file; NAME:CONFIG; or pocket-chats.")
 ]
 FieldsOption = Annotated[
     str | None, typer.Option("--fields", help="Names of the data's fields: source=dialogue,target=summary.")

@@ -80,11 +80,20 @@ def _choose(folder: Path, found: list[Configuration], wanted: str | None) -> Con
         return found[names.index(wanted)]
     marked = [one for one in found if one.is_default] or [one for one in found if one.name == DEFAULT]
     if len(marked) != 1:
-        raise UserError(
-            f"the data have {len(found)} configurations ({', '.join(names)}) and one must be named: "
-            f"--data NAME:{names[0]}"
-        )
+        raise UserError(_several(names))
     return marked[0]
+
+
+def check_one(names: list[str]) -> None:
+    """Raise UserError where a data set has several configurations and none of them is the default."""
+    if len(names) > 1 and DEFAULT not in names:
+        raise UserError(_several(names))
+
+
+def _several(names: list[str]) -> str:
+    return (
+        f"the data have {len(names)} configurations ({', '.join(names)}) and one must be named: --data NAME:{names[0]}"
+    )
 
 
 def _files_of(chosen: Configuration) -> dict[str, list[Path]] | None:

@@ -99,15 +99,16 @@ def load_corpus(
     cleaned: dict[str, list[Example]] = {}
     report: dict[str, dict[str, Any]] = {}
     for split, records in raw.splits.items():
-        cleaned[split] = _clean(records, source_field, target_field.split("+"), ticker)
+        cleaned[split] = _clean(records, source_field, target_field.split("+"), raw.twice, ticker)
         report[split] = {"read": len(records), "empty": len(records) - len(cleaned[split])}
+    marks = _Marks(ticker, sum(map(len, cleaned.values())))
     notes = [*raw.notes, *_lists_note(raw, target_field)]
     if UNSPLIT in cleaned:
-        cleaned, report = _split_by_hash(cleaned[UNSPLIT], report[UNSPLIT])
+        cleaned, report = _split_by_hash(cleaned[UNSPLIT], report[UNSPLIT], marks)
         notes.insert(0, _how_split(cleaned))
     splits = {split: _with_unique_ids(cleaned[split]) for split in SPLITS if split in cleaned}
     for split in splits:
-        report[split].update(_find_repeats(splits, split))
+        report[split].update(_find_repeats(splits, split, marks))
     kept = {split: _exclude(split, examples, report[split], keep_leaked) for split, examples in splits.items()}
     kept |= {"train": [replace(example, columns=()) for example in kept["train"]]} if "train" in kept else {}
     _check_splits(kept, report, needed, source.label)
@@ -115,14 +116,15 @@ def load_corpus(
         if counts := reference_counts([example.references for example in examples]):
             report[split]["references"] = counts
     summary = {"source_field": source_field, "target_field": target_field, "keep_leaked": keep_leaked, "splits": report}
-    return Corpus(source.label, kept, summary | ({"notes": notes} if notes else {}), fingerprint(kept))
+    return Corpus(source.label, kept, summary | ({"notes": notes} if notes else {}), fingerprint(kept, ticker))
 
 
-def fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
+def fingerprint(splits: Mapping[str, Sequence[Example]], ticker: Ticker = SILENT) -> str:
     """Return the SHA-256 over every example of every split, in order."""
     total = hashlib.sha256()
     for split in sorted(splits):
-        for example in splits[split]:
+        for number, example in enumerate(splits[split]):
+            ticker.at(f"fingerprint of the {split} split", number, len(splits[split]), "examples")
             total.update(json.dumps([split, example.content()], sort_keys=True, ensure_ascii=True).encode())
     return total.hexdigest()
 
@@ -158,14 +160,31 @@ def normalised(text: str) -> str:
     return " ".join(text.split())
 
 
+class _Marks(dict[str, bytes]):
+    """A digest of every source with its white space made equal, made once: it decides whether two are the same."""
+
+    def __init__(self, ticker: Ticker, total: int) -> None:
+        super().__init__()
+        self.ticker, self.total = ticker, total
+
+    def __missing__(self, source: str) -> bytes:
+        self.ticker.at("comparing sources", len(self), self.total)
+        self[source] = _rank(normalised(source))
+        return self[source]
+
+
 def _clean(
-    records: Sequence[Mapping[str, Any]], source_field: str, target_fields: Sequence[str], ticker: Ticker = SILENT
+    records: Sequence[Mapping[str, Any]],
+    source_field: str,
+    target_fields: Sequence[str],
+    twice: frozenset[str],
+    ticker: Ticker,
 ) -> list[Example]:
     for role, fields in (("source", [source_field]), ("target", target_fields)):
         for field in fields:
             check_not_words([value_of(record, field) for record in records], field, role)
     examples = []
-    taken = {source_field, *target_fields, *ID_FIELDS}
+    taken = {source_field, *target_fields, *ID_FIELDS, *twice}
     for number, record in enumerate(records):
         texts = texts_of(value_of(record, source_field), source_field)
         references = tuple(text for field in target_fields for text in texts_of(value_of(record, field), field))
@@ -192,12 +211,12 @@ def _with_unique_ids(examples: Sequence[Example]) -> list[Example]:
 
 
 def _split_by_hash(
-    examples: Sequence[Example], found: dict[str, Any]
+    examples: Sequence[Example], found: dict[str, Any], marks: _Marks
 ) -> tuple[dict[str, list[Example]], dict[str, dict[str, Any]]]:
     """Split 80/10/10 by a hash of the source: equal sources never part, and more records move none."""
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for example in examples:
-        tenth = int.from_bytes(_rank(normalised(example.source))[:8], "big") % 10
+        tenth = int.from_bytes(marks[example.source][:8], "big") % 10
         splits["test" if tenth == 9 else "validation" if tenth == 8 else "train"].append(example)
     # Empty records have no source to hash: they are counted in train.
     reports = {split: {"read": len(rows), "empty": 0} for split, rows in splits.items()}
@@ -228,13 +247,13 @@ def _how_split(splits: Mapping[str, Sequence[Example]]) -> str:
 # --- repeats and leaks -----------------------------------------------------------------------------------------------
 
 
-def _find_repeats(splits: Mapping[str, Sequence[Example]], split: str) -> dict[str, Any]:
+def _find_repeats(splits: Mapping[str, Sequence[Example]], split: str, marks: _Marks) -> dict[str, Any]:
     """Count repeats inside a split and sources shared with the splits before it; ids of what should be left out."""
-    texts = {example.id: normalised(example.source) for example in splits[split]}
-    first: dict[str, str] = {}
-    duplicates = [identity for identity, text in texts.items() if first.setdefault(text, identity) != identity]
-    leaked = _shared(texts, splits.get("train", ()) if split != "train" else ())
-    again = set(_shared(texts, splits.get("validation", ()) if split == "test" else ())) - set(leaked)
+    own = {example.id: marks[example.source] for example in splits[split]}
+    first: dict[bytes, str] = {}
+    duplicates = [identity for identity, mark in own.items() if first.setdefault(mark, identity) != identity]
+    leaked = _shared(own, splits.get("train", ()) if split != "train" else (), marks)
+    again = set(_shared(own, splits.get("validation", ()) if split == "test" else (), marks)) - set(leaked)
     return {
         "duplicates": len(duplicates),
         "leaked": len(leaked),
@@ -244,9 +263,9 @@ def _find_repeats(splits: Mapping[str, Sequence[Example]], split: str) -> dict[s
     }
 
 
-def _shared(texts: Mapping[str, str], others: Sequence[Example]) -> list[str]:
-    known = {normalised(example.source) for example in others}
-    return [identity for identity, text in texts.items() if text in known]
+def _shared(own: Mapping[str, bytes], others: Sequence[Example], marks: _Marks) -> list[str]:
+    known = {marks[example.source] for example in others}
+    return [identity for identity, mark in own.items() if mark in known]
 
 
 def _exclude(split: str, examples: Sequence[Example], found: dict[str, Any], keep_leaked: bool) -> list[Example]:

@@ -123,10 +123,15 @@ def snapshots(repo_id: str, repo_type: RepoType) -> list[Path]:
 
 def in_datasets_cache(repo_id: str) -> bool:
     """Return whether the `datasets` library has prepared this data set before."""
+    return bool(prepared_configurations(repo_id))
+
+
+def prepared_configurations(repo_id: str) -> list[str]:
+    """Return the configurations of a data set that the `datasets` library has prepared before."""
     *owner, name = repo_id.split("/")
     snake = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)).lower()
     folder = datasets_cache() / "___".join([*owner, snake])
-    return any(folder.glob("*/*/*/dataset_info.json"))
+    return sorted({path.parents[2].name for path in folder.glob("*/*/*/dataset_info.json")})
 
 
 # --- the download ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainables import arrow_folder, configurations, pocket
+from trainables import arrow_folder, configurations, hub, pocket
 from trainables.errors import UserError
 from trainables.file_text import extension, text_of
 from trainables.layout import SPLIT_NAMES, UNSPLIT, Layout, split_files, unsupported
@@ -89,6 +89,8 @@ def read_file(path: Path, ticker: Ticker = SILENT) -> Content:
 
 def _through_datasets(location: str, configuration: str | None) -> Raw:
     """Read what the `datasets` library has in its cache, or a folder whose layout its dataset card describes."""
+    if configuration is None:
+        configurations.check_one(hub.prepared_configurations(location))
     import datasets
 
     datasets.disable_progress_bars()

@@ -11,7 +11,7 @@ from trainables.errors import UserError
 
 Records = list[dict[str, Any]]
 
-SAY_EVERY_S = 5.0
+SAY_EVERY_S = 3.0
 LARGE_BYTES = 64 * 2**20  # a file that may keep its parser silent for seconds is announced
 
 

@@ -105,7 +105,11 @@ def read_parquet(path: Path, ticker: Ticker = SILENT) -> Content:
         _check_head(path)
     place = pyarrow.BufferReader(content_of(path)) if packed else path
     try:
-        return _of_batches(path, pyarrow.parquet.read_table(place).to_batches(), ticker)
+        file = pyarrow.parquet.ParquetFile(place)
+        # read_table refuses a name that stands twice with a sentence on its own columns.
+        is_plain = not _twice(file.schema_arrow.names)
+        table = pyarrow.parquet.read_table(place) if is_plain else file.read()
+        return _of_batches(path, table.to_batches(), ticker)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise

@@ -23,8 +23,8 @@ Make = Callable[..., Path]
 FAILED = {"state": "failed", "cause": "no memory"}
 
 
-def in_cyrillic(folder: Path) -> None:
-    """Give all examples and texts Cyrillic letters, and score them anew."""
+def in_cyrillic(folder: Path, ending: str = "") -> None:
+    """Give all examples and texts Cyrillic letters, references an ending, and score them anew."""
     sweep = SweepFolder(folder)
     evaluation = EvalConfig.model_validate(sweep.sweep()["evaluation"])
     letters = str.maketrans("abcdefghijklmnoprstuvwxyz", "абцдефгхийклмнопрстувшхыз")
@@ -32,7 +32,7 @@ def in_cyrillic(folder: Path) -> None:
         path = sweep.evaluation_examples_path(split)
         rows = files.read_lines(path)
         for row in rows:
-            row["references"] = [text.lower().translate(letters) for text in row["references"]]
+            row["references"] = [text.lower().translate(letters) + ending for text in row["references"]]
         files.write_lines(path, rows)
     for record in sweep.records():
         summary = record.summary(sweep.sweep()["eval_id"])
@@ -49,11 +49,12 @@ def in_cyrillic(folder: Path) -> None:
         record.write_evaluation(evaluation, predictions, {key: summary[key] for key in ("signature", "splits")})
 
 
-def test_chrf_decides_where_rouge_sees_no_words(make_sweep: Make) -> None:
+@pytest.mark.parametrize("ending", ["", " 7:00", " Zoom 7:00"])
+def test_chrf_decides_where_rouge_sees_no_words(make_sweep: Make, ending: str) -> None:
     both = EvalConfig(validation_examples=12, test_examples=20, metrics=("rouge", "chrf"))
     folder = make_sweep([baseline(), configuration("A", quality=0.4), configuration("B", rank=16, quality=0.8)], both)
     assert compare(folder).metric == "rougeL"
-    in_cyrillic(folder)
+    in_cyrillic(folder, ending)
     found = compare(folder)
     assert (found.metric, found.best and found.best.name, found.ending) == ("chrf", "B", "")
     assert found.sentences[1].endswith("so its scores say nothing here: chrF decides in its place.")

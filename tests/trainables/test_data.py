@@ -88,6 +88,13 @@ def test_real_dialogsum_has_three_references_in_its_test_split_alone() -> None:
 
 
 @needs_real_data
+def test_real_instructions_in_one_list_are_read_whole() -> None:
+    found = load(REAL / "alpaca", "instruction", "output").report["splits"]
+    assert sum(split["read"] for split in found.values()) == 5000
+    assert sum(split["empty"] for split in found.values()) == 2
+
+
+@needs_real_data
 def test_a_real_single_file_without_ids_or_splits_is_split_by_its_texts() -> None:
     path = REAL / "xsum" / "xsum_pairs.jsonl"
     fields = list(json.loads(path.open(encoding="utf-8").readline()))

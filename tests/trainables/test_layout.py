@@ -241,3 +241,17 @@ def test_a_local_folder_takes_a_configuration_behind_a_colon(tmp_path: Path) -> 
     assert (found.label, found.location, found.configuration) == ("chats:short", str(tmp_path / "chats"), "short")
     splits(tmp_path / "a:b")
     assert resolve_data(f"{tmp_path}/a:b").configuration is None
+
+
+def test_configurations_that_the_datasets_library_prepared_are_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("en", "de"):
+        info = tmp_path / "lab___chats" / name / "0.0.0" / "abc" / "dataset_info.json"
+        info.parent.mkdir(parents=True)
+        info.write_text("{}")
+    with pytest.raises(UserError, match=r"have 2 configurations \(de, en\) .* --data NAME:de"):
+        load_corpus(resolve_data("lab/chats"), "dialogue", "summary")

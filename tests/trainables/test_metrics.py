@@ -13,7 +13,7 @@ import pytest
 from rouge_score import rouge_scorer
 
 from trainables.config import DECODINGS, METRICS, EvalConfig
-from trainables.metrics import ROUGE_TYPES, means, score, score_names, signature, words
+from trainables.metrics import ROUGE_TYPES, is_unseen, means, score, score_names, signature, words
 
 ANSWERS = Path(__file__).resolve().parents[3] / "shared" / "real" / "known_answers"
 needs_answers = pytest.mark.skipif(not ANSWERS.is_dir(), reason="the known answers are not beside the checkout")
@@ -181,3 +181,22 @@ def test_importing_the_module_is_light() -> None:
         "print(sorted({'torch', 'nltk', 'pandas', 'rouge_score', 'sacrebleu', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "unseen"),
+    [
+        ("Павел и Денис встретятся в пекарне в 7:00.", True),
+        ("Павел позвонит в Zoom в 17:30.", True),
+        ("他们下午3点见面。", True),
+        ("👍", True),
+        ("42", False),
+        ("", True),
+        ("Zoë grüßt Jörg über Öl und Übermaß.", False),
+        ("Chúng tôi sẽ gặp nhau ở tiệm bánh lúc bảy giờ tối.", False),
+        ("Łódź i Gdańsk są piękne, żółć też.", False),
+        ("They meet Павел at 7.", False),
+    ],
+)
+def test_a_text_is_unseen_by_rouge_where_most_of_its_letters_are(text: str, unseen: bool) -> None:
+    assert is_unseen([text]) is unseen
