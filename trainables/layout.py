@@ -175,4 +175,4 @@ def unread_notes(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
     if not found:
         return ()
     more = f" and {len(found) - SHOWN_NAMES} more" if len(found) > SHOWN_NAMES else ""
-    return (f"data files that are not read: {', '.join(found[:SHOWN_NAMES])}{more}",)
+    return (f"files that are not read: {', '.join(found[:SHOWN_NAMES])}{more}",)

@@ -62,7 +62,7 @@ def test_plan_and_run_say_the_same_of_empty_repeated_and_left_out_records_and_fi
         "data: train: 81 of 82 records, 1 empty dropped, 1 repeated sources kept",
         "data: validation: 12 of 12 records",
         "data: test: 12 of 13 records, 1 also in train left out",
-        "data: data files that are not read: train_part2.jsonl",
+        "data: files that are not read: train_part2.jsonl",
     ]
 
 

@@ -123,7 +123,7 @@ def test_shards_counted_from_one_are_whole(tmp_path: Path) -> None:
 def test_a_second_train_file_is_named_as_not_read() -> None:
     corpus = load(CASES / "second-train-file")
     assert corpus.report["splits"]["train"]["read"] == 60
-    assert corpus.report["notes"] == ["data files that are not read: train_part2.jsonl"]
+    assert corpus.report["notes"] == ["files that are not read: train_part2.jsonl"]
 
 
 def test_every_data_file_that_is_not_read_is_named_once(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_every_data_file_that_is_not_read_is_named_once(tmp_path: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")
     (note,) = load(folder).report["notes"]
-    assert note == "data files that are not read: data/train.jsonl, extra.csv, more/part.json, old.zip"
+    assert note == "files that are not read: data/train.jsonl, extra.csv, more/part.json, old.zip"
 
 
 def test_a_format_that_was_not_read_before_never_takes_the_place_of_one_that_was(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_format_that_was_not_read_before_never_takes_the_place_of_one_that_was
     (folder / "train.tsv").write_text("dialogue\tsummary\na\tb\n")
     found = load(folder)
     assert found.fingerprint == before
-    assert found.report["notes"] == ["data files that are not read: train.tsv"]
+    assert found.report["notes"] == ["files that are not read: train.tsv"]
 
 
 def test_folders_named_for_splits_are_read(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_card_decides_where_names_would_read_another_file(tmp_path: Path) -> N
     splits(folder, 0)
     found = load(folder)
     assert ids(found) == ["r1000", "r1001"]
-    assert found.report["notes"] == ["data files that are not read: test.jsonl, train.jsonl, validation.jsonl"]
+    assert found.report["notes"] == ["files that are not read: test.jsonl, train.jsonl, validation.jsonl"]
 
 
 def test_a_card_reaches_no_file_outside_its_folder(tmp_path: Path) -> None:
