@@ -9,12 +9,10 @@ from sweep.ray_folder import session_folder
 
 KEPT_LINES = 60
 SAID_CHARACTERS = 300
-# What names a cause, among dumps of stacks and lists of modules.
-TELLING = re.compile(
-    r"Fatal Python error|\*\*\* SIG|terminate called|what\(\):|\w+(Error|Exception)\b|AddressSanitizer"
-    r"|corrupt|double free|invalid (size|pointer)|assertion|fault|bus error|out of memory|cannot allocate|killed",
-    re.IGNORECASE,
-)
+# What names a cause, before what names the signal that it led to, among dumps of stacks and lists of modules.
+CAUSES = r"what\(\):|terminate called|AddressSanitizer|corrupt|double free|invalid (next )?(size|pointer)|assertion"
+SIGNALS = r"Fatal Python error|\*\*\* SIG|^\w*(Error|Exception)\b|fault$|bus error|killed"
+TELLING = [re.compile(words, re.IGNORECASE) for words in (f"{CAUSES}|out of memory|cannot allocate", SIGNALS)]
 
 
 def lines_of(folder: Path | None, pid: int) -> list[str]:
@@ -37,7 +35,7 @@ def in_short(lines: list[str]) -> str:
     """Say how a process died by the line that tells most of why, else the last one, if it wrote any."""
     if not lines:
         return "without a word (killed, or out of memory)"
-    telling = [line for line in lines if TELLING.search(line)]
-    text = (telling or lines)[-1].strip()
+    found = [[line.strip() for line in lines if words.search(line)] for words in TELLING]
+    text = (next((telling for telling in found if telling), None) or lines)[-1].strip()
     shown = "".join(character if character.isprintable() else " " for character in text)[:SAID_CHARACTERS]
     return f"(the last it wrote: {shown})"

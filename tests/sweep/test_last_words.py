@@ -38,6 +38,11 @@ def test_lines_are_those_of_that_process_without_rays_own(tmp_path: Path) -> Non
             ["terminate called after throwing\x1b[31m", "Aborted"],
             "(the last it wrote: terminate called after throwing [31m)",
         ),
+        (
+            ["free(): invalid next size (fast)", "*** SIGABRT received ***", "Fatal Python error: Aborted"],
+            "(the last it wrote: free(): invalid next size (fast))",
+        ),
+        (["ValueError: no such layer", '  File "faulty.py"'], "(the last it wrote: ValueError: no such layer)"),
         (["std::bad_alloc", "  what():  std::bad_alloc", "bye"], "(the last it wrote: what():  std::bad_alloc)"),
     ],
 )
