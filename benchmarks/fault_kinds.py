@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ SECRETS = {
     "OPENAI_API_KEY": "MARKERofaservice",
 }
 RAY_ENDS_S = 30.0
+SIGNAL_S = 12.0
 FREE_BYTES = 100 * 2**10  # left on a disk that fills
 DISK_BYTES = 96 * 2**20
 ENGINE_BYTES = 2**20  # that an engine may use beyond what it has
@@ -51,6 +53,29 @@ def kills_of_the_driver(folder: Path, chance: random.Random, whole: Sweep, kills
     _still_there(sweep, finished)
     worst = compare(sweep, whole, stopped_early=True)
     return f"{struck} kills, losses within {worst:.1e}"
+
+
+def signals_in_evaluation(folder: Path, chance: random.Random, whole: Sweep, signals: int) -> str:
+    """SIGTERM, to the process and to its group in turn, while a trained trial is being evaluated; then to its end."""
+    sweep, struck, longest_s = Sweep(folder / "run", whole.arguments), 0, 0.0
+    while struck < signals:
+        driver = sweep.start()
+        assert sweep.process is not None
+        # What a signal has ended in an evaluation is loaded and evaluated anew: it strikes anywhere on that way.
+        if not sweep.wait_for(lambda driver=driver: sweep.is_evaluating() and process_of(driver, "EngineHost")):  # type: ignore[misc]
+            break
+        time.sleep(chance.uniform(0, 1 if struck == 0 else 12))
+        began, lines = time.monotonic(), sweep.said.count("interrupted by SIGTERM")
+        if sweep.process.poll() is not None:
+            break
+        os.killpg(sweep.process.pid, signal.SIGTERM) if struck % 2 else sweep.process.terminate()
+        sweep.end(143, SIGNAL_S)
+        longest_s = max(longest_s, time.monotonic() - began)
+        if sweep.said.count("interrupted by SIGTERM") != lines + 1 or sweep.said.count("continue with") != lines + 1:
+            raise NotAsUndisturbed(f"the line that continues is not said once: {sweep.output[-1500:]}")
+        struck += 1
+    sweep.run()
+    return f"{struck} signals, {longest_s:.0f} s at most, losses within {compare(sweep, whole):.1e}"
 
 
 def deaths_below_the_driver(folder: Path, chance: random.Random, whole: Sweep) -> str:

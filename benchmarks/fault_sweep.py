@@ -101,6 +101,14 @@ class Sweep:
         """Return the optimizer steps of all trials, as their curves have them now."""
         return sum(row["kind"] == "train" for record in self.records() for row in record.metrics())
 
+    def is_evaluating(self) -> bool:
+        """Tell whether a trial has been trained and has no result yet."""
+        for record in self.records():
+            steps = record.config()["train"]["max_steps"]
+            if steps and not record.result_path.exists() and any(row["step"] == steps for row in record.metrics()):
+                return True
+        return False
+
     def train_on(self, chance: random.Random, least: int, most: int) -> bool:
         """Wait for a seeded number of further steps; False where the command ended before."""
         goal = self.steps() + chance.randint(least, most)

@@ -27,8 +27,9 @@ from sweep import command
 from sweep.devices import resolve_device
 
 KILLS_A_SWEEP = 5
+SIGNALS_A_SWEEP = 3
 STEPS = 48  # of each of four configurations: enough to be struck several times
-NAMES = ("driver", "below", "disk", "memory", "elsewhere")
+NAMES = ("driver", "signal", "below", "disk", "memory", "elsewhere")
 
 
 @dataclass
@@ -116,6 +117,8 @@ def run_kinds(folder: Path, chosen: Sequence[str], kills: int, times: int, seed:
         whole,
         KILLS_A_SWEEP,
     )
+    title = f"SIGTERM in mid-evaluation, {SIGNALS_A_SWEEP} a sweep"
+    kind("signal", title, times, kinds.signals_in_evaluation, whole, SIGNALS_A_SWEEP)
     kind("below", "kill -9 of engine, light trial, raylet; secrets", times, kinds.deaths_below_the_driver, whole)
     kind("disk", "disk full", times, kinds.a_full_disk, whole, can=kinds.can_mount())
     kind("memory", "engine out of memory", times, kinds.little_memory, whole, can=kinds.memory_groups() is not None)
