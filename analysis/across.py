@@ -22,7 +22,7 @@ from analysis.grids import Grid, Head
 from analysis.inference import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.panels import interval_text, p_text
 from analysis.scores import LOSS
-from analysis.sentences import describe, title_of, value_of
+from analysis.sentences import damaged, describe, not_settled, title_of, value_of
 from analysis.stats import FEWEST, paired
 from trainables import files
 from trainables.config import digest
@@ -98,6 +98,8 @@ def across(folders: Sequence[Path], metric: str | None = None, eval_id: str | No
         if first.metric == LOSS:
             raise UserError(f"losses cannot be compared: {reason}; choose another --metric")
         said.append(f"Losses are left out: {reason}.")
+    for name, one in zip(names, found, strict=True):
+        said += [f"{name}: {text}" for text in (*([not_settled(one)] if one.hidden else []), *damaged(one))]
     entries = [entry for name, one in zip(names, found, strict=True) for entry in _entries(name, one)]
     if losses_differ is not None:
         entries = [Entry(**{**vars(entry), "scores": {**entry.scores, LOSS: None}}) for entry in entries]

@@ -10,7 +10,7 @@ from analysis.sentences import describe, headline, interval_of, title_of, value_
 def answer(found: Comparison) -> list[str]:
     """Return two sentences; one where nothing has finished."""
     best = found.best
-    if best is None:
+    if best is None or found.hidden:
         return [headline(found)]
     roles = {one.role: one for one in found.differences}
     return [_keep(found, roles.get("baseline")), _how_sure(found, roles.get("runner-up"))]

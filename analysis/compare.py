@@ -108,6 +108,11 @@ class Comparison:
         return tuple(one for one in self.ranking[1:] if one.selection == self.ranking[0].selection)
 
     @property
+    def hidden(self) -> tuple[Row, ...]:
+        """The configurations that may have a better score than the best: damage keeps it from being read."""
+        return tuple(row for row in self.table.of_kind("configuration") if row.is_hidden)
+
+    @property
     def runner_up(self) -> Candidate | None:
         return self.ranking[1] if len(self.ranking) > 1 else None
 

@@ -63,7 +63,7 @@ def write(found: Comparison, by: str = BY) -> Page:
     """
     path, note = _paths(found)
     inputs = inputs_of(found)
-    known = files.read_json_or_set_aside(note) or {}
+    known = files.read_json_if_whole(note) or {}
     before = {path.with_name(name): checksum for name, checksum in known.get("files", {}).items()}
     is_whole = bool(before) and all(one.exists() and files.sha256_of(one) == before[one] for one in before)
     if known.get("inputs") == inputs and known.get("by") == by and is_whole:
@@ -94,7 +94,7 @@ def _write_others(found: Comparison, by: str, drawings: Iterable[Drawing]) -> li
 
 def known_alarm(found: Comparison) -> str:
     """Return the alarm of a page that shows this very state; empty where it raised none or there is no such page."""
-    known = files.read_json_or_set_aside(_paths(found)[1]) or {}
+    known = files.read_json_if_whole(_paths(found)[1]) or {}
     return str(known["alarm"]) if known.get("alarm") and known.get("inputs") == inputs_of(found) else ""
 
 
@@ -102,7 +102,7 @@ def alarm_of(found: Comparison) -> str:
     """Return the alarm of this very state: its page's where there is one, else that of the texts, all of them read."""
     from analysis import alarm
 
-    known = files.read_json_or_set_aside(_paths(found)[1]) or {}
+    known = files.read_json_if_whole(_paths(found)[1]) or {}
     if known.get("inputs") == inputs_of(found):
         return str(known["alarm"])
     return alarm.alarm(alarm.check(found.findings.panel))

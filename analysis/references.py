@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from analysis.table import Row, Table
@@ -37,6 +38,19 @@ class Reference:
     about: str
     ids: dict[str, list[str]]
     scores: dict[str, Scores]
+    key: str = ""  # digest of all that the scores depend on
+
+
+def keep(table: Table, rows: Iterable[Reference]) -> None:
+    """Keep the scores of reference rows beside a report of this table; nothing else writes them."""
+    path = _path(table)
+    made = {one.name: {"key": one.key, "scores": one.scores} for one in rows}
+    if made and made != (files.read_json_if_whole(path) or {}).get("rows"):
+        files.replace_json(path, {"rows": made})
+
+
+def _path(table: Table) -> Path:
+    return SweepFolder(table.folder).report_folder / f"references-{table.eval_id}.json"
 
 
 def references(table: Table, best: Sequence[Row] = (), best_name: str = "") -> list[Reference]:
@@ -66,7 +80,6 @@ def references(table: Table, best: Sequence[Row] = (), best_name: str = "") -> l
         key = [row.summary["checksums"] for row in best if row.summary]
         about = f"its own texts, each given to another example (mean of {SHUFFLES} shuffles)"
         rows.append(cache.get(f"{best_name} shuffled", about, examples, lambda: _shuffled(table, examples, best), key))
-    cache.write()
     return rows
 
 
@@ -213,11 +226,10 @@ def _shuffled(table: Table, examples: dict[str, list[dict[str, Any]]], best: Seq
 
 
 class _Cache:
-    """Scores of reference rows on disk, each under a digest of all that it depends on."""
+    """Scores of reference rows that a report has kept, each under a digest of all that it depends on."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.path = SweepFolder(table.folder).report_folder / f"references-{table.eval_id}.json"
         self.base = [
             # Of our own scores alone: a metric's script may be absent where the report is made.
             signature([one for one in table.evaluation.metrics if external_of(one) is None]),
@@ -225,8 +237,7 @@ class _Cache:
             CANDIDATES,
             SHUFFLES,
         ]
-        self.known = (files.read_json_or_set_aside(self.path) or {}).get("rows", {})
-        self.used: dict[str, Any] = {}
+        self.known = (files.read_json_if_whole(_path(table)) or {}).get("rows", {})
 
     def get(
         self,
@@ -239,13 +250,4 @@ class _Cache:
         ids = {split: [row["id"] for row in rows] for split, rows in examples.items()}
         identity = digest([self.base, name, examples, key])
         scores = self.known[name]["scores"] if self.known.get(name, {}).get("key") == identity else make()
-        self.used[name] = {"key": identity, "scores": scores}
-        return Reference(name, about, ids, scores)
-
-    def write(self) -> None:
-        """Keep the scores; a folder that cannot be written costs the next print its time, nothing else."""
-        if self.used != self.known:
-            try:
-                files.write_json(self.path, {"rows": self.used})
-            except OSError:
-                return
+        return Reference(name, about, ids, scores, identity)

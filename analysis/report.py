@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from analysis import behaviourtables, command, export, latex, markdown, page, render
+from analysis import behaviourtables, command, export, latex, markdown, page, references, render
 from analysis.compare import Comparison, compare
 from analysis.inference import CORRECTIONS, MARGIN
 from analysis.terminal import Console, print_json, results
@@ -45,6 +45,7 @@ def write_comparison(found: Comparison, alarm: str | None = None) -> list[Path]:
     for path, text in texts.items():
         if not path.exists() or path.read_bytes() != text.encode():
             files.write_text(path, text)
+    references.keep(table, found.references)
     return list(texts)
 
 

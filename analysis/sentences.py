@@ -65,6 +65,8 @@ def describe(candidate: Candidate, table: Table) -> str:
 def headline(found: Comparison) -> str:
     """Name the best configuration, or say why there is none."""
     table, best = found.table, found.best
+    if found.hidden:
+        return not_settled(found)
     if best is None:
         return f"No configuration has finished under evaluation {table.eval_id} yet: there is nothing to choose from."
     size = table.evaluation.examples[table.selection_split]
@@ -72,6 +74,14 @@ def headline(found: Comparison) -> str:
     seeds = f", mean of {len(best.rows)} seeds" if len(best.rows) > 1 else ""
     where = f"{size} {table.selection_split} examples{seeds}"
     return f"Best: {best.name} ({describe(best, table)}{aside(best.rows)}), chosen by {score} on {where}."
+
+
+def not_settled(found: Comparison) -> str:
+    """Say which configurations damage keeps from being read: each may be better than the best of the others."""
+    names = _listed([_short(row, found.table) for row in found.hidden])
+    read = f"; of what can be read {found.best.name} is the best" if found.best else ""
+    why = "; ".join(f"{_short(row, found.table)}: {row.damage}" for row in found.hidden)
+    return f"No best can be named: {names} may be better{read} ({why}). Run the sweep again to mend it."
 
 
 def conclusions(found: Comparison) -> list[str]:
@@ -89,8 +99,15 @@ def conclusions(found: Comparison) -> list[str]:
             "The rows were scored in different ways (see the signatures) and cannot be compared; evaluate them again."
         )
     said += unfinished(table)
+    said += damaged(found)
     said += changed(table)
     return said
+
+
+def damaged(found: Comparison) -> list[str]:
+    """Say which files of other trials than the hidden ones are damaged."""
+    rows = [row for row in found.table.rows if row.damage and row not in found.hidden]
+    return [f"{_short(row, found.table)}: {row.damage}." for row in rows]
 
 
 def verdict(found: Comparison, difference: Difference) -> str:

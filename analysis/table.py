@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from analysis.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MAIN_AXES, MORE, Column
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
+from trainables.faults import faults_of, hides_score, told
 from trainables.files import DamagedFile
 from trainables.metrics import score_names, signature
 from trainables.record import SweepFolder, TrialRecord
@@ -33,6 +34,8 @@ class Row:
     values: dict[str, Any] = field(default_factory=dict)
     record: TrialRecord | None = None
     summary: dict[str, Any] | None = None
+    damage: str = ""  # which of its files are not as they were written, and how
+    is_hidden: bool = False  # by damage: it may have a score that cannot be read any more
 
     def mean(self, split: str, name: str) -> float | None:
         """Return the mean score `name` on `split`, None where it was not evaluated."""
@@ -154,23 +157,27 @@ def _evaluation(sweep: dict[str, Any], records: Iterable[TrialRecord], identity:
 
 
 def _read(record: TrialRecord, identity: str) -> Row:
+    found = faults_of(record, identity)
+    damage, is_hidden = told(found), hides_score(record, found)
     try:
         config = record.config()
         train = TrainConfig.model_validate(config["train"])
-    except (DamagedFile, ValidationError) as error:
+    except (FileNotFoundError, DamagedFile, ValidationError) as error:
         # Still a row: the next run writes the configuration anew.
         label = record.folder.name.split("-", 1)[1].rsplit("-", 1)[0]
         is_baseline = label.startswith("zero-shot")
         name, kind = (label, "baseline") if is_baseline else (label.split("-")[0], "configuration")
-        return Row(name, label, kind, "pending", str(error).splitlines()[0], record=record)
+        cause = damage or str(error).splitlines()[0]
+        return Row(name, label, kind, "pending", cause, record=record, damage=damage, is_hidden=is_hidden)
     result = record.result()
     summary = record.summary(identity) if result else None
     state: str = result["state"] if result else "pending"
-    cause = (result or {}).get("cause")
-    if state == "done" and summary is None:
-        cause = f"not evaluated yet under {identity}"
+    why: str | None = damage if is_hidden else (result or {}).get("cause")
+    if not is_hidden and state == "done" and summary is None:
+        why = f"not evaluated yet under {identity}"
     values = {**(result or {}), "train_id": config["train_id"], "changes": len(record.lineage())}
-    return Row(config["name"], config["label"], config["kind"], state, cause, train, values, record, summary)
+    named = Row(config["name"], config["label"], config["kind"], state, why, train, values, record, summary)
+    return replace(named, damage=damage, is_hidden=is_hidden)
 
 
 def _axes(rows: Iterable[Row]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def measure_all(plans: list[Plan], folder: Path, repeats: int, reuse: bool) -> l
     for number in range(1, repeats + 1):
         for plan in plans:
             path = folder / f"{plan.key}-{number}.json"
-            kept = files.read_json_or_set_aside(path) if reuse else None
+            kept = files.read_json_if_whole(path) if reuse else None
             if kept is None or kept["identity"] != plan.identity or kept["code"]:
                 command.note(f"measuring {plan.key}, run {number} of {repeats}", style="dim")
                 kept = systems.measure(plan, path)

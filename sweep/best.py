@@ -15,6 +15,7 @@ from sweep import command
 from sweep.command import RunArgument, existing_sweep
 from trainables import files
 from trainables.errors import UserError
+from trainables.faults import adapter_faults, adapter_is_whole, told
 
 if TYPE_CHECKING:
     from analysis.compare import Comparison
@@ -27,14 +28,18 @@ def best(
     evaluation: Annotated[str | None, typer.Option("--eval", help="Identity of another evaluation.")] = None,
     export: Annotated[Path | None, typer.Option("--export", help="Write the adapter there, in PEFT format.")] = None,
     as_json: command.JsonOption = False,
-) -> None:
+) -> int:
     """Show the configuration to keep, or write its adapter with a model card."""
     from analysis.compare import compare
     from analysis.export import to_document
+    from analysis.sentences import headline
 
     folder = existing_sweep(run)
     found = compare(folder.folder, metric, evaluation)
     trial = found.best_trial
+    if found.hidden:
+        command.note(f"sweep: {headline(found)}", style="red")
+        return command.SOME_FAILED
     if trial is None:
         raise UserError(f"{run} has no finished configuration yet: nothing to choose from")
     if export is not None:
@@ -43,13 +48,14 @@ def best(
         document = {key: value for key, value in to_document(found).items() if key != "rows"}
         place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}
         command.print_json({**document, **place})
-        return
+        return command.DONE
     console = command.results()
     if found.table.banner:
         console.print(found.table.banner, style="bold yellow")
     for number, sentence in enumerate(found.sentences):
         console.print(sentence, style="bold green" if number == 0 else None)
     console.print(f"adapter: {export or adapter_of(trial)}")
+    return command.DONE
 
 
 def adapter_of(trial: Row) -> Path:
@@ -71,12 +77,10 @@ def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target:
     if not weights.exists():
         why = "it is gone; run the sweep again to redo it" if recorded else "the trial kept none"
         raise UserError(f"{source} holds no adapter: {why}")
-    if files.sha256_of(weights) != recorded:
+    if found_faults := adapter_faults(trial.record, trial.record.result() or {}):
         # A run looks at the size alone of a large one, which is then as it was.
-        remedy = "remove it and run" if trial.record.adapter_is_whole() else "run"
-        raise UserError(
-            f"{weights} is damaged: its checksum is not the recorded one; {remedy} the sweep again to redo it"
-        )
+        remedy = "remove it and run" if adapter_is_whole(trial.record) else "run"
+        raise UserError(f"{trial.label}: {told(found_faults)}; {remedy} the sweep again to redo it")
     shutil.copytree(source, target, dirs_exist_ok=True)
     config = json.loads((target / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base_name(sweep)  # not where it was on this machine

@@ -208,8 +208,8 @@ def fence(folder: Path, owner: str, generation: int) -> Fence:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Return the lease of a sweep as written, None where there is none; a damaged one is set aside."""
-    return files.read_json_or_set_aside(Path(folder) / LEASE_FILE)
+    """Return the lease of a sweep as written, None where there is none that can be read."""
+    return files.read_json_if_whole(Path(folder) / LEASE_FILE)
 
 
 def is_stale(folder: Path, held: dict[str, Any]) -> bool:

@@ -16,17 +16,20 @@ from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.heartbeat import telling
 from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
-from sweep.planning import PlannedTrial, known_trials, plan_trials
+from sweep.planning import FAILED, PlannedTrial, known_trials, plan_trials, retry_sentence
 from sweep.prepare import Options, Stored, stored_sweep
 from trainables import tokens
+from trainables.config import eval_id
 from trainables.data import Corpus, training_order
 from trainables.errors import UserError
+from trainables.faults import HASHED_BYTES, faults_of, told
 from trainables.machine import show_bytes
 from trainables.record import SweepFolder, TrialRecord
 from trainables.rows import RowShelf
 
 TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
 SHOWN_ROWS = 40
+LEFT = ("new", "to continue")  # states of rows that a run would take up
 
 
 def plan(
@@ -94,7 +97,9 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     left = {job.folder for job in stored.left} if stored else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]
     need = sizes.disk_need(planned, bases.model_folders) if bases.found else None
-    to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] != "done"]
+    to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] in LEFT]
+    notes += _damage(folder, eval_id(experiment.evaluation)) if stored else []
+    notes += [again] if stored and (again := retry_sentence(row["state"] for row in rows)) else []
     return {
         "experiment": experiment.name,
         "folder": str(options.out),
@@ -105,7 +110,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
         "banner": on.banner(bases, experiment, wanted, options.source),
         "configurations": sum(not trial.is_baseline for trial in planned),
         "baselines": sum(trial.is_baseline for trial in planned),
-        "left": sum(row["state"] != "done" for row in rows),
+        "left": len(to_run),
         "packs": packs.describe(trial.trial.train for trial in planned),
         "tokens": _sum(row["tokens"] for row in rows),
         "disk_bytes": need,
@@ -216,8 +221,15 @@ def _state(folder: SweepFolder, trial: PlannedTrial, left: set[str] | None) -> s
         return "new"
     path = folder.trials_folder / trial.folder_name
     if str(path) not in left:
-        return "done"
+        ended = (TrialRecord(path).result() or {"state": "done"})["state"]
+        return ended if ended in FAILED else "done"
     return "to continue" if path.exists() else "new"
+
+
+def _damage(folder: SweepFolder, identity: str) -> list[str]:
+    """Say which files of the trials are damaged, and that a run mends them."""
+    found = {record.folder.name: told(faults_of(record, identity, HASHED_BYTES)) for record in folder.records()}
+    return [f"{name}: {why}; a run mends it" for name, why in found.items() if why]
 
 
 def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[Mapping[str, Any]]) -> float | None:
@@ -230,7 +242,7 @@ def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence
     seen = walls[True] + walls[False]
     if not seen:
         return None
-    left = [row["kind"] == "baseline" for row in rows if row["state"] != "done"]
+    left = [row["kind"] == "baseline" for row in rows if row["state"] in LEFT]
     return sum(statistics.fmean(walls[baseline] or seen) for baseline in left)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +18,20 @@ from sweep.counting import counted
 from trainables import files
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
 from trainables.errors import UserError
+from trainables.faults import adapter_is_whole
 from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
 MOST_TRIALS = 20_000  # of a sweep: each is a folder with its records
 SHORT = {"lora_rank": "r", "learning_rate": "lr"}
 BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optimizer", "schedule")  # values say enough
+FAILED = ("failed", "diverged", "oom")  # states that no run takes up again unless it is told to
 ALWAYS = ("prompt", "lora_rank", "learning_rate")
 
 
 @dataclass(frozen=True)
 class Known:
-    """A trial that a sweep folder already holds; `train` is empty where its config.json was damaged."""
+    """A trial that a sweep folder already holds; `train` is empty where only its folder's name tells what it is."""
 
     index: int
     name: str
@@ -54,15 +57,16 @@ class PlannedTrial:
 
 
 def known_trials(folder: SweepFolder) -> list[Known]:
-    """Return the trials of a sweep folder by index; where a config.json is damaged, the folder's name has to do."""
+    """Return the trials of a sweep folder by index; where a config.json cannot be read, the folder's name has to do."""
     found = []
     for record in folder.records():
-        content = files.read_json_or_set_aside(record.config_path)
-        if content is None:
+        try:
+            content = record.config()
+        except (FileNotFoundError, files.DamagedFile):
             found.append(_known_by_name(record))
-        else:
-            keys = ("index", "name", "label", "train_id", "train")
-            found.append(Known(**{key: content[key] for key in keys}, record=record))
+            continue
+        keys = ("index", "name", "label", "train_id", "train")
+        found.append(Known(**{key: content[key] for key in keys}, record=record))
     return found
 
 
@@ -181,8 +185,17 @@ def is_finished(record: TrialRecord, identity: str, retry_failed: bool = False) 
     if result is None:
         return False
     if result["state"] in ("done", "stopped"):
-        return record.adapter_is_whole() and not record.needs_evaluation(identity)
+        return adapter_is_whole(record) and not record.needs_evaluation(identity)
     return not retry_failed
+
+
+def retry_sentence(states: Iterable[str], line: str = "the same command") -> str | None:
+    """Say how the trials that failed, diverged or ran out of memory run again; None where there are none."""
+    counts = Counter(state for state in states if state in FAILED)
+    if not counts:
+        return None
+    told = " and ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{told}: such trials run again only with --retry-failed: {line} --retry-failed"
 
 
 def _part(field: str, value: Any) -> str:

@@ -19,6 +19,7 @@ from sweep.corpus import fit, judge, lines, load, seen
 from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
 from sweep.memory import check_memory
+from sweep.mending import is_damaged, mend, trials_entry
 from sweep.overrides import Request
 from sweep.planning import PlannedTrial, jobs_left, known_trials, plan_trials
 from sweep.provenance import provenance
@@ -27,6 +28,7 @@ from trainables.config import TrainConfig, eval_id
 from trainables.configurations import parted
 from trainables.data import Corpus, Example, evaluation_order, example_of, training_order
 from trainables.errors import UserError
+from trainables.faults import adapter_is_whole
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.record import SweepFolder, TrialRecord
 from trainables.sources import SOURCES
@@ -72,6 +74,7 @@ class Prepared:
     sweep: dict[str, Any]  # of sweep.json
     examples: dict[Path, list[Example]]  # to be written
     notes: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)  # what `commit` did about damaged files
 
     @property
     def folder(self) -> SweepFolder:
@@ -239,13 +242,12 @@ def _examples(wanted: Wanted, corpus: Corpus) -> dict[Path, list[Example]]:
 
 
 def examples_on_disk(wanted: Wanted, sweep: Mapping[str, Any]) -> dict[Path, list[Example]] | None:
-    """Return the examples that the sweep keeps, None where they are too few, absent or damaged (then set aside)."""
+    """Return the examples that the sweep keeps, None where they are too few, absent or damaged."""
     found = {}
     for path, (_, _, count) in wanted.items():
         if not path.exists():
             return None
         if files.sha256_of(path) != sweep["files"].get(path.name):
-            files.set_aside(path)
             return None
         found[path] = [example_of(row) for row in files.read_lines(path)]
         if len(found[path]) < count:
@@ -292,36 +294,47 @@ def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
 def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial], list[TrialJob]]:
     """Write sweep.json, the examples and every planned trial's configuration; return the plan and what is left of it.
 
-    `folder` carries the fence of the lease that is held by now; names are given under it.
+    `folder` carries the fence of the lease that is held by now; names are given under it. What is damaged is mended.
     """
     retry = prepared.options.retry_failed
     stored = prepared.sweep.get("files", {})
     for path, examples in prepared.examples.items():
+        if path.exists() and files.sha256_of(path) != stored.get(path.name, files.sha256_of(path)):
+            files.set_aside(path)
         folder.write_examples(path, (example.row() for example in examples))
     sums = {path.name: files.sha256_of(path) for path in prepared.examples}
-    folder.write_sweep({**prepared.sweep, "files": {**stored, **sums}})
     planned = plan_trials(prepared.experiment, prepared.options.seeds, known_trials(folder))
+    trials = trials_entry(folder, planned)
+    folder.write_sweep({**prepared.sweep, "files": {**stored, **sums}, "trials": trials})
+    prepared.mended += mend(folder)
     left = jobs_left(folder, planned, retry)
     again = {job.folder for job in left}
     for trial in counted(planned, "writing the trials' configurations"):
         record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)
         if not record.config_path.exists():
             record.write_config(trial.trial, trial.index, trial.name, trial.label)
-        if str(record.folder) in again and not record.adapter_is_whole():
+        if str(record.folder) in again and not adapter_is_whole(record):
+            prepared.mended.append(f"{trial.folder_name}: its adapter is damaged and set aside: it runs again")
             record.set_adapter_aside()
         if retry and str(record.folder) in again:
             start_over(record)
     return planned, left
 
 
-def ask_again(stored: Stored, options: Options) -> None:
-    """Write what a sweep with nothing left to do is asked for now, where that is another evaluation or metric."""
+def ask_again(stored: Stored, options: Options) -> list[str]:
+    """Write what a sweep with nothing left to do is asked for now, where that is another evaluation or metric.
+
+    What is damaged is mended, and said.
+    """
     asked = _asked(stored.sweep, stored.experiment, options)
-    if all(asked[key] == stored.sweep[key] for key in ("eval_id", "metric")):
-        return
+    is_same = all(asked[key] == stored.sweep[key] for key in ("eval_id", "metric"))
+    if is_same and not is_damaged(SweepFolder(options.out)):
+        return []
     held = lease.acquire(options.out)
     try:
-        SweepFolder(options.out, held.fence).write_sweep(asked)
+        folder = SweepFolder(options.out, held.fence)
+        folder.write_sweep({**asked, "trials": trials_entry(folder, stored.planned)})
+        return mend(folder)
     finally:
         held.release()
 

@@ -112,7 +112,7 @@ def run_request(wanted: Request, options: Options, launching: LaunchOptions, fre
         with telling():
             stored = stored_sweep(wanted, options)
     if stored is not None and not stored.left and not stored.damaged:
-        ask_again(stored, options)
+        _tell(ask_again(stored, options))
         return _conclude(options.out, stored.planned, stored.experiment.metric, as_json)
     with telling():
         prepared = prepare(wanted, options, stored)
@@ -134,6 +134,8 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
         folder = SweepFolder(out, lease.fence)
         with telling():
             planned, left = commit(prepared, folder)
+        _tell(prepared.mended)
+        with telling():
             setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
         outcome = launch(folder, lease, left, setup, launching) if left else None
         if outcome is not None and outcome.status == "finished":
@@ -146,6 +148,11 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
     if outcome is not None and outcome.status != "finished":
         return outcome.exit_code  # how to continue has been said; `sweep status` tells the rest
     return _conclude(out, planned, prepared.experiment.metric, as_json, with_page=outcome is not None)
+
+
+def _tell(mended: Sequence[str]) -> None:
+    for line in mended:
+        note(line, style="yellow")
 
 
 def _widths(prepared: Prepared, left: Sequence[TrialJob]) -> EngineSetup:

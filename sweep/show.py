@@ -74,6 +74,7 @@ def _of_sweep(folder: SweepFolder, count: int) -> Chosen:
     trains = _one_per_prompt([record.train_config() for record in folder.records()])
     if not trains:
         raise UserError(f"{folder.folder} has no trial yet")
+    folder.check_examples()
     lines = read_lines(folder.train_examples_path(trains[0].data_seed))
     return trains, bases.model_folders, [example_of(line) for line in lines[:count]]
 

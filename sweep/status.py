@@ -16,6 +16,7 @@ from sweep.command import existing_sweep
 from sweep.list import print_sweeps, sweeps_here
 from sweep.provenance import typed
 from trainables import files
+from trainables.faults import faults_of, hides_score, told
 from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
 
@@ -70,20 +71,28 @@ def _print_sweeps(as_json: bool) -> None:
 
 
 def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
-    config = files.read_json_or_set_aside(record.config_path) or {"train": {}}
+    found = faults_of(record, eval_id)
+    try:
+        config = record.config()
+    except (FileNotFoundError, files.DamagedFile):
+        config = {"train": {}}
     result = record.result()
     rows = record.metrics()
     losses = [row["eval_loss"] for row in rows if row["kind"] == "eval"]
     state = result["state"] if result else "running" if rows and is_live else "pending"
+    if hides_score(record, found) and state != "running":
+        state = "damaged"
+    told_cause = (result or {}).get("cause")
     return {
         "name": config.get("name", record.folder.name),
         "label": config.get("label", record.folder.name),
         "state": state,
-        "cause": result.get("cause") if result else None,
+        "cause": told_cause,
+        "damage": told(found) or None,
         "step": max((row["step"] for row in rows), default=0),
         "steps": config["train"].get("max_steps"),
         "eval_loss": losses[-1] if losses else None,
-        "evaluated": record.summary_path(eval_id).exists(),
+        "evaluated": not record.needs_evaluation(eval_id),
         "wall_s": result.get("wall_s") if result else None,
         "changes": [sentence(line) for line in record.lineage()],
     }
@@ -91,8 +100,8 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
 
 def _remark(trial: dict[str, Any]) -> str:
     """Return why a trial failed, or how population-based training changed it last."""
-    told = [] if not trial["changes"] else [f"changed {len(trial['changes'])}x, last at {trial['changes'][-1]}"]
-    return "; ".join(filter(None, (trial["cause"], *told)))
+    changed = [] if not trial["changes"] else [f"changed {len(trial['changes'])}x, last at {trial['changes'][-1]}"]
+    return "; ".join(filter(None, (trial["cause"], trial["damage"], *changed)))
 
 
 def _holder(folder: Path) -> dict[str, Any] | None:

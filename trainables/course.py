@@ -26,10 +26,10 @@ from trainables.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.curve import Curve
 from trainables.evaluate import Reads, mean_loss, predictions
+from trainables.faults import adapter_faults, told
 from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
 from trainables.lesson import Diverged, Lesson, Progress, progress_of, report_row
 from trainables.lineage import settle, trained_with
-from trainables.lora import WEIGHTS
 from trainables.memory import is_lost, is_out_of_memory, peak_memory_bytes
 from trainables.record import Fence, TrialRecord
 from trainables.rows import RowShelf
@@ -224,8 +224,7 @@ class _Course:
         step, owes = self.progress.step, self.progress.owes
         if owes:
             rows = [row for row in self.record.metrics() if row["step"] < step or row["kind"] not in owes]
-            self.record.fence()
-            files.write_lines(self.record.metrics_path, rows)
+            self.record.write_metrics(rows)
 
     def _replay(self, step: int) -> None:
         train_loss = None
@@ -249,9 +248,9 @@ class _Course:
             self._evaluate()
 
     def _check_adapter(self) -> None:
-        weights = self.record.adapter_folder / WEIGHTS
-        if files.sha256_of(weights) != (self.record.result() or {}).get("adapter_sha256"):
-            raise files.DamagedFile(f"{weights} is damaged: its checksum is not the recorded one")
+        found = adapter_faults(self.record, self.record.result() or {})
+        if found:
+            raise files.DamagedFile(told(found))
 
     # --- the parts -----------------------------------------------------------------------------------------------
 

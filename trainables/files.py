@@ -1,7 +1,7 @@
 """Atomic, checksummed files: whole after any crash, or found out (no torch).
 
 A JSON document is written with a `sha256` of its other content, by temporary file, fsync and rename. A document that is
-there but not whole is set aside as `*.damaged` and treated as absent.
+there but not whole counts as absent; reading leaves it as it is, whoever writes it anew sets it aside as `*.damaged`.
 """
 
 from __future__ import annotations
@@ -61,33 +61,52 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         stored = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedFile(f"{path} is damaged: {type(error).__name__}: {error}") from None
     if stored != _checksum(content):
         raise DamagedFile(f"{path} is damaged: its checksum does not match its content")
     return dict(content)
 
 
-def read_json_or_set_aside(path: Path) -> dict[str, Any] | None:
-    """Read a document; None where it is absent or was damaged, then kept as `*.damaged`."""
+def read_json_if_whole(path: Path) -> dict[str, Any] | None:
+    """Read a document; None where it is absent or damaged, which `damage_of` tells apart."""
     try:
         return read_json(path)
+    except (FileNotFoundError, DamagedFile):
+        return None
+
+
+def damage_of(path: Path) -> str | None:
+    """Say what is wrong with a document; None where it is whole or absent."""
+    try:
+        read_json(path)
     except FileNotFoundError:
         return None
-    except DamagedFile:
+    except DamagedFile as error:
+        return str(error)
+    return None
+
+
+def replace_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a document where there may be another; a damaged one is kept as `*.damaged`."""
+    if damage_of(path):
         set_aside(path)
-        return None
+    write_json(path, content)
 
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged file or folder to a free `*.damaged` name and return that."""
+    target = free_name(path)
+    os.replace(path, target)
+    return target
+
+
+def free_name(path: Path) -> Path:
+    """Return a `*.damaged` name for a file or folder that nothing has yet."""
     number = 0
-    while True:
-        target = path.with_name(f"{path.name}{f'.{number}' if number else ''}.damaged")
-        if not target.exists():
-            os.replace(path, target)
-            return target
+    while (target := path.with_name(f"{path.name}{f'.{number}' if number else ''}.damaged")).exists():
         number += 1
+    return target
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainables import files
+from trainables import files, journal
 from trainables.config import TrainConfig, configured
 from trainables.jobs import Control, Interrupted
 from trainables.record import SweepFolder, TrialRecord
@@ -49,12 +49,17 @@ def trained_with(train: TrainConfig, lineage: Iterable[dict[str, Any]]) -> Train
 
 
 def settle(record: TrialRecord, changes: int) -> list[dict[str, Any]]:
-    """Return the lineage up to change number `changes`, which the trial's state includes; drop later lines."""
+    """Return the lineage up to change number `changes`, which the trial's state includes; drop later lines.
+
+    Raises DamagedFile where that change cannot be read any more: the trial would go on with other knobs.
+    """
     lines = record.lineage()
     kept = [line for line in lines if line["number"] <= changes]
+    if changes and not any(line["number"] == changes for line in kept):
+        raise files.DamagedFile(f"{record.lineage_path.name} is damaged: it does not hold change {changes}")
     if len(kept) < len(lines):
         record.fence()
-        files.write_lines(record.lineage_path, kept)
+        journal.write(record.lineage_path, kept)
     return kept
 
 
@@ -147,7 +152,7 @@ def adopt(record: TrialRecord, change: Change, control: Control, patience_s: flo
         _wait_for_others(record, control, patience_s)
         before = trained_with(record.train_config(), lineage)
         record.fence()
-        files.append_line(
+        journal.append(
             record.lineage_path,
             {
                 "number": change.number,

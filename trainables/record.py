@@ -1,7 +1,8 @@
 """What a sweep and its trials leave on disk: one owner for every path, atomic writes, checksums (no torch).
 
 A trial is finished if and only if its `result.json` is there and whole; an evaluation of it is finished if and only if
-its `summary.json` is there and whole and the predictions that it lists have their checksums.
+its `summary.json` is there and whole and the predictions that it lists have their checksums. Reading changes nothing:
+what is damaged counts as absent (`trainables.faults` says what it is) until it is written anew, and is then set aside.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainables import files
+from trainables import files, journal, planned
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
 from trainables.errors import UserError
 from trainables.visible import visible
 
 SCHEMA_VERSION = 1
 STATES = ("done", "stopped", "failed", "diverged", "oom")  # with a result; without one a trial is "pending"
-HASHED_BYTES = 64 * 2**20  # of an adapter: what a look at a finished sweep reads in some 50 ms
 
 Fence = Callable[[], None]
 """Called before each commit; raises where this writer's lease has been taken over."""
@@ -85,72 +85,78 @@ class TrialRecord:
     # --- configuration -------------------------------------------------------------------------------------------
 
     def write_config(self, trial: TrialConfig, index: int, name: str, label: str) -> None:
+        self.keep_config(config_content(trial, index, name, label))
+
+    def keep_config(self, content: dict[str, Any]) -> None:
+        """Write `config.json` with what `config_content` gives; a damaged one is set aside."""
         self.fence()
-        files.write_json(
-            self.config_path,
-            {
-                "schema": SCHEMA_VERSION,
-                "index": index,
-                "name": name,
-                "label": label,
-                "kind": "baseline" if trial.train.is_baseline else "configuration",
-                "train_id": trial.train_id,
-                "train": trial.train.model_dump(mode="json"),
-            },
-        )
+        files.replace_json(self.config_path, {"schema": SCHEMA_VERSION, **content})
 
     def config(self) -> dict[str, Any]:
-        """Return index, name, label, kind, train_id and train; raises DamagedFile or FileNotFoundError."""
-        return files.read_json(self.config_path)
+        """Return index, name, label, kind, train_id and train, from the sweep's plan where the file is damaged.
+
+        Raises DamagedFile or FileNotFoundError where the plan does not say.
+        """
+        try:
+            return files.read_json(self.config_path)
+        except (FileNotFoundError, files.DamagedFile):
+            content = planned.config_of(self.folder)
+            if content is None:
+                raise
+            return content
 
     def train_config(self) -> TrainConfig:
         return TrainConfig.model_validate(self.config()["train"])
 
     def lineage(self) -> list[dict[str, Any]]:
         """Return number, step, donor, donor_step, old, new and time per change, none for most trials."""
-        return files.read_lines(self.lineage_path)
+        return journal.read(self.lineage_path).rows
 
     # --- curves --------------------------------------------------------------------------------------------------
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Append one line: {"kind": "train"|"eval"|"generate", "step": ..., ...}."""
         self.fence()
-        files.append_line(self.metrics_path, row)
+        journal.append(self.metrics_path, row)
 
     def metrics(self) -> list[dict[str, Any]]:
-        return files.read_lines(self.metrics_path)
+        """Return the lines up to the first damaged one."""
+        return journal.read(self.metrics_path).rows
 
     def cut_metrics_after(self, step: int) -> None:
         """Drop the lines after `step`, which a continued trial writes again."""
+        self.write_metrics([row for row in self.metrics() if row["step"] <= step])
+
+    def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Replace the lines."""
         self.fence()
-        files.write_lines(self.metrics_path, [row for row in self.metrics() if row["step"] <= step])
+        journal.write(self.metrics_path, rows)
 
     # --- result --------------------------------------------------------------------------------------------------
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Commit the end of the training: `state` is one of STATES."""
+        """Commit the end of the training, by which curves and adapter are known again; `state` is one of STATES."""
         assert result["state"] in STATES, result["state"]
         self.fence()
-        files.write_json(self.result_path, {"schema": SCHEMA_VERSION, **result})
+        ended: dict[str, Any] = {
+            "journals": {path.name: files.sha256_of(path) for path in self.journals if path.exists()}
+        }
+        if result.get("adapter_sha256"):
+            ended["adapter_files"] = {
+                path.name: files.sha256_of(path)
+                for path in sorted(self.adapter_folder.glob("*"))
+                if path.is_file() and path != self.weights_path
+            }
+        files.replace_json(self.result_path, {"schema": SCHEMA_VERSION, **ended, **result})
+
+    @property
+    def journals(self) -> tuple[Path, Path]:
+        """Files that are appended to while the trial runs."""
+        return self.metrics_path, self.lineage_path
 
     def result(self) -> dict[str, Any] | None:
-        """Return the result, None where the trial is not finished; a damaged one is set aside."""
-        return files.read_json_or_set_aside(self.result_path)
-
-    def adapter_is_whole(self) -> bool:
-        """Tell whether the adapter that the result names is there as it was written; True where it names none.
-
-        One of up to 64 MiB is compared by checksum, a larger one by its size alone.
-        """
-        result = self.result() or {}
-        if not result.get("adapter_sha256"):
-            return True
-        if not self.weights_path.is_file():
-            return False
-        size = self.weights_path.stat().st_size
-        if size > HASHED_BYTES:
-            return bool(size == result.get("adapter_bytes"))
-        return bool(files.sha256_of(self.weights_path) == result["adapter_sha256"])
+        """Return the result, None where the trial is not finished."""
+        return files.read_json_if_whole(self.result_path)
 
     def set_adapter_aside(self) -> None:
         """Keep a damaged adapter, its evaluations and its result as `*.damaged`, so that the trial runs again."""
@@ -171,6 +177,9 @@ class TrialRecord:
     ) -> None:
         """Commit an evaluation: predictions per split first, the summary with their checksums last."""
         identity = eval_id(evaluation)
+        self.fence()
+        if self.summary_path(identity).exists() and self.needs_evaluation(identity):
+            files.set_aside(self.evaluation_folder(identity))
         checksums = {}
         for split, rows in predictions.items():
             self.fence()
@@ -191,14 +200,11 @@ class TrialRecord:
         )
 
     def summary(self, identity: str) -> dict[str, Any] | None:
-        """Return the summary of a whole evaluation, None where there is none; a damaged one is set aside."""
-        summary = files.read_json_or_set_aside(self.summary_path(identity))
-        if summary is None:
-            return None
-        for name, checksum in summary["checksums"].items():
+        """Return the summary of a whole evaluation, None where there is none."""
+        summary = files.read_json_if_whole(self.summary_path(identity))
+        for name, checksum in (summary or {"checksums": {}})["checksums"].items():
             path = self.evaluation_folder(identity) / name
             if not path.exists() or files.sha256_of(path) != checksum:
-                files.set_aside(self.evaluation_folder(identity))
                 return None
         return summary
 
@@ -207,11 +213,23 @@ class TrialRecord:
 
     def evaluation_ids(self) -> list[str]:
         """Identities of the whole evaluations of this trial, sorted."""
-        folders = sorted((self.folder / "evals").glob("*/summary.json"))
-        return [path.parent.name for path in folders if not path.parent.name.endswith(".damaged")]
+        names = sorted(path.parent.name for path in (self.folder / "evals").glob("*/summary.json"))
+        return [name for name in names if not name.endswith(".damaged") and self.summary(name) is not None]
 
     def needs_evaluation(self, identity: str) -> bool:
         return self.summary(identity) is None
+
+
+def config_content(trial: TrialConfig, index: int, name: str, label: str) -> dict[str, Any]:
+    """Return what a trial's `config.json` says."""
+    return {
+        "index": index,
+        "name": name,
+        "label": label,
+        "kind": "baseline" if trial.train.is_baseline else "configuration",
+        "train_id": trial.train_id,
+        "train": trial.train.model_dump(mode="json"),
+    }
 
 
 @dataclass(frozen=True)
@@ -268,12 +286,14 @@ class SweepFolder:
         return files.read_json(self.sweep_path)
 
     def records(self) -> list[TrialRecord]:
-        """Records of all requested trials by index; folders without a configuration are left out."""
-        found = []
-        for path in sorted(self.trials_folder.glob("*/config.json")):
-            if re.match(r"\d+-", path.parent.name):
-                found.append(TrialRecord(path.parent, self.fence))
-        return sorted(found, key=lambda record: int(record.folder.name.split("-")[0]))
+        """Records of all requested trials by index; folders without a configuration or a result are left out.
+
+        A configuration that was set aside as damaged counts: its trial is still there.
+        """
+        named = {*self.trials_folder.glob("*/config.json*"), *self.trials_folder.glob("*/result.json")}
+        found = [TrialRecord(path, self.fence) for path in sorted({path.parent for path in named})]
+        known = [record for record in found if re.match(r"\d+-.*-", record.folder.name)]
+        return sorted(known, key=lambda record: int(record.folder.name.split("-")[0]))
 
     def by_identity(self) -> dict[str, TrialRecord]:
         """Records by train_id, which is the end of a folder's name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.answer import answer
 from analysis.compare import compare
 from analysis.table import load_table
-from trainables.files import append_line
+from trainables.journal import append as append_line
 from trainables.record import SweepFolder
 
 Make = Callable[..., Path]

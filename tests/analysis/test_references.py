@@ -15,6 +15,8 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid, make_examples
 
 from analysis.compare import compare
 from analysis.references import best_constant, derangement, lead, longest, pieces
+from analysis.report import write
+from trainables import files
 from trainables.config import EvalConfig, eval_id
 from trainables.metrics import means, score
 from trainables.record import SweepFolder
@@ -111,6 +113,8 @@ def test_shuffled_texts_that_are_all_alike_score_as_they_did(make_sweep: Make) -
 def test_a_second_comparison_computes_no_text_score(make_sweep: Make) -> None:
     folder = make_sweep()
     first = compare(folder)
+    assert not SweepFolder(folder).report_folder.exists()  # a comparison alone changes nothing
+    write(folder)
     check = (
         "import sys; from pathlib import Path; from analysis.compare import compare;"
         f"found = compare(Path({str(folder)!r}));"
@@ -123,10 +127,13 @@ def test_a_second_comparison_computes_no_text_score(make_sweep: Make) -> None:
 def test_kept_scores_are_not_used_for_other_texts_or_when_damaged(make_sweep: Make) -> None:
     folder = make_sweep()
     first = compare(folder)
+    write(folder)
     path = SweepFolder(folder).report_folder / f"references-{eval_id(SMALL)}.json"
     path.write_text(path.read_text().replace("0.", "0.9", 1))
     assert compare(folder).references == first.references
+    write(folder)
     assert path.with_name(path.name + ".damaged").exists()
+    assert files.damage_of(path) is None
     changed = make_examples("test", 20)
     changed[0]["source"] = "Anna: we meet\nBen: yes\nAnna: ok"
     sweep = SweepFolder(folder)

@@ -60,14 +60,15 @@ def test_fields_that_cannot_change_weights_are_no_axes(make_sweep: Make) -> None
     assert load(make_sweep(trials)).axes == ("lora_rank",)
 
 
-def test_a_damaged_result_is_set_aside_and_its_row_pending(make_sweep: Make) -> None:
+def test_a_damaged_result_is_left_as_it_is_and_its_row_hidden(make_sweep: Make) -> None:
     folder = make_sweep()
     path = SweepFolder(folder).records()[2].result_path
     path.write_text(path.read_text().replace('"done"', '"oom"'))
     row = load(folder).rows[2]
     assert (row.name, row.state, row.mean("test", "rougeL")) == ("A", "pending", None)
-    assert not path.exists()
-    assert path.with_name("result.json.damaged").exists()
+    assert row.is_hidden
+    assert "result.json is damaged" in row.damage
+    assert path.exists()
 
 
 def test_a_damaged_configuration_is_still_a_row(make_sweep: Make) -> None:
@@ -75,7 +76,8 @@ def test_a_damaged_configuration_is_still_a_row(make_sweep: Make) -> None:
     SweepFolder(folder).records()[3].config_path.write_text("{")
     row = load(folder).rows[3]
     assert (row.name, row.kind, row.state) == ("B", "configuration", "pending")
-    assert "damaged" in str(row.cause)
+    assert "config.json is damaged" in str(row.cause)
+    assert row.is_hidden
 
 
 def test_predictions_that_changed_are_no_evaluation(make_sweep: Make) -> None:
@@ -84,7 +86,8 @@ def test_predictions_that_changed_are_no_evaluation(make_sweep: Make) -> None:
     path.write_text(path.read_text().replace("meet", "part"))
     row = load(folder).rows[2]
     assert (row.state, row.summary) == ("done", None)
-    assert "not evaluated yet" in str(row.cause)
+    assert row.is_hidden
+    assert f"evals/{eval_id(SMALL)}/predictions-test.jsonl is damaged" in str(row.cause)
 
 
 def test_each_evaluation_has_its_own_table(make_sweep: Make) -> None:

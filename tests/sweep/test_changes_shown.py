@@ -12,8 +12,8 @@ from sweep.progress import Board
 from sweep.status import _print, sweep_status
 from sweep.tensorboard import TrialEvents
 from trainables.config import TrialConfig
-from trainables.files import append_line
 from trainables.jobs import TrialJob
+from trainables.journal import append as append_line
 from trainables.record import SweepFolder, TrialRecord
 
 LABEL = {"label": "tiny"}

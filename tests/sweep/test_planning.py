@@ -14,6 +14,7 @@ from search_spaces.grid import grid, with_axes
 from sweep.planning import PlannedTrial, jobs_left, known_trials, letters, plan_trials
 from trainables.config import DECODINGS, EvalConfig, TrainConfig
 from trainables.errors import UserError
+from trainables.faults import adapter_is_whole
 from trainables.files import write_bytes
 from trainables.record import SweepFolder, TrialRecord
 
@@ -168,7 +169,7 @@ def test_a_damaged_file_makes_its_trial_unfinished(tmp_path: Path, damage: str) 
 def test_a_trial_without_its_whole_adapter_is_unfinished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, whole: bool, most_hashed: int
 ) -> None:
-    monkeypatch.setattr("trainables.record.HASHED_BYTES", most_hashed)
+    monkeypatch.setattr("trainables.faults.HASHED_BYTES", most_hashed)
     folder = SweepFolder(tmp_path)
     planned = plan_trials(EXPERIMENT)
     write(folder, planned)
@@ -184,7 +185,7 @@ def test_the_bytes_of_a_small_adapter_count_not_its_size_alone(tmp_path: Path) -
     record = TrialRecord(tmp_path)
     record.write_result({"state": "done", "adapter_sha256": sha256(b"weights").hexdigest(), "adapter_bytes": 7})
     write_bytes(record.weights_path, b"wEights")
-    assert not record.adapter_is_whole()
+    assert not adapter_is_whole(record)
 
 
 @pytest.mark.parametrize(("seeds", "axes"), [(0, {}), (-1, {}), (2, {"seed": [1, 2]})])

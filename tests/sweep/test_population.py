@@ -16,7 +16,7 @@ from sweep.population import check, every_steps, mutated, populations
 from sweep.slots import Slots
 from trainables.config import TrainConfig
 from trainables.errors import UserError
-from trainables.files import append_line
+from trainables.journal import append as append_line
 from trainables.lineage import Change, is_pinned
 from trainables.record import TrialRecord
 

@@ -19,7 +19,7 @@ from trainables.record import SweepFolder, TrialRecord
 
 OF_THE_ENGINE = ("engine", "train_s", "evaluate_s", "wall_s", "seconds_per_step", "peak_memory_bytes", "started_at")
 OF_THE_ENGINE += ("ended_at", "device_share", "packmates", "adapter_sha256", "train_loss", "schema")
-OF_THE_ENGINE += ("pack_width", "narrowed_to")
+OF_THE_ENGINE += ("pack_width", "narrowed_to", "journals", "adapter_files")
 
 
 @dataclass(frozen=True)

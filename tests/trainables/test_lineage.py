@@ -14,8 +14,9 @@ from packs import packed_engine
 
 from trainables.checkpoint import latest_checkpoint
 from trainables.config import TrialConfig
-from trainables.files import append_line, read_json
+from trainables.files import read_json
 from trainables.jobs import Interrupted, TrialJob, go_on, no_report
+from trainables.journal import append as append_line
 from trainables.lineage import Change, adopt, is_pinned, pin, release, sentence, settle, trained_with
 from trainables.record import SweepFolder, TrialRecord
 

@@ -8,6 +8,7 @@ import pytest
 
 from trainables import files
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
+from trainables.faults import faults_of
 from trainables.record import SweepFolder, TrialRecord
 
 TRIAL = TrialConfig(train=TrainConfig(model="gpt2", data="samsum"), evaluation=EvalConfig())
@@ -30,12 +31,18 @@ def test_a_trial_is_finished_when_its_result_is_there_and_whole(record: TrialRec
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: text.replace("32", "33"), lambda text: ""])
-def test_a_damaged_result_is_set_aside_and_the_trial_is_unfinished(record: TrialRecord, damage) -> None:
+def test_a_damaged_result_is_left_until_it_is_written_anew_and_the_trial_is_unfinished(
+    record: TrialRecord, damage
+) -> None:
     record.write_result({"state": "done", "steps": 32})
-    record.result_path.write_text(damage(record.result_path.read_text()))
+    damaged = damage(record.result_path.read_text())
+    record.result_path.write_text(damaged)
     assert record.result() is None
-    assert (record.folder / "result.json.damaged").exists()
-    assert record.result() is None
+    assert list(faults_of(record)) == ["result.json"]
+    assert record.result_path.read_text() == damaged
+    record.write_result({"state": "done", "steps": 32})
+    assert record.result() is not None
+    assert (record.folder / "result.json.damaged").read_text() == damaged
 
 
 def test_an_unknown_state_is_never_written(record: TrialRecord) -> None:
@@ -53,6 +60,10 @@ def test_an_evaluation_counts_when_its_predictions_have_their_checksums(record: 
     path.write_text(path.read_text().replace("a", "b"))
     assert record.needs_evaluation(identity)
     assert record.evaluation_ids() == []
+    assert list(faults_of(record, identity)) == [f"evals/{identity}/predictions-test.jsonl"]
+    record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, {"splits": {}})
+    assert record.evaluation_ids() == [identity]
+    assert (record.folder / "evals" / f"{identity}.damaged" / "predictions-test.jsonl").exists()
 
 
 def test_a_torn_last_line_of_the_curves_is_left_out_and_cut(record: TrialRecord) -> None:
