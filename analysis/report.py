@@ -13,7 +13,7 @@ from analysis.compare import Comparison, compare
 from analysis.inference import CORRECTIONS, MARGIN
 from analysis.terminal import Console, print_json, results
 from trainables import files
-from trainables.errors import UserError, nearest
+from trainables.errors import UserError, cannot_write, nearest
 from trainables.record import SweepFolder
 
 
@@ -105,7 +105,7 @@ def report(
         alarm = page.alarm_of(found)
         paths = write_comparison(found, alarm)
     except OSError as error:
-        raise UserError(str(error)) from None
+        raise cannot_write(SweepFolder(run).report_folder, error) from None
     if as_json:
         document = {"alarm": alarm or None, **export.to_document(found)}
         print_json(document)

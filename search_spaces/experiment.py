@@ -149,6 +149,14 @@ def _holds_an_experiment(path: Path) -> bool:
         return False
 
 
+def source_of(name_or_path: str) -> str:
+    """Return the text of a built-in experiment or of a Python file; empty where there is none."""
+    path = Path(name_or_path)
+    if path.suffix != ".py":
+        path = Path(__file__).with_name(f"{name_or_path}.py")
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
 def _import(name: str) -> ModuleType:
     return importlib.import_module(f"search_spaces.{name}")
 

@@ -14,7 +14,7 @@ import typer
 from sweep import command
 from sweep.command import RunArgument, existing_sweep
 from trainables import files
-from trainables.errors import UserError
+from trainables.errors import UserError, cannot_write
 from trainables.faults import adapter_faults, adapter_is_whole, told
 
 if TYPE_CHECKING:
@@ -81,11 +81,17 @@ def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target:
         # A run looks at the size alone of a large one, which is then as it was.
         remedy = "remove it and run" if adapter_is_whole(trial.record) else "run"
         raise UserError(f"{trial.label}: {told(found_faults)}; {remedy} the sweep again to redo it")
-    shutil.copytree(source, target, dirs_exist_ok=True)
-    config = json.loads((target / "adapter_config.json").read_text(encoding="utf-8"))
+    config = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base_name(sweep)  # not where it was on this machine
-    files.write_text(target / "adapter_config.json", json.dumps(config, indent=1) + "\n")
-    files.write_text(target / "README.md", model_card(found, trial, sweep))
+    card = model_card(found, trial, sweep)
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        files.write_text(target / "adapter_config.json", json.dumps(config, indent=1) + "\n")
+        files.write_text(target / "README.md", card)
+    except shutil.Error as error:
+        raise UserError(f"--export {target} cannot be written ({error.args[0][0][2]})") from None
+    except OSError as error:
+        raise cannot_write(target, error) from None
 
 
 app = command.app(best)

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep import bases as on
-from sweep import command, sizes
+from sweep import command, folders, sizes
 from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
+from sweep.continuing import with_command
 from sweep.devices import resolve_device
 from sweep.provenance import command_line
 from trainables import external, files
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
 from trainables.data import Example, example_of
-from trainables.errors import UserError
+from trainables.errors import UserError, cannot_write
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.metrics import score_names
 from trainables.record import SweepFolder, TrialRecord
@@ -61,6 +62,10 @@ def evaluate(
     launching = LaunchOptions(engine=engine, engines_per_gpu=engines_per_gpu, address=address, command=again)
     folder = existing_sweep(run)
     sweep = folder.sweep()
+    try:
+        folders.probe(folder.folder)
+    except OSError as error:
+        raise cannot_write(folder.folder, error) from None
     evaluation = changed(
         EvalConfig.model_validate(sweep["evaluation"]), decoding, examples, split, metrics, max_new_tokens
     )
@@ -140,6 +145,8 @@ def _evaluate(
     setup = make_setup() if anew else None
     lease = acquire(folder.folder)
     try:
+        held = SweepFolder(folder.folder, lease.fence)
+        held.write_sweep(with_command(held.sweep(), launching.command or "", ""))
         if again:
             from trainables.rescore import rescore
 

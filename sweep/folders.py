@@ -49,10 +49,15 @@ def check_writable(out: Path) -> None:
     """Raise UserError unless `out` is a folder that can be written, or can be made; leaves nothing behind."""
     place = existing_part(out)
     try:
-        # A trial tells more than permission bits, which say nothing of read-only disks or to the superuser.
-        os.rmdir(tempfile.mkdtemp(prefix=".probe-", dir=place))
+        probe(place)
     except OSError as error:
         raise UserError(f"--out {out} is not possible: {place} cannot be written ({error.strerror})") from None
+
+
+def probe(folder: Path) -> None:
+    """Raise OSError unless a folder can be written; leaves nothing behind."""
+    # A trial tells more than permission bits, which say nothing of read-only disks or to the superuser.
+    os.rmdir(tempfile.mkdtemp(prefix=".probe-", dir=folder))
 
 
 def existing_part(out: Path) -> Path:

@@ -232,6 +232,8 @@ def age_s(folder: Path) -> float:
         return probe.stat().st_mtime - (folder / LEASE_FILE).stat().st_mtime
     except FileNotFoundError:
         return float("inf")
+    except OSError:  # a disk that this process may only read
+        return time.time() - (folder / LEASE_FILE).stat().st_mtime
 
 
 def _refusal(folder: Path, held: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.terminal import Table
 from sweep import bases as on
-from sweep import command, packs, plausible, sizes
+from sweep import command, continuing, packs, plausible, sizes
 from sweep.corpus import judge, lines, load
 from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
@@ -99,7 +99,8 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     need = sizes.disk_need(planned, bases.model_folders) if bases.found else None
     to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] in LEFT]
     notes += _damage(folder, eval_id(experiment.evaluation)) if stored else []
-    notes += [again] if stored and (again := retry_sentence(row["state"] for row in rows)) else []
+    if stored and (again := retry_sentence((row["state"] for row in rows), continuing.line(folder))):
+        notes.append(again)
     return {
         "experiment": experiment.name,
         "folder": str(options.out),

@@ -15,6 +15,7 @@ from search_spaces.experiment import Experiment
 from sweep import bases as on
 from sweep import folders, lease, plausible, sizes
 from sweep.command import one_of
+from sweep.continuing import with_command
 from sweep.corpus import fit, judge, lines, load, seen
 from sweep.counting import counted
 from sweep.devices import Device, resolve_device, resolve_precision
@@ -48,6 +49,7 @@ class Options:
     trust_remote_code: bool = False
     retry_failed: bool = False
     command: str = ""
+    experiment_file: tuple[str, str] | None = None  # its name as given, and its text
     pack_width: int | None = None  # trials that share a packed engine
     memory_bytes: int | None = None  # that an engine may use
 
@@ -192,6 +194,7 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
 
 def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -> dict[str, Any]:
     """Return sweep.json with what this request asks of it."""
+    sweep = with_command(sweep, options.command, options.out.name, options.experiment_file)
     return {
         **sweep,
         "metric": experiment.metric,

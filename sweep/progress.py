@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from analysis.terminal import Live, Table, cell, notes
-from sweep.provenance import typed
+from sweep import continuing
 from sweep.reading import Tail, is_finished
 from trainables import stage as stages
 from trainables.files import DamagedFile
@@ -192,17 +192,14 @@ class Display:
             self.console.print(table)
 
     def say_how_to_continue(self, reason: str, command: str | None = None) -> None:
-        """Print why the launch ends early, and the command that continues, by default the sweep own; once."""
+        """Print why the launch ends early, and the command that continues, by default the sweep's own; once."""
         if self._has_ended:
             return
         self._has_ended = True
-        try:
-            command = command or self.folder.sweep().get("command", "the same command")
-        except (FileNotFoundError, DamagedFile):
-            command = "the same command"
+        command = continuing.one_line(command) if command else continuing.line(self.folder)
         total = len(self.board.trials)
         self.console.print(f"{reason}: {self.board.finished} of {total} trials are finished; continue with")
-        self.console.print(f"  {typed(command)}")
+        self.console.print(f"  {command}", soft_wrap=True)
 
     def _table(self, engines: int, stage: dict[str, Any] | None = None) -> Table:
         table = Table(caption=self._caption(engines, stage), box=None, padding=(0, 2, 0, 0), caption_justify="left")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep import command, folders, plausible, undo
+from search_spaces.experiment import source_of
+from sweep import command, continuing, folders, plausible, undo
 from sweep.command import DONE, SOME_FAILED, note
 from sweep.heartbeat import telling
 from sweep.memory import narrowed_sentence, setup_for, widths_used
 from sweep.overrides import Changes, Request, request, seconds
-from sweep.planning import PlannedTrial
+from sweep.planning import PlannedTrial, retry_sentence
 from sweep.population import check
 from sweep.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.provenance import command_line
@@ -97,6 +98,7 @@ def run(
         trust_remote_code=trust_remote_code,
         retry_failed=retry_failed,
         command=command_line("run", [part for part in sys.argv[1:] if part != "--fresh"]),
+        experiment_file=(experiment, source_of(experiment)),
         pack_width=pack_width,
         memory_bytes=command.memory_bytes(memory),
     )
@@ -207,7 +209,10 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
             f"written: {shown(out / 'report')}; curves: tensorboard --logdir {shown(out / 'tensorboard')}", style="dim"
         )
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
-    good = all(result is not None and result["state"] in ("done", "stopped") for result in results)
+    states = [result["state"] if result else "pending" for result in results]
+    if again := retry_sentence(states, continuing.line(SweepFolder(out))):
+        note(again, style="yellow")
+    good = all(state in ("done", "stopped") for state in states)
     return DONE if good else SOME_FAILED
 
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from analysis.terminal import Table, cell
-from sweep import command, lease
+from sweep import command, continuing, lease
 from sweep.command import existing_sweep
 from sweep.list import print_sweeps, sweeps_here
-from sweep.provenance import typed
+from sweep.planning import FAILED, retry_sentence
 from trainables import files
 from trainables.faults import faults_of, hides_score, told
 from trainables.lineage import sentence
@@ -54,7 +54,8 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "eval_id": sweep["eval_id"],
         "states": dict(Counter(trial["state"] for trial in trials)),
         "written_by": holder,
-        "continue_with": sweep.get("command"),
+        "continue_with": continuing.line(folder),
+        "absent_file": continuing.absent_file(folder),
         "trials": trials,
     }
 
@@ -130,8 +131,19 @@ def _print(found: dict[str, Any]) -> None:
     holder = found["written_by"]
     if holder:
         console.print(f"being written by process {holder['pid']} on {holder['host']}")
-    elif set(found["states"]) - {"done", "stopped"} or not all(trial["evaluated"] for trial in found["trials"]):
-        console.print(f"continue with: {typed(found['continue_with'] or 'the same command')}")
+        return
+    again = retry_sentence((trial["state"] for trial in found["trials"]), found["continue_with"])
+    if any(_is_left(trial) for trial in found["trials"]):
+        console.print(f"continue with: {found['continue_with']}", soft_wrap=True)
+    if again:
+        console.print(again, soft_wrap=True)
+    if found["absent_file"] and (again or any(_is_left(trial) for trial in found["trials"])):
+        console.print(found["absent_file"], soft_wrap=True)
+
+
+def _is_left(trial: dict[str, Any]) -> bool:
+    """Tell whether the command that continues would do something about a trial."""
+    return trial["state"] not in FAILED and (trial["state"] not in ("done", "stopped") or not trial["evaluated"])
 
 
 app = command.app(status)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+NOT_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 SHOWN_CHARACTERS = 120  # of a wrong value
 
 
 class UserError(ValueError):
     """A wrong key, value, name or file: the command line prints it as one sentence and exits with 2."""
+
+
+def cannot_write(place: Path, error: OSError) -> UserError:
+    """Return what to say where a place cannot be written, or what else the system says."""
+    told = f"{place} cannot be written ({error.strerror})"
+    return UserError(told if error.errno in NOT_WRITTEN else str(error))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
+from tiny_inputs import write_data, write_model
 
 from sweep.overrides import Changes, request
 from sweep.prepare import Options, commit, prepare
@@ -21,6 +23,19 @@ from trainables.config import EvalConfig, TrainConfig
 base = TrainConfig(model="model", data="data", train_examples=8)
 experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(validation_examples=6, test_examples=10))
 """
+
+
+def make_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make `folder` the current one, with a model, data and the experiment own.py, without a hub; and finish that."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.chdir(folder)
+    write_model(folder / "model")
+    write_data(folder / "data")
+    (folder / "own.py").write_text(OWN, encoding="utf-8")
+    write_finished(folder)
+    return folder
 
 
 def write_finished(place: Path, out: str = "runs/own") -> Path:

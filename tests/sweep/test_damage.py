@@ -10,8 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from finished_sweep import OWN, write_finished
-from tiny_inputs import write_data, write_model
+from finished_sweep import make_place
 
 from sweep.cli import main
 from sweep.planning import known_trials
@@ -51,15 +50,7 @@ KINDS = {
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a finished sweep of two configurations, B the better one."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    write_data(tmp_path / "data")
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    write_finished(tmp_path)
-    return tmp_path
+    return make_place(tmp_path, monkeypatch)
 
 
 def record_of(name: str) -> TrialRecord:
