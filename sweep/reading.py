@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from trainables.jobs import TrialJob
+from trainables.journal import Chain
 from trainables.record import TrialRecord
 
 
 class Tail:
-    """Follows a file of JSON lines that is appended to and, where a trial continues, replaced by a shorter one."""
+    """Follows a journal that is appended to and, where a trial continues, replaced by a shorter one.
+
+    It ends at a damaged line: the trial that continues cuts its journal there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._inode: int | None = None
         self._offset = 0
+        self._chain: Chain | None = Chain()
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """Return the whole lines since the last look, and whether they are the first ones of another file."""
@@ -25,22 +30,25 @@ class Tail:
                 inode = self.path.stat().st_ino
                 replaced = inode != self._inode
                 if replaced:
-                    self._inode, self._offset = inode, 0
+                    self._inode, self._offset, self._chain = inode, 0, Chain()
                 file.seek(self._offset)
                 content = file.read()
         except FileNotFoundError:
             return [], False
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [row for line in whole.splitlines() if (row := _parsed(line)) is not None], replaced
+        return self._rows(whole.split(b"\n")[:-1]), replaced
 
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None  # torn by a crash; the trial that continues writes it again
-    return row if isinstance(row, dict) else None
+    def _rows(self, lines: Iterable[bytes]) -> list[dict[str, Any]]:
+        rows = []
+        for line in lines:
+            if self._chain is None:
+                break
+            try:
+                rows.append(self._chain.take(line))
+            except (ValueError, RecursionError):
+                self._chain = None
+        return rows
 
 
 def is_finished(job: TrialJob) -> bool:

@@ -19,6 +19,7 @@ from sweep.provenance import typed
 from sweep.reading import Tail
 from trainables.files import append_line, write_lines
 from trainables.jobs import TrialJob
+from trainables.journal import append
 from trainables.record import SweepFolder, TrialRecord
 
 
@@ -105,6 +106,10 @@ def test_a_tail_gives_whole_lines_once_and_notices_a_replaced_file(tmp_path: Pat
     assert tail.read() == ([{"step": 2}], False)
     write_lines(path, [{"step": 1}])
     assert tail.read() == ([{"step": 1}], True)
+    for step in (2, 3, 4):
+        append(path, {"step": step})
+    path.write_bytes(path.read_bytes().replace(b'"step": 3', b'"step": 9'))
+    assert Tail(path).read() == ([{"step": 1}, {"step": 2}], True)
 
 
 SHOW = """
