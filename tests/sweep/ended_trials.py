@@ -21,6 +21,9 @@ def end_trials(folder: SweepFolder, planned: Sequence[PlannedTrial], said: str =
         record = TrialRecord(folder.trials_folder / trial.folder_name)
         weights = record.adapter_folder / "adapter_model.safetensors"
         if not train.is_baseline:
+            for step in range(1, 5):
+                record.append_metrics({"kind": "train", "step": step, "train_loss": 3 - step / 4, "grad_norm": 0.5})
+                record.append_metrics({"kind": "eval", "step": step, "eval_loss": 3.5 - step / 4, "examples": 6})
             record.adapter_folder.mkdir()
             save_file({"a": np.full((2, 2), number, np.float32)}, weights)
             files.write_text(record.adapter_folder / "adapter_config.json", '{"base_model_name_or_path": "/x/model"}')

@@ -171,7 +171,7 @@ def test_a_notebook_gets_plain_lines_though_it_has_a_terminal(tmp_path: Path) ->
         "zero-shot-v1: failed: no luck",
         "B-lr0.0002: step 4/8, eval loss 2.2500",
         "interrupted by SIGTERM: 1 of 2 trials are finished; continue with",
-        f"  {typed('python -m sweep.run again')}",
+        f"  {typed(f'python -m sweep.run again --out {tmp_path}/run')}",
     ]
 
 
