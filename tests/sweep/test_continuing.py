@@ -109,6 +109,7 @@ def test_an_old_sweep_says_where_it_stands(place: Path) -> None:
     assert line_of(OUT) == ["-m", "sweep.run", "own.py", "--out", "runs/own"]
 
 
+@pytest.mark.slow
 def test_every_command_that_changed_the_sweep_is_kept_with_the_text_of_its_experiment(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
