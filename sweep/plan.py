@@ -228,9 +228,10 @@ def _state(folder: SweepFolder, trial: PlannedTrial, left: set[str] | None) -> s
 
 
 def _damage(folder: SweepFolder, identity: str) -> list[str]:
-    """Say which files of the trials are damaged, and that a run mends them."""
+    """Say which files of the sweep are damaged, and that a run mends them."""
     found = {record.folder.name: told(faults_of(record, identity, HASHED_BYTES)) for record in folder.records()}
-    return [f"{name}: {why}; a run mends it" for name, why in found.items() if why]
+    said = [f"{name}: {why}; a run mends it" for name, why in found.items() if why]
+    return [*said, *(f"data/{path.name} is damaged; a run writes it anew" for path in folder.damaged_examples())]
 
 
 def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[Mapping[str, Any]]) -> float | None:
