@@ -131,6 +131,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     precision = _precision(request.experiment.grid.base, device, bases)
     experiment = on.on_bases(request, bases, precision)
     planned = plan_trials(experiment, options.seeds)
+    sizes.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=False)  # the engine will
     sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(request, bases))  # before the slow data
     corpus = load(bases.data, experiment)
     bases = replace(bases, data=replace(bases.data, fingerprint=corpus.fingerprint))
@@ -173,6 +174,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
 def _more(request: Request, options: Options, stored: Stored, device: Device) -> Prepared:
     sweep, folder = stored.sweep, SweepFolder(options.out)
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], options.trust_remote_code)
+    sizes.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=False)
     sizes.check_models(stored.planned, bases.model_folders, "max_length_tokens" in request.changed)
     wanted = _wanted(folder, stored.planned)
     examples = examples_on_disk(wanted, sweep)

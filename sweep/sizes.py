@@ -12,7 +12,7 @@ from typing import Any
 
 from sweep.folders import existing_part
 from sweep.planning import PlannedTrial
-from trainables import shapes, tokens
+from trainables import shapes, tokens, whole
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.data import Example
 from trainables.errors import UserError
@@ -145,6 +145,13 @@ def check_new_tokens(train: TrainConfig, evaluation: EvalConfig, folder: str) ->
             f"max_new_tokens must be below {limit}, the tokens of prompt and summary together ({whose}), "
             f"got {evaluation.max_new_tokens}"
         )
+
+
+def check_weights(folders: Iterable[str], trust_remote_code: bool, may_load_torch: bool) -> None:
+    """Raise UserError for a model that lacks weights, or has others than its configuration asks for."""
+    for folder in folders:
+        shapes.check_not_quantized(folder)
+        whole.check_headers(Path(folder), trust_remote_code, may_load_torch)
 
 
 @lru_cache(maxsize=32)

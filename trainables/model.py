@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import nn
 from trainables.config import TrainConfig
 from trainables.dequantize import four_bit_layers
 from trainables.errors import UserError
+from trainables.pretrained import check_finite, configuration, from_files, quiet
 
 # bitsandbytes says at its import what it does not find, whoever imports it.
 for _name in ("accelerate", "peft", "bitsandbytes"):
@@ -50,7 +50,7 @@ def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager
 
 def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_code: bool = False) -> Any:
     """Load the base as this trial needs it: frozen, on the device, in eval mode; raises UserError where it cannot."""
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
     from trainables import attention
     from trainables.prefill import try_ragged
@@ -60,25 +60,20 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
 
     check_device(train, device)
     with quiet():
-        try:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError) as error:
-            hint = "; it has code of its own, which --trust-remote-code lets run" if "custom code" in str(error) else ""
-            raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}{hint}") from None
+        config = configuration(folder, trust_remote_code)
         dropout = switch_off_dropout(config)
         use_fused_activation(config)
-        options: dict[str, Any] = {"dtype": DTYPES[train.precision], "config": config, "use_safetensors": True}
+        options: dict[str, Any] = {"dtype": DTYPES[train.precision], "config": config}
         if train.quantization == "nf4":
             options |= {"quantization_config": nf4(DTYPES[train.precision]), "device_map": {"": device}}
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_remote_code, **options)
-        except OSError as error:
-            raise UserError(f"{folder} cannot be loaded as a causal language model: {error}") from None
+            model = from_files(folder, trust_remote_code, **options)
         except (ValueError, ImportError, NotImplementedError) as error:
             if train.quantization == "none":
                 raise
             cause = str(error).strip().splitlines()[0].rstrip(".")
             raise UserError(f"{folder} cannot be quantized to NF4: {cause}; take quantization=none") from None
+    check_finite(folder, model, train.precision)
     if train.quantization == "nf4":
         if not four_bit_layers(model):  # the library says so in its log alone, and goes on with the plain weights
             raise UserError(f"{folder} cannot be quantized to NF4: it has no linear layer; take quantization=none")
@@ -207,18 +202,6 @@ def parameter_counts(model: nn.Module) -> tuple[int, int]:
         total += size
         trainable += size if parameter.requires_grad else 0
     return trainable, total
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence warnings, log lines and progress bars of the libraries inside the block."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def nf4(compute: torch.dtype) -> Any:

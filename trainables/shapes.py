@@ -5,45 +5,33 @@ Targets are matched as PEFT matches them: a layer is meant by its full name or b
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from trainables.errors import UserError, nearest
+from trainables.weights import config_of, no_weights, tensors_of, weight_files
+from trainables.whole import BUFFERS
 
 # Families whose linear layers are Conv1D, which stores its weight as (in, out).
 TRANSPOSED = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 EMBEDDINGS = ("embed", "wte", "wpe")
-BUFFERS = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq")
 
 
 @lru_cache(maxsize=32)
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return name -> shape of every tensor in the folder's safetensors files; raises UserError without any."""
-    paths = sorted(Path(folder).glob("*.safetensors"))
+    """Return name -> shape of every tensor in the files that are loaded; raises UserError without any."""
+    paths = weight_files(Path(folder))
     if not paths:
-        raise UserError(f"{folder} holds no *.safetensors file; weights are read in that format alone")
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in paths:
-        with path.open("rb") as file:
-            try:
-                (length,) = struct.unpack("<Q", file.read(8))
-                if length > path.stat().st_size:
-                    raise ValueError("its header is longer than the file")
-                header = json.loads(file.read(length))
-            except (struct.error, ValueError) as error:
-                raise UserError(f"{path} is not a whole safetensors file: {error}") from None
-        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    return shapes
+        raise UserError(no_weights(str(folder), [path.name for path in sorted(Path(folder).iterdir())]))
+    return {name: one.shape for path in paths for name, one in tensors_of(path).items()}
 
 
 def linear_shapes(folder: Path | str) -> dict[str, tuple[int, int]]:
     """Return name -> (inputs, outputs) of every linear layer, embeddings left out."""
     folder = Path(folder)
-    transposed = _config(folder).get("model_type") in TRANSPOSED
+    transposed = config_of(folder).get("model_type") in TRANSPOSED
     layers = {}
     for name, shape in tensor_shapes(folder).items():
         layer = name.removesuffix(".weight")
@@ -80,7 +68,7 @@ def lora_parameters(folder: Path | str, rank: int, targets: Sequence[str]) -> in
 def total_parameters(folder: Path | str) -> int:
     """Return the parameters of the base: buffers and a tied head's copy are not counted."""
     shapes = tensor_shapes(Path(folder))
-    tied = _config(Path(folder)).get("tie_word_embeddings", True)
+    tied = config_of(Path(folder)).get("tie_word_embeddings", True)
     return sum(
         math.prod(shape)
         for name, shape in shapes.items()
@@ -90,7 +78,7 @@ def total_parameters(folder: Path | str) -> int:
 
 def check_not_quantized(folder: Path | str) -> None:
     """Raise UserError for a base whose weights on disk are quantized: NF4 is made from a plain one as it is loaded."""
-    made = _config(Path(folder)).get("quantization_config")
+    made = config_of(Path(folder)).get("quantization_config")
     if made:
         method = made.get("quant_method", "by an unknown method") if isinstance(made, dict) else made
         raise UserError(
@@ -101,12 +89,3 @@ def check_not_quantized(folder: Path | str) -> None:
 
 def _matches(layer: str, target: str) -> bool:
     return layer == target or layer.endswith(f".{target}")
-
-
-def _config(folder: Path) -> dict[str, object]:
-    try:
-        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no config.json") from None
-    except ValueError as error:
-        raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from None

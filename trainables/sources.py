@@ -6,21 +6,30 @@ the last resolve.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from trainables import configurations, hub, layout
 from trainables.errors import UserError, nearest
 from trainables.file_text import extension, without_compression
+from trainables.fingerprint import TOKENIZER_FILES, model_fingerprint
 from trainables.hub import go_offline, hub_reachable
 from trainables.pocket import POCKET_DATA, POCKET_MODEL, model_folder
+from trainables.weights import ADAPTER, chosen_weights, no_weights, weights_problem
 
-__all__ = ["DataSource", "ModelSource", "go_offline", "hub_reachable", "resolve_data", "resolve_model"]
+__all__ = [
+    "TOKENIZER_FILES",
+    "DataSource",
+    "ModelSource",
+    "go_offline",
+    "hub_reachable",
+    "model_fingerprint",
+    "resolve_data",
+    "resolve_model",
+]
 
 Kind = Literal["local", "cache", "hub", "bundled"]
 SOURCES = ("auto", "hub", "bundled")
@@ -29,14 +38,10 @@ SOURCES = ("auto", "hub", "bundled")
 MODEL_IDS: dict[str, tuple[str, ...]] = {"gpt2": ("openai-community/gpt2", "gpt2")}
 DATA_IDS: dict[str, tuple[str, ...]] = {"samsum": ("knkarthick/samsum",), "dialogsum": ("knkarthick/dialogsum",)}
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-WHOLE_UP_TO_BYTES = 32 * 2**20
-SAMPLES, SAMPLE_BYTES = 64, 4096
-
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model's folder; `fingerprint` is a SHA-256 over configuration, tokenizer and weights (large ones sampled)."""
+    """A model's folder; `fingerprint` is a SHA-256 over all of it that is loaded (large weights sampled)."""
 
     label: str
     folder: str
@@ -215,14 +220,12 @@ def _from_hub(wanted: _Wanted, name: str, repo_id: str, tried: list[str]) -> _Fo
 def model_files(names: Iterable[str], trust_remote_code: bool = False) -> list[str]:
     """Choose a repository's files to download: safetensors, configuration, tokenizer; no pickles, no code unasked."""
     own = [name for name in names if "/" not in name]
-    weights = [name for name in own if name.endswith(".safetensors")]
     # Some repositories hold the same weights twice, in another layout or precision.
-    standard = [name for name in weights if re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors", name)]
-    if not weights:
-        pickles = [name for name in own if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
-        raise UserError(_only_safetensors("the repository", pickles))
+    weights = chosen_weights(own)
+    if not weights and ADAPTER not in own:  # of an adapter the rest says which model to give
+        raise UserError(no_weights("the repository", sorted(own)))
     rest = (".json", ".txt", ".model", ".jinja") + ((".py",) if trust_remote_code else ())
-    return [*(standard or weights), *(name for name in own if name.endswith(rest))]
+    return [*weights, *(name for name in own if name.endswith(rest))]
 
 
 def dataset_files(names: Iterable[str]) -> list[str]:
@@ -234,22 +237,14 @@ def model_problem(folder: Path) -> str | None:
     """Return in a sentence why a folder is no whole model, None where it is one."""
     if not folder.is_dir():
         return f"{folder} must be a folder with config.json, *.safetensors and a tokenizer, got a file"
-    if not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file() and not (folder / ADAPTER).is_file():
         return f"{folder} is not a model: it has no config.json"
-    weights = weight_files(folder)
-    if not weights:
-        return _only_safetensors(str(folder), [path.name for path in sorted(folder.glob("*.bin"))])
-    missing = [path.name for path in weights if not path.is_file()]
-    if missing:
-        return f"{folder} is not whole: {', '.join(missing)} is missing"
+    problem = weights_problem(folder)
+    if problem:
+        return problem
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)})"
     return None
-
-
-def _only_safetensors(where: str, pickles: list[str]) -> str:
-    found = f"; found {', '.join(pickles)}, which can run code when loaded" if pickles else ""
-    return f"{where} has no *.safetensors: weights are read as safetensors only{found}"
 
 
 def data_problem(path: Path) -> str | None:
@@ -259,68 +254,3 @@ def data_problem(path: Path) -> str | None:
     if layout.data_files(path) or any(layout.data_files(inner) for inner in path.iterdir() if inner.is_dir()):
         return None
     return f"{path} holds no data files ({', '.join(layout.EXTENSIONS)}, also as .gz, .zst, .bz2, .xz)"
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the files of a model's weights, those missing on disk included where an index names them."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return [folder / name for name in sorted(set(_json_of(index).get("weight_map", {}).values()))]
-    single = folder / "model.safetensors"
-    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
-
-
-def model_fingerprint(folder: Path) -> str:
-    """Return a SHA-256 over a model's configuration, tokenizer and weights.
-
-    Weights count by name, size, header and content; of a file above 32 MiB 64 samples of 4 KiB stand for the content,
-    so that 14 GB take well under a second.
-    """
-    total = hashlib.sha256()
-    config = _json_of(folder / "config.json")
-    for key in ("_name_or_path", "transformers_version"):  # of who saved it, not of the model
-        config.pop(key, None)
-    total.update(json.dumps(config, sort_keys=True).encode())
-    for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            total.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
-    for path in weight_files(folder):
-        total.update(path.name.encode() + _weights_digest(path))
-    return total.hexdigest()
-
-
-def _json_of(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a valid JSON object ({error})") from None
-
-
-def _tensors(header: bytes) -> list[Any]:
-    return [value for value in json.loads(header).values() if "data_offsets" in value]
-
-
-def _weights_digest(path: Path) -> bytes:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little") + 8  # length of the JSON header, then that, then the tensors
-        if not 8 < header <= size:
-            raise UserError(f"{path} is not a safetensors file (unfinished, or a pointer to large-file storage?)")
-        try:
-            ends = [int(one["data_offsets"][1]) for one in _tensors(file.read(header - 8))]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise UserError(f"{path} is not a safetensors file: its header is damaged") from None
-        if size < header + max(ends, default=0):
-            raise UserError(f"{path} is not whole: it has {size:,} bytes, and its header says {header + max(ends):,}")
-        if size <= WHOLE_UP_TO_BYTES:
-            file.seek(0)
-            digest.update(file.read())
-            return digest.digest()
-        file.seek(0)
-        digest.update(file.read(header))
-        last = size - SAMPLE_BYTES
-        for number in range(SAMPLES):
-            file.seek(header + (last - header) * number // (SAMPLES - 1))
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.digest()

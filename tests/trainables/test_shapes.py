@@ -127,5 +127,5 @@ def test_a_folder_without_safetensors_or_with_a_torn_one_is_refused(tmp_path: Pa
     (torn / "config.json").write_text("{}", encoding="utf-8")
     save_file({"a.weight": torch.zeros(4, 4)}, torn / "model.safetensors")
     (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:20])
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="is not a safetensors file"):
         linear_shapes(torn)
