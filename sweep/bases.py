@@ -12,10 +12,11 @@ from search_spaces.experiment import Experiment
 from search_spaces.grid import Grid, with_axes
 from sweep import sizes
 from sweep.overrides import Request
-from trainables import sources
+from trainables import ends, sources, tokens
 from trainables.config import TrainConfig, configured
 from trainables.configurations import parted
 from trainables.errors import UserError
+from trainables.fingerprint import SCHEME
 from trainables.stage import stage
 
 
@@ -30,6 +31,7 @@ class Base:
     revision: str | None
     fingerprint: str | None = None  # of a data set: known once it has been read
     configuration: str | None = None  # of a data set: one of several
+    fingerprint_scheme: int | None = None  # of a model: what its fingerprint covers
 
     @property
     def stood_in(self) -> bool:
@@ -38,7 +40,8 @@ class Base:
     def entry(self) -> dict[str, Any]:
         """Return what sweep.json keeps: nothing of this machine."""
         keys = ("requested", "label", "kind", "revision", "fingerprint", "stood_in")
-        return {key: getattr(self, key) for key in keys}
+        scheme = {"fingerprint_scheme": self.fingerprint_scheme} if self.fingerprint_scheme else {}
+        return {key: getattr(self, key) for key in keys} | scheme
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,42 @@ def find_models_again(stored: Mapping[str, Any], hints: Mapping[str, str], trust
         places = [place for place in (entry["requested"], hints.get(entry["label"], "")) if Path(place).is_dir()]
         name = places[0] if entry["kind"] == "local" and places else entry["requested"]
         found = replace(_model(name, "bundled" if bundled else "auto", bundled, trust_remote_code), **_names(entry))
-        check_same("model", entry, found.fingerprint)
+        check_same("model", entry, _fingerprint(entry, found))
         models.append(found)
     return Bases(tuple(models), stored_bases(stored).data)
+
+
+def _fingerprint(entry: Mapping[str, Any], found: Base) -> str | None:
+    """Return a model's fingerprint by the scheme of the sweep; raises UserError where its texts would end otherwise."""
+    if _scheme(entry) == found.fingerprint_scheme:
+        return found.fingerprint
+    encoder = tokens.load_encoder(found.place)
+    if encoder.eos_ids != (encoder.eos_id,):
+        raise UserError(
+            f"the texts of this sweep ended at one token alone, and {entry['label']} declares "
+            f"{len(encoder.eos_ids)} ends of text, all of which stop a text now; choose another --out"
+        )
+    return sources.model_fingerprint(Path(found.place), _scheme(entry))
+
+
+def _scheme(entry: Mapping[str, Any]) -> int:
+    return int(entry.get("fingerprint_scheme", 1))
+
+
+def model_notes(bases: Bases, stored: Mapping[str, Any] | None = None) -> list[str]:
+    """Check where each model's texts end; say which end is trained of several, and how an old sweep is compared."""
+    notes = [
+        f"model: the fingerprint of {entry['label']} was made when it covered configuration, vocabulary and weights "
+        "alone, and is compared by these: a change of tokenizer_config.json or of the chat template does not show"
+        for entry in (stored or {}).get("models", ())
+        if _scheme(entry) == 1
+    ]
+    for model in bases.models:
+        encoder = tokens.load_encoder(model.place)
+        ends.check_ends(encoder, Path(model.place))
+        sentence = ends.ends_sentence(encoder)
+        notes += [f"model: {model.label}: {sentence}"] if sentence else []
+    return notes
 
 
 def find_data_again(stored: Mapping[str, Any], hint: str) -> Base:
@@ -141,7 +177,7 @@ def check_requested(out: Path, sweep: Mapping[str, Any], experiment: Experiment)
     entries, names = stored["models"], model_names(experiment)
     for entry, name in zip(entries, names, strict=False):
         if Path(name).is_dir() and entry["kind"] == "local":
-            check_same("model", entry, sources.model_fingerprint(Path(name)))
+            check_same("model", entry, sources.model_fingerprint(Path(name), _scheme(entry)))
         elif entry["requested"] != name:
             raise UserError(_another(out, "model", entry, name))
     if len(entries) != len(names):
@@ -168,7 +204,7 @@ def stored_bases(stored: Mapping[str, Any]) -> Bases:
     """Return the bases as sweep.json names them, without a place on this machine."""
     keys = ("requested", "label", "kind", "revision", "fingerprint")
     models, data = (
-        [Base(**{key: entry[key] for key in keys}, place="") for entry in entries]
+        [Base(**{key: entry[key] for key in keys}, place="", fingerprint_scheme=_scheme(entry)) for entry in entries]
         for entries in (stored["models"], [stored["data"]])
     )
     targets = stored["target_modules"]
@@ -231,7 +267,9 @@ def banner(bases: Bases, experiment: Experiment, request: Request, source: str) 
 
 def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> Base:
     found = sources.resolve_model(name, source, stand_in, trust_remote_code)
-    return Base(name, found.label, found.kind, found.folder, found.revision, found.fingerprint)
+    return Base(
+        name, found.label, found.kind, found.folder, found.revision, found.fingerprint, fingerprint_scheme=SCHEME
+    )
 
 
 def _data(name: str, source: str, stand_in: bool) -> Base:

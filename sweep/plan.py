@@ -92,6 +92,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     if bases.found:
         sizes.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=True)
+        notes += on.model_notes(bases, stored.sweep["resolved"] if stored else None)
         sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
     notes += plausible.in_plan_of(planned, experiment, bases, corpus, stored.sweep if stored else None)
     lengths = _Lengths(bases, corpus)

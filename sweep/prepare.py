@@ -135,7 +135,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(request, bases))  # before the slow data
     corpus = load(bases.data, experiment)
     bases = replace(bases, data=replace(bases.data, fingerprint=corpus.fingerprint))
-    notes = lines(corpus.report)
+    notes = [*on.model_notes(bases), *lines(corpus.report)]
     if bases.target_modules:
         own = ", ".join(request.experiment.grid.base.target_modules)
         notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
@@ -188,7 +188,7 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
     left = {Path(job.folder).name for job in stored.left}
     unfinished = [trial for trial in stored.planned if trial.folder_name in left]
     in_data = sweep["resolved"]["data"].get("mistakes", [])  # said again without reading the corpus
-    notes = lines(sweep["resolved"]["data"]["report"]) + in_data
+    notes = on.model_notes(bases, sweep["resolved"]) + lines(sweep["resolved"]["data"]["report"]) + in_data
     notes += _check(options, stored.planned, unfinished, bases, examples, stored.experiment)
     sweep = _asked(sweep, stored.experiment, options)
     return Prepared(options, stored.experiment, device, bases, sweep, fresh, notes)

@@ -83,21 +83,20 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
     found: list[Completion | str] = ["" if row.fits else "the example does not fit" for row in rows]
     fitting = [index for index, row in enumerate(rows) if row.fits]
     encoder = reader.encoder
-    writing = Writing(decoding, max_new_tokens, encoder.eos_id, encoder.pad_id, reader.train.seed, reader.device)
+    writing = Writing(decoding, max_new_tokens, encoder.eos_ids, encoder.pad_id, reader.train.seed, reader.device)
     reader.model.eval()
     failures = 0
-    groups = decoding_batches(reader.model, [len(rows[index].prompt_ids) for index in fitting], writing.rows, writing)
+    prompts = [Prompt(row.example_id, row.prompt_ids, None, row.target_ids) for row in (rows[i] for i in fitting)]
+    groups = decoding_batches(reader.model, prompts, writing.rows, writing)
     for group in groups:
         if reader.control() == "interrupt":
             raise Interrupted("interrupted between generations")
         indices = [fitting[position] for position in group]
-        prompts = [
-            Prompt(rows[index].example_id, rows[index].prompt_ids, None, rows[index].target_ids) for index in indices
-        ]
+        asked = [prompts[position] for position in group]
         results: Sequence[Completion | str]
         try:
             with reader.arithmetic():
-                results = generate_batch(reader.model, prompts, writing, reader.control)
+                results = generate_batch(reader.model, asked, writing, reader.control)
         except Interrupted:
             raise
         except (RuntimeError, IndexError, ValueError) as error:

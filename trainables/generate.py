@@ -21,6 +21,7 @@ from trainables.config import Decoding
 from trainables.jobs import Control, Interrupted
 from trainables.lora import seed_of
 from trainables.loss import LOSS_TOKENS, batches, bucket
+from trainables.rotary import crosses
 from trainables.tokens import Row
 
 PROMPT_BUCKET_TOKENS = 32
@@ -54,7 +55,7 @@ class Writing:
 
     decoding: Decoding
     max_new_tokens: int
-    eos_id: int
+    eos_ids: tuple[int, ...]  # any of them ends a text
     pad_id: int
     seed: int
     device: str = "cpu"
@@ -119,24 +120,35 @@ class PollControl:
 class HalfEnded:
     """End a call once at most half of its rows are still going."""
 
-    def __init__(self, eos_id: int, prompt_width: int) -> None:
-        self.eos_id = eos_id
+    def __init__(self, eos_ids: Sequence[int], prompt_width: int) -> None:
+        self.eos_ids = eos_ids
         self.prompt_width = prompt_width
 
     def __call__(self, input_ids: Tensor, scores: Tensor | None, **kwargs: Any) -> Tensor:
-        going = (input_ids[:, self.prompt_width :] != self.eos_id).all(dim=1)
+        written = input_ids[:, self.prompt_width :]
+        going = torch.stack([(written != one).all(dim=1) for one in self.eos_ids]).all(dim=0)
         return (2 * going.sum() <= len(going)).expand(len(going))
 
 
-def decoding_batches(model: Any, lengths: Sequence[int], rows: int, writing: Writing) -> list[list[int]]:
+def decoding_batches(model: Any, prompts: Sequence[Prompt], rows: int, writing: Writing) -> list[list[int]]:
     """Return indices of prompts that decode together, at most `rows`, the longest first.
 
-    They are of equal padded length, unless the model decodes rows of unequal length without padding.
+    They are of equal padded length, unless the model decodes rows of unequal length without padding. A prompt whose
+    rotary positions change while its text is written decodes alone: the library then reads it all again.
     """
+    alone = [index for index, prompt in enumerate(prompts) if _crosses(model, prompt, writing)]
+    others = [index for index in range(len(prompts)) if index not in set(alone)]
+    lengths = [len(prompts[index].ids) for index in others]
     if not decodes_ragged(model, writing):
-        return batches(lengths, lambda width: rows, PROMPT_BUCKET_TOKENS)
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    return [sorted(order[start : start + rows]) for start in range(0, len(order), rows)]
+        found = batches(lengths, lambda width: rows, PROMPT_BUCKET_TOKENS)
+    else:
+        order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+        found = [sorted(order[start : start + rows]) for start in range(0, len(order), rows)]
+    return [[others[position] for position in group] for group in found] + [[index] for index in alone]
+
+
+def _crosses(model: Any, prompt: Prompt, writing: Writing) -> bool:
+    return crosses(model, len(prompt.ids), max(writing.max_new_tokens, len(prompt.target_ids)))
 
 
 def decodes_ragged(model: Any, writing: Writing) -> bool:
@@ -164,16 +176,17 @@ def generate_batch(
     from trainables.replay import replays, token_steps
 
     width = max(len(prompt.ids) for prompt in prompts)
-    if not decodes_ragged(model, writing):
+    is_alone = len(prompts) == 1 and _crosses(model, prompts[0], writing)
+    if not decodes_ragged(model, writing) and not is_alone:
         width = bucket(width, PROMPT_BUCKET_TOKENS)
-    cache, losses = _begin(model, prompts, writing, width, control, send)
+    cache, losses = (None, None) if is_alone else _begin(model, prompts, writing, width, control, send)
     ids_BT, mask_BT = _padded(prompts, width, writing)
     found: dict[int, Completion] = {}
     rows = list(range(len(prompts)))
     while rows:
         criteria: list[Callable[..., Tensor]] = [PollControl(control)]
         if _goes_on_with_fewer(model, writing, len(rows)):
-            criteria.append(HalfEnded(writing.eos_id, width))
+            criteria.append(HalfEnded(writing.eos_ids, width))
         if send is not None:
             send(rows)
         with token_steps(model, cache, replays(model)):
@@ -187,7 +200,7 @@ def generate_batch(
             )
         going = []
         for position, ids in enumerate(output.sequences[:, width:].tolist()):
-            if writing.eos_id not in ids and len(ids) < writing.max_new_tokens:
+            if _end(ids, writing) is None and len(ids) < writing.max_new_tokens:
                 going.append(position)
             else:
                 row = rows[position]
@@ -222,7 +235,7 @@ def _settings(writing: Writing, written_tokens: int) -> Any:
         do_sample=False,
         num_beams=writing.decoding.num_beams if writing.decoding.strategy == "beam" else 1,
         pad_token_id=writing.pad_id,
-        eos_token_id=writing.eos_id,
+        eos_token_id=list(writing.eos_ids),
         use_cache=True,
         return_dict_in_generate=True,
     )
@@ -291,6 +304,12 @@ def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:
 
 
 def _completion(ids: list[int], writing: Writing, loss: tuple[float, int] | None) -> Completion:
-    if writing.eos_id in ids:
-        return Completion(tuple(ids[: ids.index(writing.eos_id)]), "eos", loss)
+    end = _end(ids, writing)
+    if end is not None:
+        return Completion(tuple(ids[:end]), "eos", loss)
     return Completion(tuple(ids[: writing.max_new_tokens]), "length", loss)
+
+
+def _end(ids: list[int], writing: Writing) -> int | None:
+    """Return where a text ends, None where it does not."""
+    return min((ids.index(one) for one in writing.eos_ids if one in ids), default=None)

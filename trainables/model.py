@@ -23,6 +23,7 @@ from trainables.config import TrainConfig
 from trainables.dequantize import four_bit_layers
 from trainables.errors import UserError
 from trainables.pretrained import check_finite, configuration, from_files, quiet
+from trainables.rotary import choose_by_row
 
 # bitsandbytes says at its import what it does not find, whoever imports it.
 for _name in ("accelerate", "peft", "bitsandbytes"):
@@ -85,6 +86,7 @@ def load_base(folder: str | Path, train: TrainConfig, device: str, trust_remote_
             module.p = 0.0
     model.base_dropout = dropout
     keep_head_input_whole(model)
+    choose_by_row(model)
     attention.use(model)
     model.requires_grad_(False)
     model.eval()

@@ -264,7 +264,7 @@ class PackedReader:
         """Return per row what was written, or in one line why that failed."""
         encoder, seed = self.encoder, self.seat.config.seed
         prompts = [Prompt(row.example_id, row.prompt_ids, seed, row.target_ids) for row in rows if row.fits]
-        writing = Writing(decoding, max_new_tokens, encoder.eos_id, encoder.pad_id, 0, self.seat.pack.device)
+        writing = Writing(decoding, max_new_tokens, encoder.eos_ids, encoder.pad_id, 0, self.seat.pack.device)
         answers = iter(self._ask(prompts, writing))
         return [next(answers) if row.fits else "the example does not fit" for row in rows]
 

@@ -93,10 +93,11 @@ def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
     count = _lanes(desk, questions)
     budget = desk.room.loss_tokens // count
 
-    def share(lengths: Sequence[int]) -> list[list[int]]:
+    def share(rows: Sequence[Row]) -> list[list[int]]:
+        lengths = [length(row) for row in rows]
         return batches(lengths, lambda width: max(1, budget // width), BUCKET_TOKENS)
 
-    _attempt_all(desk, count, _shared(desk, questions, length, share), Attempt(read, _fails, most, narrow))
+    _attempt_all(desk, count, _shared(desk, questions, share), Attempt(read, _fails, most, narrow))
 
 
 def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> None:
@@ -124,10 +125,10 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
         for (question, index), result in zip(places, results, strict=True):
             question.found[index] = result
 
-    def share(lengths: Sequence[int]) -> list[list[int]]:
-        return decoding_batches(desk.base.model, lengths, most(()), writing)
+    def share(prompts: Sequence[Prompt]) -> list[list[int]]:
+        return decoding_batches(desk.base.model, prompts, most(()), writing)
 
-    shared = _shared(desk, questions, lambda prompt: len(prompt.ids), share)
+    shared = _shared(desk, questions, share)
     parts = [part for places in shared for part in _parts(places, count)]
     _attempt_all(desk, count, parts, Attempt(write, _fails_in_part, most, narrow))
     for question in questions:
@@ -138,16 +139,15 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
 def _shared(
     desk: Desk,
     questions: Sequence[Question],
-    length: Callable[[Any], int],
-    share: Callable[[Sequence[int]], list[list[int]]],
+    share: Callable[[Sequence[Any]], list[list[int]]],
 ) -> list[list[Place]]:
     """Return the items of all questions in batches; an adapter of the output head has batches of its own."""
     alone = [one for one in questions if one.adapter is not None and desk.base.adapts_head(one.adapter)]
     found = []
     for members in ([one for one in questions if one not in alone], *([one] for one in alone)):
         places = [(question, index) for question in members for index in range(len(question.items))]
-        lengths = [length(question.items[index]) for question, index in places]
-        found += [[places[position] for position in group] for group in share(lengths)]
+        items = [question.items[index] for question, index in places]
+        found += [[places[position] for position in group] for group in share(items)]
     return found
 
 

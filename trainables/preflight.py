@@ -10,6 +10,7 @@ from typing import Any
 from trainables import external
 from trainables.config import TrialConfig
 from trainables.course import Engine, seated
+from trainables.ends import check_ends, check_ids
 from trainables.errors import UserError
 from trainables.evaluate import longest
 from trainables.jobs import go_on
@@ -43,10 +44,14 @@ def _stages(trials: list[TrialConfig]) -> int:
 
 def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]) -> dict[str, Any]:
     began = time.monotonic()
-    facts: dict[str, Any] = {"trials": len(trials), "lengths": [], "prompts": [], "training": []}
+    facts: dict[str, Any] = {"trials": len(trials), "ends": [], "lengths": [], "prompts": [], "training": []}
     for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
         if not trial.train.is_baseline:
             lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
+    for trial in _distinct(trials, "train.model"):
+        encoder = engine.shelf.encoder(trial.train)
+        check_ends(encoder, engine.shelf.folder(trial.train))
+        facts["ends"].append({"trained": encoder.eos_id, "stop": list(encoder.eos_ids)})
     for trial in _distinct(trials, "evaluation.metrics"):
         external.check(trial.evaluation.metrics)
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
@@ -113,6 +118,7 @@ def _check_rows(engine: Engine, trial: TrialConfig) -> None:
         whole = row.prompt_ids[: len(start_ids)] == start_ids and row.prompt_ids[-len(cue_ids) :] == cue_ids
         if row.fits and cue_ids and not whole:
             raise UserError(f"prompt {config.prompt!r} is cut in example {row.example_id!r}")
+        check_ids(encoder, shelf.folder(config), row.example_id, (*row.prompt_ids, *row.target_ids))
         if row.target_ids[-1:] != (encoder.eos_id,):
             raise UserError(f"example {row.example_id!r} would train without an end-of-text token")
 

@@ -9,6 +9,7 @@ import torch
 from trainables import attention
 from trainables.loss import Batch, collate, completion_nll, row_of, string
 from trainables.model import agree
+from trainables.rotary import boundary_tokens
 from trainables.tokens import Row
 
 CHECKED = "_reads_strings"
@@ -31,7 +32,9 @@ def _is_eligible(model: Any) -> bool:
     has_windows = getattr(config, "sliding_window", None) is not None or any(
         kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()
     )
-    return config._attn_implementation == attention.NAME and not has_windows and not model._is_stateful
+    # Rows of a string are one row to rotary positions that look at how long it is.
+    is_told_apart = not has_windows and boundary_tokens(model) is None
+    return config._attn_implementation == attention.NAME and is_told_apart and not model._is_stateful
 
 
 def _agrees(model: Any) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.data import Example
+from trainables.ends import declared_ends, embedding_rows
 from trainables.errors import UserError
 from trainables.prompts import split_template
 from trainables.rendered import Cut, Encoded, Rendered, as_text, prompt_of, seam_of, spells_special, with_summary
@@ -36,7 +37,8 @@ class Encoder:
 
     tokenizer: Tokenizer
     plain_tokenizer: Tokenizer
-    eos_id: int
+    eos_id: int  # that is trained
+    eos_ids: tuple[int, ...]  # that stop a text
     pad_id: int
     bos_ids: tuple[int, ...]
     vocabulary: int
@@ -94,6 +96,9 @@ def load_encoder(folder: str | Path) -> Encoder:
     if eos is None:
         raise UserError(f"the tokenizer in {folder} has no end-of-text token: a summary could not end")
     pad = _special_id(tokenizer, named.get("pad_token"), config.get("pad_token_id"))
+    rows = embedding_rows(folder)
+    if pad is None or (rows is not None and pad >= rows):  # a token that was added without resizing the model
+        pad = eos
     with_special = tokenizer.encode("a", add_special_tokens=True)
     bos = [index for index, special in zip(with_special.ids, with_special.special_tokens_mask, strict=True) if special]
     bare = tokenizer.encode("a", add_special_tokens=False)
@@ -101,7 +106,8 @@ def load_encoder(folder: str | Path) -> Encoder:
         tokenizer=tokenizer,
         plain_tokenizer=plain,
         eos_id=eos,
-        pad_id=eos if pad is None else pad,
+        eos_ids=declared_ends(folder) or (eos,),
+        pad_id=pad,
         bos_ids=tuple(bos[: with_special.ids.index(bare.ids[0])]) if bos and bare.ids else (),
         vocabulary=tokenizer.get_vocab_size(with_added_tokens=True),
         starts_with_space=bool(bare.tokens) and bare.tokens[0].startswith(SPACE_MARKS),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from tiny_inputs import record, write_data, write_model
 
 from sweep import folders, lease, sizes
@@ -20,6 +20,7 @@ from sweep.prepare import Options, Prepared, commit, prepare, stored_sweep
 from sweep.provenance import command_line, typed
 from trainables import files, pocket
 from trainables.errors import UserError
+from trainables.families import expected_shapes
 from trainables.jobs import TrialJob
 from trainables.record import SweepFolder, TrialRecord
 
@@ -362,13 +363,14 @@ def test_a_name_that_the_user_gave_is_never_stood_in_for() -> None:
 
 
 def as_llama(folder: Path) -> Path:
-    """Write a model folder whose attention has q_proj, k_proj and v_proj in place of c_attn."""
+    """Write a Llama, whose attention has q_proj, k_proj and v_proj in place of c_attn."""
     write_model(folder)
-    weights = load_file(folder / "model.safetensors")
-    for name in [name for name in weights if name.endswith("c_attn.weight")]:
-        for part, matrix in zip("qkv", np.split(weights.pop(name), 3, axis=1), strict=True):
-            weights[name.replace("c_attn", f"{part}_proj")] = np.ascontiguousarray(matrix)
-    save_file(weights, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "max_position_embeddings": 512}
+    config |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = {name: np.ones(shape, np.float32) for name, shape in (expected_shapes(config) or {}).items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

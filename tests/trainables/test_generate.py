@@ -35,7 +35,7 @@ def storyteller() -> tuple[Any, list[Prompt]]:
 
 
 def writing(decoding: Decoding, tokens: int = 24, eos_id: int = 2, seed: int = 42) -> Writing:
-    return Writing(decoding, tokens, eos_id=eos_id, pad_id=eos_id, seed=seed)
+    return Writing(decoding, tokens, eos_ids=(eos_id,), pad_id=eos_id, seed=seed)
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, BEAM, SAMPLE, Decoding(repetition_penalty=1.5)], ids=str)

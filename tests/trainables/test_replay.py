@@ -37,7 +37,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def texts(model: Any, device: str, decoding: Decoding, eos_id: int = -1) -> list[Completion]:
-    writing = Writing(decoding, 12, eos_id=eos_id, pad_id=0, seed=42, device=device)
+    writing = Writing(decoding, 12, eos_ids=(eos_id,), pad_id=0, seed=42, device=device)
     return generate_batch(model, PROMPTS, writing, go_on)
 
 
