@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trainables.sources import weight_files
+from trainables.weights import weight_files
 
 NAMES = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "embeddings.weight")
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}
