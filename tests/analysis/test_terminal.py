@@ -15,6 +15,9 @@ from analysis.terminal import Table, Terminal, cell, notes
 
 ROOT = Path(__file__).resolve().parents[2]
 DOOR = Path("analysis/terminal.py")
+DIRECT = {"print", "pprint", "pprint.pprint", "typer.echo", "typer.secho", "click.echo", "click.secho", "os.write"}
+DIRECT |= {"warnings.warn", "traceback.print_exc", "traceback.print_exception", "input"}
+LOGGED = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 OWN_TOOLS = {Path("trainables/pocket/pretrain.py")}  # makes the bundled model; prints its own numbers alone
 STREAMS = {
     "sys.stdout",
@@ -95,7 +98,7 @@ def ways_out(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Call):
             name = dotted(node.func)
             of, _, method = name.rpartition(".")
-            if name in ("print", "typer.echo", "typer.secho", "click.echo", "click.secho", "warnings.warn", "os.write"):
+            if name in DIRECT or (name.startswith(("logging.", "logger.")) and method in LOGGED):
                 yield node.lineno, name
             elif of in STREAMS and method in ("write", "writelines"):
                 made_by = {dotted(one.func) for one in node.args if isinstance(one, ast.Call)}
@@ -124,6 +127,8 @@ def test_every_way_to_the_terminal_is_through_one_module() -> None:
         "import sys\nsys.stderr.write('a' + name)",
         "typer.echo(name)",
         "warnings.warn(name)",
+        "traceback.print_exc()",
+        "logging.warning(name)",
     ],
 )
 def test_another_way_out_would_be_found(code: str) -> None:
