@@ -32,7 +32,7 @@ SECRETS = {
 RAY_ENDS_S = 30.0
 SIGNAL_S = 12.0
 FREE_BYTES = 100 * 2**10  # left on a disk that fills
-DISK_BYTES = 96 * 2**20
+DISK_BYTES = 512 * 2**20
 ENGINE_BYTES = 2**20  # that an engine may use beyond what it has
 
 
@@ -109,7 +109,7 @@ def a_full_disk(folder: Path, chance: random.Random, whole: Sweep) -> str:
         sweep = Sweep(disk / "run", whole.arguments)
         sweep.start()
         if not sweep.train_on(chance, 2, 20):
-            raise NotAsUndisturbed("it ended before the disk was full")
+            raise NotAsUndisturbed(f"it ended before the disk was full: {sweep.output[-1500:]}")
         finished, filler = sweep.results(), disk / "filler"
         with filler.open("wb") as file, contextlib.suppress(OSError):
             while shutil.disk_usage(disk).free > FREE_BYTES:

@@ -29,6 +29,7 @@ RENEW_S = 10.0
 STALE_S = 60.0
 AHEAD_S = 10.0  # of the clock, from which on a renewal was made before it was set back
 START_DIFFERS_S = 2.0
+EPOCH_S = 5e8  # a start that is later is one since the epoch, as former versions wrote it
 LOOK_S = 0.1
 LEASE_FILE = "lease.json"
 
@@ -54,7 +55,7 @@ class Process:
         """True only where that is known: on this host, with no such process."""
         if not self.is_here:
             return False
-        started = start_of(self.pid)
+        started = start_of(self.pid, since_epoch=self.started > EPOCH_S)
         return started is None or abs(started - self.started) > START_DIFFERS_S
 
 
@@ -63,11 +64,11 @@ def this_process() -> Process:
     return Process(this_host(), os.getpid(), start_of(os.getpid()) or 0.0)
 
 
-def start_of(pid: int) -> float | None:
+def start_of(pid: int, since_epoch: bool = False) -> float | None:
     """Return when a process of this host started, None where there is none (or only its unreaped remains).
 
-    In seconds since the machine's own start where the system tells them, which no setting of the clock moves; else
-    since the epoch.
+    In seconds since the machine's own start where the system tells them, which no setting of the clock moves; else,
+    and where asked for, since the epoch.
     """
     import psutil
 
@@ -76,6 +77,8 @@ def start_of(pid: int) -> float | None:
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
         with contextlib.suppress(OSError, ValueError, IndexError):
+            if since_epoch:
+                return process.create_time()
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
             return int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return process.create_time()

@@ -33,6 +33,8 @@ class Statuses:
 
     def look(self) -> None:
         """Take the answers that have come and ask anew; never waits."""
+        if not self.engines:
+            return  # Ray must not be imported before what it reads then is set
         import ray
 
         for name, engine in list(self.engines.items()):

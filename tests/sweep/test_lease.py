@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sweep import lease
@@ -212,6 +213,8 @@ def test_the_start_of_a_process_does_not_depend_on_the_clock() -> None:
     assert started is not None
     assert since_boot - 0.1 <= started <= time.clock_gettime(time.CLOCK_BOOTTIME)
     assert started == lease.start_of(child.pid)
+    former = lease.Process(lease.this_host(), child.pid, psutil.Process(child.pid).create_time())
+    assert not former.is_dead
     child.kill()
     child.wait()
     assert lease.start_of(child.pid) is None

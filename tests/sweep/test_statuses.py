@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 from sweep.statuses import Statuses
@@ -58,3 +60,11 @@ def test_what_an_engine_is_busy_with_lasts_longer_with_its_answers_age() -> None
     [told] = statuses.stages
     assert (told["name"], told["done"], told["of"]) == ("measuring", 2, 4)
     assert told["seconds"] >= 150.0
+
+
+def test_without_engines_nothing_is_imported_that_reads_the_environment() -> None:
+    asked = (
+        "import sys; from sweep.statuses import Statuses; Statuses({}, print, str).look(); print('ray' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
