@@ -36,6 +36,26 @@ class _Product(torch.autograd.Function):
         return _linear(gradients[0], ctx.backward_IO, None), None, None, None
 
 
+class AbsentWeight(Tensor):
+    """What a blocked layer shows as its weight: dtype and shape, which models ask for, and nothing to compute with.
+
+    torch multiplies an ordinary tensor with a plain one on "meta" without a word, and gives whatever the memory held.
+    """
+
+    TOLD = frozenset(("__get__", "size", "dim", "numel", "is_floating_point"))
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        if function.__name__ not in cls.TOLD:
+            raise TypeError(f"a blocked layer has no weight for {function.__name__}")
+        return super().__torch_function__(function, types, arguments, named or {})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AbsentWeight:
+        return self
+
+
 class BlockedLinear(nn.Module):
     """What a linear layer or a Conv1D computes, in the dtype of its weight whatever autocast says.
 
@@ -60,7 +80,7 @@ class BlockedLinear(nn.Module):
         self.bias = bias
         self.dtype = weight_OI.dtype
         # Models ask a weight for its dtype and shape; one that is an embedding, too, is there anyway.
-        self.weight = layer.weight if keeps_weight else layer.weight.data.to("meta")
+        self.weight = layer.weight if keeps_weight else layer.weight.data.to("meta").as_subclass(AbsentWeight)
         self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,17 +107,29 @@ def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
     if not layers or needed > SHARE * memory_bytes or not all(is_possible(device, dtype) for dtype in dtypes):
         return False
     embedding = model.get_input_embeddings().weight
-    wanted = sample_logits(model)
+    wanted = _logits(model)
     try:
         for name, layer in layers:
             _put(model, name, BlockedLinear(layer, keeps_weight=layer.weight is embedding))
-        if agree(sample_logits(model), wanted, model.dtype):
+        if all(agree(found, one, model.dtype) for found, one in zip(_logits(model), wanted, strict=True)):
             return True
     except Exception:  # of a processor, or a model that does something else with its weights: they stay as they are
         pass
     for name, layer in layers:
         _put(model, name, layer)
     return False
+
+
+def _logits(model: Any) -> list[Tensor]:
+    """Return the logits of a short text as it is read and as it is trained on: Gemma 3n clamps weights in training."""
+    was_training, found = model.training, []
+    try:
+        for is_training in (False, True):
+            model.train(is_training)
+            found.append(sample_logits(model))
+    finally:
+        model.train(was_training)
+    return found
 
 
 def is_possible(device: str, dtype: torch.dtype) -> bool:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from trainables import files
 from trainables.config import TrainConfig
 from trainables.model import quiet
+from trainables.targets import by_peft, chosen
 
 ADAPTER = "default"
 WEIGHTS = "adapter_model.safetensors"
@@ -123,13 +124,14 @@ def attach(base: Any, train: TrainConfig, clock: Clock) -> Any:
     with quiet():  # PEFT imports bitsandbytes, which says what it does not find
         from peft import LoraConfig, get_peft_model
 
+    names = chosen(base, train.target_modules, train.model)
     config = LoraConfig(
         r=train.lora_rank,
         lora_alpha=train.lora_alpha,
         lora_dropout=train.lora_dropout,
-        target_modules=list(train.target_modules),
+        target_modules=by_peft(base, train.target_modules, names),
         task_type="CAUSAL_LM",
-        fan_in_fan_out=_has_conv1d(base, train),
+        fan_in_fan_out=_has_conv1d(base, names),
         base_model_name_or_path=train.model,
     )
     with quiet():
@@ -227,12 +229,8 @@ def _file_name(parameter: str) -> str:
     return parameter.replace(f".{ADAPTER}.", ".")
 
 
-def _has_conv1d(base: Any, train: TrainConfig) -> bool:
+def _has_conv1d(base: Any, names: list[str]) -> bool:
     """Conv1D keeps its weight as (in, out), which PEFT wants to be told; quantized it is an ordinary layer."""
     from transformers.pytorch_utils import Conv1D
 
-    targets = tuple(train.target_modules)
-    return any(
-        isinstance(layer, Conv1D) and (name in targets or name.endswith(tuple(f".{target}" for target in targets)))
-        for name, layer in base.named_modules()
-    )
+    return any(isinstance(base.get_submodule(name), Conv1D) for name in names)

@@ -212,7 +212,10 @@ class PackedSeat:
         self.set_tensors(load_file(folder / WEIGHTS))
 
     def export(self, folder: Path) -> tuple[int, str]:
-        return write_adapter(self.tensors(), peft_description(self.config, self.base.has_conv1d(self.config)), folder)
+        config, base = self.config, self.base
+        return write_adapter(
+            self.tensors(), peft_description(config, base.peft_targets(config), base.has_conv1d(config)), folder
+        )
 
     def counts(self) -> tuple[int, int]:
         return self.adapter.count if self.adapter is not None else 0, self.base.total_parameters
@@ -276,7 +279,7 @@ class PackedReader:
         return question.found
 
 
-def peft_description(train: TrainConfig, has_conv1d: bool) -> dict[str, Any]:
+def peft_description(train: TrainConfig, targets: Sequence[str], has_conv1d: bool) -> dict[str, Any]:
     """Return an adapter as PEFT describes it, without importing PEFT, which takes seconds."""
     return {
         "peft_type": "LORA",
@@ -285,7 +288,7 @@ def peft_description(train: TrainConfig, has_conv1d: bool) -> dict[str, Any]:
         "r": train.lora_rank,
         "lora_alpha": train.lora_alpha,
         "lora_dropout": train.lora_dropout,
-        "target_modules": list(train.target_modules),
+        "target_modules": list(targets),
         "fan_in_fan_out": has_conv1d,
         "bias": "none",
         "init_lora_weights": True,

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from trainables import targets
 from trainables.blocked import BlockedLinear
 from trainables.config import TrainConfig
-from trainables.errors import UserError
 from trainables.lora import Clock, SeededDropout, start_of
 
 ALIGNED = 16  # numbers: each weight begins at a multiple of 64 bytes of its buffer
@@ -206,13 +206,12 @@ class PackedBase:
         return Adapter(train, {name: _shape(self._layers[name].base_layer) for name in names}, device)
 
     def target_names(self, train: TrainConfig) -> list[str]:
-        """Return the layers meant by the targets, matched as PEFT matches them, in the order of the model."""
-        targets = tuple(train.target_modules)
-        ends = tuple(f".{target}" for target in targets)
-        found = [name for name, _ in self.model.named_modules() if name in targets or name.endswith(ends)]
-        if not found:
-            raise UserError(f"target_modules: none of {', '.join(targets)} is a layer of {train.model}")
-        return found
+        """Return the layers meant by the targets, in the order of the model; raises UserError where there are none."""
+        return targets.chosen(self.model, train.target_modules, train.model)
+
+    def peft_targets(self, train: TrainConfig) -> list[str]:
+        """Return what PEFT is told to find the same layers."""
+        return targets.by_peft(self.model, train.target_modules, self.target_names(train))
 
     def has_conv1d(self, train: TrainConfig) -> bool:
         """Tell whether a target keeps its weight as (inputs, outputs)."""
@@ -233,13 +232,6 @@ class PackedBase:
 
     def _pack(self, name: str) -> None:
         layer = self.model.get_submodule(name)
-        if not isinstance(layer, nn.Linear | BlockedLinear) and not _is_conv1d(layer):
-            raise UserError(f"target_modules: {name} is a {type(layer).__name__}, no linear layer")
-        if "experts" in name.split("."):
-            raise UserError(
-                f"target_modules: {name} is part of an expert, which sees chosen tokens in place of rows; "
-                "take layers outside the experts, such as those of the attention, or --engine solo"
-            )
         packed = PackedLinear(layer, name, self.route)
         parent, _, last = name.rpartition(".")
         setattr(self.model.get_submodule(parent), last, packed)

@@ -18,6 +18,7 @@ from trainables.memory import is_out_of_memory
 from trainables.prompts import split_template, template_of
 from trainables.shapes import lora_parameters
 from trainables.stage import stage
+from trainables.targets import chosen
 from trainables.tokens import Row, check_lengths
 
 GENERATED_EXAMPLES = 10
@@ -60,6 +61,9 @@ def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]
         proved()
     facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
     for members in _by_base(trials):
+        for trial in _distinct(members, "train.target_modules", "train.is_baseline"):
+            if not trial.train.is_baseline:
+                chosen(engine.base(trial.train), trial.train.target_modules, trial.train.model)
         for trial in _distinct(members, *PROMPT):
             facts["prompts"].append(_check_texts(engine, trial))
             proved()

@@ -6,17 +6,20 @@ Targets are matched as PEFT matches them: a layer is meant by its full name or b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from trainables.adaptable import refusal
 from trainables.errors import UserError, nearest
 from trainables.weights import config_of, no_weights, tensors_of, weight_files
 from trainables.whole import BUFFERS
 
 # Families whose linear layers are Conv1D, which stores its weight as (in, out).
 TRANSPOSED = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
+HEAD = "lm_head"
 EMBEDDINGS = ("embed", "wte", "wpe")
+COUNTERS = (".e_score_correction_bias",)  # by which DeepSeek-V3 keeps its experts evenly busy
 
 
 @lru_cache(maxsize=32)
@@ -38,16 +41,23 @@ def linear_shapes(folder: Path | str) -> dict[str, tuple[int, int]]:
         if layer == name or len(shape) != 2 or any(part in layer.rsplit(".", 1)[-1] for part in EMBEDDINGS):
             continue
         # The head is an ordinary linear layer also where the others are Conv1D.
-        turned = transposed and not layer.endswith("lm_head")
+        turned = transposed and not layer.endswith(HEAD)
         layers[layer] = (shape[0], shape[1]) if turned else (shape[1], shape[0])
     return layers
 
 
 def target_names(folder: Path | str, targets: Sequence[str]) -> list[str]:
     """Return the full names of the layers meant by `targets`; raises UserError naming a target without any."""
-    layers = linear_shapes(folder)
+    config = config_of(Path(folder))
+    reasons = {layer: refusal(config, layer) for layer in linear_shapes(folder)}
+    layers = [layer for layer, reason in reasons.items() if reason is None]
     for target in targets:
         if not any(_matches(layer, target) for layer in layers):
+            reason = next((why for layer, why in reasons.items() if why and _matches(layer, target)), None)
+            if reason is None and target == HEAD and _is_tied(config):
+                reason = "its weight is the embedding's, which would change with it where the adapter is merged"
+            if reason is not None:
+                raise UserError(f"target_modules: {target!r} of {folder} can have no adapter: {reason}")
             known = sorted({layer.rsplit(".", 1)[-1] for layer in layers if "." in layer})
             raise UserError(f"target_modules: {target!r} is no linear layer of {folder}; {nearest(target, known)}")
     return [layer for layer in layers if any(_matches(layer, target) for target in targets)]
@@ -68,11 +78,11 @@ def lora_parameters(folder: Path | str, rank: int, targets: Sequence[str]) -> in
 def total_parameters(folder: Path | str) -> int:
     """Return the parameters of the base: buffers and a tied head's copy are not counted."""
     shapes = tensor_shapes(Path(folder))
-    tied = config_of(Path(folder)).get("tie_word_embeddings", True)
+    tied = _is_tied(config_of(Path(folder)))
     return sum(
         math.prod(shape)
         for name, shape in shapes.items()
-        if not name.endswith(BUFFERS) and not (tied and name == "lm_head.weight" and len(shapes) > 1)
+        if not name.endswith(BUFFERS + COUNTERS) and not (tied and name == f"{HEAD}.weight" and len(shapes) > 1)
     )
 
 
@@ -85,6 +95,10 @@ def check_not_quantized(folder: Path | str) -> None:
             f"{folder} is quantized already ({method}) and cannot be quantized to NF4, nor trained as it is; "
             "take the model that it was made from, with quantization=nf4"
         )
+
+
+def _is_tied(config: Mapping[str, object]) -> bool:
+    return bool(config.get("tie_word_embeddings", True))
 
 
 def _matches(layer: str, target: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from engine_inputs import TARGETS, trial, write_model
 from torch import nn
 
+from benchmarks.families import write_family
 from trainables import machine
 from trainables.blocked import BlockedLinear, block_where_room, is_possible, plain_layers
 from trainables.dequantize import unpack_where_room
@@ -155,6 +157,27 @@ def test_a_model_that_computes_with_its_weights_itself_keeps_them(tmp_path: Path
     assert not block_where_room(model, "cpu", PLENTY)
     assert plain_layers(model) == layers
     assert model.lm_head is head
+
+
+def test_a_model_that_computes_with_its_weights_in_training_alone_keeps_them(tmp_path: Path) -> None:
+    # Gemma 3n clamps coefficients of its own as it trains: losses were those of whatever the memory held.
+    model = load_base(write_family(tmp_path / "m", "gemma3n_text"), trial(target_modules=("q_proj",)).train, "cpu")
+    layers = plain_layers(model)
+    assert not block_where_room(model, "cpu", PLENTY)
+    assert plain_layers(model) == layers
+    assert not model.training
+
+
+def test_the_weight_of_a_blocked_layer_is_told_about_and_never_computed_with() -> None:
+    layer = BlockedLinear(nn.Linear(32, 48))
+    assert layer.weight.shape == (48, 32)
+    assert layer.weight.dtype == torch.float32
+    assert copy.deepcopy(layer.weight) is layer.weight  # as a twin of the base copies it
+    for compute in (nn.functional.linear, torch.matmul, torch.add):
+        with pytest.raises(TypeError, match="a blocked layer has no weight"):
+            compute(torch.zeros(48, 32), layer.weight)
+    with pytest.raises(TypeError, match="a blocked layer has no weight"):
+        layer.weight.clamp(-1, 1)
 
 
 def test_adapters_find_inputs_outputs_and_layout_of_blocked_layers(tmp_path: Path) -> None:
