@@ -91,7 +91,10 @@ def both(folder: Path, model: Path, trials: Mapping[str, TrialConfig], together:
 
 
 def assert_same(alone: Ran, packed: Ran, loss: float = 1e-5, weights: float = 2e-5) -> None:
-    """Losses at every step, final weights, texts and the content of the record must agree."""
+    """Losses at every step, final weights, texts and the content of the record must agree.
+
+    Weights with gradients near Adam's epsilon may be further apart by chance (see test_weights_apart): none here is.
+    """
     assert packed.result["state"] == "done", packed.result["cause"]
     for kind, name in (("train", "train_loss"), ("eval", "eval_loss"), ("train", "grad_norm")):
         close(packed.column(kind, name), alone.column(kind, name), loss)
