@@ -64,13 +64,6 @@ def nearly_train(records: Records) -> Records:
     return {**records, "test": [*records["test"], *copies]}
 
 
-def end_of_text_elsewhere(folder: Path) -> None:
-    """Declare another end of text than the tokenizer has, as a base that was given a chat tokenizer does."""
-    for name in ("config.json", "generation_config.json"):
-        found = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).exists() else {}
-        (folder / name).write_text(json.dumps({**found, "eos_token_id": 5}), encoding="utf-8")
-
-
 def zero_end_of_text(folder: Path) -> None:
     """Overwrite the embedding of the end of text, as a token that was added and never trained may have it."""
     path = folder / "model.safetensors"
@@ -118,11 +111,10 @@ MISTAKES = (
             each(lambda row, _: {"dialogue": f"{row['dialogue']} {LONG}"}),
             base={"max_length_tokens": 128}, evaluation={"max_new_tokens": 40}),
     Mistake("few evaluated", "only 8 test examples are evaluated", evaluation={"test_examples": 8}),
-    Mistake("a prompt that ends in a space", "ends in a space: prompt and summary meet as",
+    Mistake("a prompt that ends in a space", "ends in a space: its tokens end in",
             prompt="Summarize.\n{source}\nSummary: "),
     Mistake("a prompt without a cue", "has nothing after {source}", prompt="Summarize the dialogue.\n\n{source}"),
     Mistake("an instruct model under a plain prompt", "comes with a chat template", folder=chat_template),
-    Mistake("an end of text that stops nothing", "a served adapter would write on", folder=end_of_text_elsewhere),
     Mistake("an end of text without a vector", "so the base never learnt it", folder=zero_end_of_text),
     Mistake("targets cut", "ends without a full stop",
             each(lambda row, _: {"summary": row["summary"][:19] + "e"})),

@@ -15,9 +15,10 @@ from trainables.plausible.embeddings import is_untrained
 from trainables.plausible.texts import spread
 from trainables.plausible.wording import excerpt, listed, where
 from trainables.prompts import split_template
-from trainables.tokens import Encoder, Row, build_row
+from trainables.tokens import Encoder, Row, build_row, build_rows
 
 LOOKED_AT = 64  # rows of a split
+UNCUT = 2**30  # tokens
 CHAT_MARKS = ("[INST]", "<|im_start|>", "<start_of_turn>", "### Instruction", "### Response")
 
 
@@ -52,18 +53,15 @@ class Prompt:
         stages = {"train": (self.training, 0)}
         stages |= {split: (examples, self.max_new_tokens) for split, examples in self.evaluated.items()}
         return {
-            stage: [self._row(one, self.template, reserve) for one in spread(examples, LOOKED_AT)]
+            stage: build_rows(self.encoder, self.template, spread(examples, LOOKED_AT), self.limit_tokens, reserve)
             for stage, (examples, reserve) in stages.items()
             if examples
         }
 
-    def _row(self, example: Example, template: str, reserve: int) -> Row:
-        return build_row(self.encoder, template, example, self.limit_tokens, reserve)
-
-    def first_row(self, template: str) -> Row:
-        """Return the row of one example under another template."""
-        example = next(one for some in (self.training, *self.evaluated.values()) for one in some)
-        return self._row(example, template, 0)
+    @property
+    def example(self) -> Example:
+        """Return one example that is read under the prompt."""
+        return next(one for some in (self.training, *self.evaluated.values()) for one in some)
 
     def tokens(self, ids: Sequence[int]) -> str:
         """Return ids as their tokens are written in the vocabulary."""
@@ -123,27 +121,24 @@ def _ends_in_space(prompt: Prompt) -> str | None:
     bare = prompt.template.rstrip(" \t")
     if bare == prompt.template:
         return None
-    with_space, without = (_joint(prompt, template) for template in (prompt.template, bare))
+    example, encoder = prompt.example, prompt.encoder
+    ours, without = (build_row(encoder, template, example, UNCUT) for template in (prompt.template, bare))
+    shown, own, alone = prompt.tokens, ours.target_ids[:1], encoder.encode_plain(example.references[0])[:1]
+    differs = "" if tuple(alone) == own else f" (alone it would begin with {shown(alone)})"
     return (
-        f"{prompt} ends in a space: prompt and summary meet as {with_space}, without it as {without}; "
-        "most tokenizers join a space to the word after it, so the model has to write a token that seldom stands "
-        "there; take the space away"
+        f"{prompt} ends in a space: its tokens end in {shown(ours.prompt_ids[-2:])} and the summary begins with "
+        f"{shown(own)}{differs}, where without the space it begins with {shown(without.target_ids[:1])} after "
+        f"{shown(without.prompt_ids[-1:])}: most tokenizers join a space to the word after it, so a base has hardly "
+        "read the former; take the space away"
     )
 
 
-def _joint(prompt: Prompt, template: str) -> str:
-    """Return the last two tokens of the prompt and the first of the summary, a bar between them."""
-    row = prompt.first_row(template)
-    return f"{prompt.tokens(row.prompt_ids[-2:])} | {prompt.tokens(row.target_ids[:1])}"
-
-
 def _plain_on_chat(prompt: Prompt) -> str | None:
-    folder, encoder = prompt.folder, prompt.encoder
+    folder = prompt.folder
     chat = any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json"))
     if not chat and not _json_of(folder / "tokenizer_config.json").get("chat_template"):
         return None
-    special = [token.content for token in encoder.tokenizer.get_added_tokens_decoder().values() if token.special]
-    if any(mark in prompt.template for mark in (*special, *CHAT_MARKS)):
+    if any(mark in prompt.template for mark in (*prompt.encoder.special.values(), *CHAT_MARKS)):
         return None
     return (
         f"{prompt.base} comes with a chat template and {prompt} is plain text: a model tuned to "
@@ -153,26 +148,14 @@ def _plain_on_chat(prompt: Prompt) -> str | None:
 
 
 def _untrained_end(prompt: Prompt) -> str | None:
-    """The token that ends every trained summary must stop a text, and the base must have a vector of its own for it."""
-    folder, encoder = prompt.folder, prompt.encoder
-    token = encoder.tokenizer.id_to_token(encoder.eos_id)
-    declared: dict[str, list[int]] = {}
-    for name in ("config.json", "generation_config.json"):
-        value = _json_of(folder / name).get("eos_token_id")
-        ends = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
-        declared |= {name: ends} if ends else {}
-    stops = {one for ends in declared.values() for one in ends}
-    if stops and encoder.eos_id not in stops:
-        names = listed([f"{name} has {', '.join(map(str, ends))}" for name, ends in declared.items()])
-        return (
-            f"{prompt.base}: summaries are trained to end with {token!r} ({encoder.eos_id}), and {names} as the end "
-            "of a text: a served adapter would write on; make tokenizer_config.json and these agree"
-        )
+    """The base must have a vector of its own for the token that ends every summary; that it stops is checked before."""
+    encoder = prompt.encoder
     others = [index for index in encoder.tokenizer.get_added_tokens_decoder() if index != encoder.eos_id]
-    if is_untrained(folder, encoder.eos_id, others):
+    if is_untrained(prompt.folder, encoder.eos_id, others):
         return (
-            f"{prompt.base}: the embedding of {token!r} ({encoder.eos_id}), which ends every trained summary, is zero "
-            "or that of another special token, so the base never learnt it: take the tokenizer whose end of text it did"
+            f"{prompt.base}: the embedding of {prompt.tokens([encoder.eos_id])}, which ends every trained summary, is "
+            "zero or that of another special token, so the base never learnt it: take the "
+            "tokenizer whose end of text it did"
         )
     return None
 
