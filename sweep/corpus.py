@@ -8,14 +8,13 @@ from typing import Any
 
 from search_spaces.experiment import Experiment
 from sweep import bases as on
-from sweep import command
+from sweep.counting import ticker
 from sweep.overrides import Request
 from trainables.config import EvalConfig, configured
 from trainables.data import Corpus, load_corpus
 from trainables.data_report import report_lines
 from trainables.errors import UserError
 from trainables.metrics import mostly_unseen
-from trainables.raw import Ticker
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,8 @@ def load(place: on.Base, experiment: Experiment) -> Corpus:
     """Read the data of an experiment; raises UserError for a field or split that it does not have."""
     base = experiment.grid.base
     needed = ("train", *experiment.evaluation.examples)
-    ticker = Ticker(lambda text: command.note(text, style="dim"))
-    return load_corpus(
-        on.data_source(place), base.source_field, base.target_field, experiment.keep_leaked, needed, ticker
-    )
+    source = on.data_source(place)
+    return load_corpus(source, base.source_field, base.target_field, experiment.keep_leaked, needed, ticker())
 
 
 def lines(report: Mapping[str, Any]) -> list[str]:

@@ -7,11 +7,17 @@ from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from sweep.command import note
+from trainables.raw import Ticker
 
 EVERY_S = 3.0
 
 Item = TypeVar("Item")
 _told = {"at": time.monotonic()}  # shared: several phases that are short each are long together
+
+
+def ticker() -> Ticker:
+    """Return what code below the command line says such things by."""
+    return Ticker(lambda text: note(text, style="dim"), EVERY_S)
 
 
 def counted(items: Collection[Item], phase: str, every_s: float = EVERY_S) -> Iterator[Item]:

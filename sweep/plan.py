@@ -26,6 +26,7 @@ from trainables.faults import HASHED_BYTES, faults_of, told
 from trainables.machine import show_bytes
 from trainables.record import SweepFolder, TrialRecord
 from trainables.rows import RowShelf
+from trainables.stage import stage
 
 TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
 SHOWN_ROWS = 40
@@ -126,6 +127,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     }
 
 
+@stage("measuring the texts that trials read")
 def _widths(
     planned: Sequence[PlannedTrial], bases: on.Bases, corpus: Corpus | None, device: Device, options: Options
 ) -> list[Known]:
@@ -190,6 +192,7 @@ class _Lengths:
         rows = train.max_steps * train.batch_size * train.gradient_accumulation_steps
         return round(rows * self.means[key])
 
+    @stage("counting the tokens of training examples")
     def _mean(self, folder: str, template: str, limit: int, data_seed: int, count: int) -> float:
         assert self.corpus is not None
         if folder not in self.encoders:

@@ -13,16 +13,19 @@ from sweep.planning import PlannedTrial
 from trainables import tokens
 from trainables.data import Corpus, Example, evaluation_order, training_order
 from trainables.plausible import prompts, settings, splits, texts, weights
+from trainables.stage import stage
 
 PREFIX = "perhaps a mistake: "
 
 
+@stage("looking for mistakes in the data")
 def in_data(corpus: Corpus) -> list[str]:
     """Return what looks like a mistake in the data; seconds at 20,000 examples, so a sweep keeps it."""
     report = corpus.report["splits"]
     return [PREFIX + one for one in (*texts.find(corpus.splits, report), *splits.find(corpus.splits, report))]
 
 
+@stage("looking for mistakes in prompts and settings")
 def in_plan(
     planned: Sequence[PlannedTrial],
     experiment: Experiment,

@@ -162,6 +162,16 @@ def check_shards(paths: Sequence[Path]) -> None:
             )
 
 
+def missing_shards(folder: Path) -> str | None:
+    """Return in a sentence which shards a folder, or one inside it, lacks; None where each set is whole."""
+    try:
+        for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+            check_shards([path for path in data_files(place) if SHARD.search(path.name)])
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def unread_notes(folder: Path, read: Sequence[Path]) -> tuple[str, ...]:
     """Name once the data files in a folder, and one folder down, that are not among those read."""
     taken = set(read)

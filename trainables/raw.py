@@ -44,7 +44,7 @@ class Raw:
     hint: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Ticker:
     """Says what is being done and how far it has come, where that takes longer than a few seconds."""
 

@@ -185,6 +185,8 @@ def _cached(wanted: _Wanted, name: str, ids: tuple[str, ...], tried: list[str]) 
     for repo_id in ids:
         for folder in hub.snapshots(repo_id, wanted.repo_type):
             problem = wanted.problem(folder)
+            if not problem and wanted.repo_type == "dataset":
+                problem = layout.missing_shards(folder)
             if not problem:
                 return _Found(name, str(folder), "cache", folder.name)
             tried.append(problem)

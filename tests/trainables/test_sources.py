@@ -191,6 +191,18 @@ def test_cached_data_are_found_and_read_offline(tmp_path: Path) -> None:
     assert load_corpus(found, "dialogue", "summary").splits["test"][0].references == ("2.",)
 
 
+def test_a_cached_data_set_that_lacks_a_shard_is_passed_over_by_name(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for split in ("train", "validation", "test"):
+        (whole / f"{split}-00000-of-00001.jsonl").write_text("{}")
+    snapshot = into_cache("owner/chats", whole, "datasets", revision="a" * 40)
+    assert resolve_data("owner/chats").location == str(snapshot)
+    (snapshot / "train-00000-of-00001.jsonl").rename(snapshot / "train-00000-of-00002.jsonl")
+    with pytest.raises(UserError, match=r"train-00001-of-00002.jsonl missing"):
+        resolve_data("owner/chats")
+
+
 PREPARE = """
 import sys, datasets
 rows = lambda start: datasets.Dataset.from_list([{"dialogue": f"A: {start}", "summary": f"{start}."}])
