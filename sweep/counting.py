@@ -12,7 +12,7 @@ from trainables.raw import Ticker
 EVERY_S = 3.0
 
 Item = TypeVar("Item")
-_told = {"at": time.monotonic()}  # shared: several phases that are short each are long together
+_silent = {"s": 0.0}  # in such phases since something was said; shared: several short ones are long together
 
 
 def ticker() -> Ticker:
@@ -23,8 +23,9 @@ def ticker() -> Ticker:
 def counted(items: Collection[Item], phase: str, every_s: float = EVERY_S) -> Iterator[Item]:
     """Yield `items`; every few seconds say how many of them are done: 'naming the trials: 3,200 of 20,000'."""
     for done, item in enumerate(items):
-        now = time.monotonic()
-        if done and now - _told["at"] >= every_s:
-            _told["at"] = now
+        if done and _silent["s"] >= every_s:
+            _silent["s"] = 0.0
             note(f"{phase}: {done:,} of {len(items):,}", style="dim")
+        began = time.monotonic()
         yield item
+        _silent["s"] += time.monotonic() - began
