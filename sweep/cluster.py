@@ -80,6 +80,9 @@ class Cluster:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             self._init(device)
+        except (RuntimeError, OSError) as error:
+            cause = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._error = UserError(f"Ray could not be started: {cause}; the same command tries again")
         except BaseException as error:
             self._error = error
         self._started.set()

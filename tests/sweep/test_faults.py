@@ -137,3 +137,36 @@ def test_a_signal_ends_a_launch_that_nobody_reads_with_its_own_code(tmp_path: Pa
     os.close(reading)  # as `| tee log` does, which the signal to the group has ended
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(timeout=20) == 143
+
+
+START_RAY = """
+import sys
+from sweep import ray_folder
+from sweep.cluster import Cluster
+from trainables.errors import UserError
+ray_folder.short_temporary_folder = lambda: sys.argv[1]
+cluster = Cluster()
+try:
+    cluster.start("cpu")
+except UserError as error:
+    print(error)
+finally:
+    cluster.stop()
+"""
+
+
+def test_ray_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from small_sweep import ROOT
+
+    far = tmp_path / ("long" * 20)  # for the path of a socket
+    far.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", START_RAY, str(far)], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
+    )
+    assert done.stdout.startswith("Ray could not be started: OSError: "), done
+    assert "AF_UNIX path length cannot exceed" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
