@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from tiny_inputs import record, write_data, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
+PHASE = re.compile(r": [\d,]+ of [\d,]+$|\(\d+ s\)$")
 RUNNER = """
 import contextlib, importlib, io, json, os, sys
 HEAVY = {"torch", "ray", "transformers", "datasets"}
@@ -234,10 +236,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
 def test_bad_input_is_one_sentence_and_exit_2(case: Case, answers: dict[str, dict[str, Any]]) -> None:
     answer = answers[case.name]
     assert (answer["code"], answer["out"]) == (2, ""), answer
-    assert answer["err"].startswith("sweep: ")
-    assert answer["err"].count("\n") == 1
+    # A slow machine has phases that are told.
+    [said] = [line for line in answer["err"].splitlines() if not PHASE.search(line)]
+    assert said.startswith("sweep: ")
     for part in case.answers:
-        assert part in answer["err"]
+        assert part in said
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
