@@ -109,7 +109,9 @@ def test_imports_at_module_level_have_no_circles() -> None:
 LIGHT = [
     "trainables.config",
     "trainables.data",
+    "trainables.ends",
     "trainables.files",
+    "trainables.fingerprint",
     "trainables.jobs",
     "trainables.machine",
     "trainables.lineage",
@@ -123,6 +125,7 @@ LIGHT = [
     "trainables.shapes",
     "trainables.sources",
     "trainables.tokens",
+    "trainables.whole",
     "trainables.widths",
     "trainables.workload",
     "search_spaces.experiment",

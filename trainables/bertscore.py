@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import UserError, nearest
+from trainables.weights import adapter_problem
+from trainables.whole import Differences, differences_problem
 
 NAME = "bertscore"
 KEYS = ("f1", "precision", "recall")
@@ -65,12 +67,21 @@ def score(ours: Encoded, theirs: Encoded) -> tuple[float, float, float]:
 def _model(folder: str) -> tuple[Any, Any, int]:
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+    from trainables.pretrained import check_finite
+
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True).float().eval()
+        model, found = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"cannot load the model in {folder}: {' '.join(str(error).split())}") from None
+    # What pools a text is not used, and many a model was saved without it.
+    missing = Differences(missing=tuple(name for name in found["missing_keys"] if "pooler" not in name))
+    problem = adapter_problem(Path(folder)) or differences_problem(Path(folder), missing)
+    if problem:
+        raise UserError(problem)
+    model = model.float().eval()
+    check_finite(folder, model, "fp32")
     return model, tokenizer, int(getattr(config, "max_position_embeddings", None) or 512)
 
 

@@ -86,9 +86,10 @@ def _tensor(entry: dict[str, Any], start: int) -> Tensor:
 
 def weights_problem(folder: Path) -> str | None:
     """Return in a sentence why a folder's weights cannot be what is meant, None where they can."""
+    problem = adapter_problem(folder)
+    if problem:
+        return problem
     files = weight_files(folder)
-    if (folder / ADAPTER).is_file():
-        return _adapter(folder, bool(files))
     if not files:
         return no_weights(str(folder), [path.name for path in sorted(folder.iterdir()) if path.is_file()])
     missing = [path.name for path in files if not path.is_file()]
@@ -104,9 +105,12 @@ def weights_problem(folder: Path) -> str | None:
     return None
 
 
-def _adapter(folder: Path, has_weights: bool) -> str:
-    base = json_of(folder / ADAPTER).get("base_model_name_or_path")
-    if not has_weights:
+def adapter_problem(folder: Path) -> str | None:
+    """Say what to do with a folder that holds an adapter, alone or beside weights; None for others."""
+    if not (folder / ADAPTER).is_file():
+        return None
+    if not weight_files(folder):
+        base = json_of(folder / ADAPTER).get("base_model_name_or_path")
         where = f"give {str(base)!r}" if base else f"its {ADAPTER} does not name the base; give that"
         return f"{folder} is an adapter, not a model: {where} as the model in its place"
     return (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_inputs import write_model
+from model_folders import with_weights
 
 from trainables import bertscore, external
 from trainables.bertscore import score, scores
@@ -41,6 +42,12 @@ def test_a_model_on_disk_scores_what_means_the_same_higher() -> None:
     assert far < near < 1
     several = scores("f1", {"model": str(REAL)}, [(texts[1], [texts[2], reference])])
     assert several == [near]
+
+
+def test_a_model_whose_weights_are_not_whole_scores_nothing(tmp_path: Path) -> None:
+    folder = with_weights(write_model(tmp_path / "m"), lambda w: {n: v for n, v in w.items() if ".h.1.mlp" not in n})
+    with pytest.raises(UserError, match=r"4 missing, which would be random: h.1.mlp.c_fc.bias"):
+        scores("f1", {"model": str(folder)}, [("a", ["a"])])
 
 
 @pytest.mark.slow

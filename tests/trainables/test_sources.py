@@ -17,7 +17,7 @@ from trainables import hub
 from trainables.data import load_corpus
 from trainables.errors import UserError
 from trainables.pocket import model_folder
-from trainables.sources import model_fingerprint, resolve_data, resolve_model
+from trainables.sources import model_files, model_fingerprint, resolve_data, resolve_model
 from trainables.tokens import load_encoder
 
 __all__ = ["live_hub", "own_environment"]
@@ -255,6 +255,16 @@ def test_data_that_the_datasets_library_prepared_are_read_offline(tmp_path: Path
     (target / "dataset_info.json").write_text(json.dumps(info))
     done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "cache knkarthick/samsum ['A: 0', 'A: 1', 'A: 2']"
+
+
+def test_of_a_repository_those_weights_are_fetched_that_are_loaded() -> None:
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
+    rest = ["config.json", "consolidated.safetensors", "model.fp16.safetensors", "pytorch_model.bin"]
+    assert model_files([*rest, *shards]) == [*shards[:2], "config.json", shards[2]]
+    assert model_files([*rest, *shards, "model.safetensors"])[0] == "model.safetensors"
+    assert model_files(["adapter_config.json", "adapter_model.safetensors"]) == ["adapter_config.json"]
+    with pytest.raises(UserError, match=r"the repository has .* the variant model.fp16.safetensors: rename"):
+        model_files(rest)
 
 
 # --- fingerprints ----------------------------------------------------------------------------------------------------
