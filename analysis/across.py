@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from analysis import command
+from analysis import command, older
 from analysis.cells import NOTHING, cell
 from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates, compare, rank
 from analysis.export import plain
@@ -139,6 +139,11 @@ def _check(name: str, first: Comparison, other_name: str, other: Comparison) -> 
         reason = _other_examples(first, other, split)
         if reason:
             raise UserError(f"{where}: {reason}")
+    before = [run for one, run in ((ours, name), (theirs, other_name)) if older.is_all(one)]
+    if len(before) == 1:
+        raise UserError(
+            f"{where}: the prompts of {before[0]} were tokenized in parts, as until 2026-11-30; run it again"
+        )
     if len(ours.signatures) != 1 or ours.signatures != theirs.signatures:
         differing = set(theirs.signatures) ^ set(ours.signatures)
         parts = [sorted(set(_parts(one)) - set(_parts(two))) for one, two in _both(ours.signatures, theirs.signatures)]

@@ -274,7 +274,7 @@ def _difference(
 
 def _without_seed(row: Row) -> str:
     assert row.train is not None
-    return row.train.model_dump_json(exclude={"seed", *NOT_WEIGHTS})
+    return row.train.model_dump_json(exclude={"seed", "tokenization", *NOT_WEIGHTS})
 
 
 def _reads(row: Row) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analysis import script
+from analysis import older, script
 from analysis.cells import NOTHING, cell, points
 from analysis.changes import aside, changed
 from trainables.metrics import PRECISION, RECALL, UNSTEMMED
@@ -101,6 +101,7 @@ def conclusions(found: Comparison) -> list[str]:
     said += unfinished(table)
     said += damaged(found)
     said += changed(table)
+    said += older.sentences(table)
     return said
 
 

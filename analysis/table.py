@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from analysis import older
 from analysis.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MAIN_AXES, MORE, Column
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
@@ -58,6 +59,7 @@ class Table:
     evaluation: EvalConfig
     axes: tuple[str, ...]
     rows: tuple[Row, ...]
+    older: int = 0  # trials whose prompts were tokenized in parts: left out, or all of the rows
 
     @property
     def split(self) -> str:
@@ -114,6 +116,7 @@ def load(folder: Path, eval_id: str | None = None) -> Table:
     trials = [_read(record, identity) for record in records]
     trials.sort(key=lambda row: row.kind != "baseline")  # stable: by index within each kind
     resolved = sweep.get("resolved", {})
+    trials, count = older.set_apart(trials, resolved)
     table = Table(
         folder=folder,
         experiment=str(sweep["experiment"]),
@@ -126,6 +129,7 @@ def load(folder: Path, eval_id: str | None = None) -> Table:
         evaluation=evaluation,
         axes=_axes(trials),
         rows=tuple(trials),
+        older=count,
     )
     for row in trials:
         row.values.update(_values(row, table))
@@ -183,7 +187,7 @@ def _read(record: TrialRecord, identity: str) -> Row:
 def _axes(rows: Iterable[Row]) -> tuple[str, ...]:
     """Return the fields that the configurations change; prompt, rank and rate where they change nothing."""
     configurations = [row.train for row in rows if row.train and not row.train.is_baseline]
-    hidden = NOT_WEIGHTS | {"prompt_template"}
+    hidden = NOT_WEIGHTS | {"prompt_template", "tokenization"}
     names = [
         name
         for name in TrainConfig.model_fields

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from search_spaces.grid import Grid, expand, grid
 from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain, external_of
 from trainables.errors import UserError, nearest, shown
-from trainables.prompts import template_of
+from trainables.prompts import PROMPTS, template_of
 
 NOT_EXPERIMENTS = {"__init__", "experiment", "grid"}
 SELECTION_METRICS = ("rougeL", "rouge1", "rouge2", "rougeLsum", "chrf", "bleu", "eval_loss")
@@ -51,6 +51,7 @@ class Experiment:
     needs_gpu: bool = False
     metric: str = "rougeL"
     keep_leaked: bool = False
+    bundled: bool = False  # model and data are the bundled ones, of which every text is known
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -69,9 +70,14 @@ class Experiment:
     def configurations(self) -> list[TrainConfig]:
         """Return every configuration in declared order, each with the text of its prompt."""
         return [
-            train.model_copy(update={"prompt_template": template_of(train.prompt, self.prompts)})
+            train.model_copy(update={"prompt_template": text, "tokenization": self._tokenization(text)})
             for train in expand(self.grid)
+            for text in [template_of(train.prompt, self.prompts)]
         ]
+
+    def _tokenization(self, template: str) -> str:
+        """Return "either" where the prompts' ids are what they were when they were tokenized in parts."""
+        return "either" if self.bundled and template in PROMPTS.values() else "whole"
 
 
 # What each field of the types above must be, and how that is said.
@@ -86,6 +92,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "needs_gpu": SWITCH,
     "metric": TEXT,
     "keep_leaked": SWITCH,
+    "bundled": SWITCH,
     "model": TEXT,
     "data": TEXT,
     "axes": (dict, "like {'lora_rank': (8, 16)}"),

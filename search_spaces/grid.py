@@ -17,6 +17,7 @@ FIXED = {  # one sweep has one data set; everything compared in it is scored on 
     "data": "a sweep has one data set: use --data, or another experiment",
     "source_field": "a sweep has one data set: use --fields source=NAME",
     "target_field": "a sweep has one data set: use --fields target=NAME",
+    "tokenization": "prompt and summary are tokenized as one text",
     "prompt_template": "name a prompt in the experiment's `prompts` and give its name on the axis `prompt`",
 }
 

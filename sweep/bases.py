@@ -236,7 +236,8 @@ def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:
     if grid.base.precision == "auto":
         grid = Grid(configured(TrainConfig, {**grid.base.model_dump(), "precision": precision}), grid.axes)
     axes = {name: _decided(name, values, precision) for name, values in grid.axes.items()}
-    return replace(experiment, grid=Grid(grid.base, axes))
+    bundled = all(base.kind == "bundled" for base in (*bases.models, bases.data))
+    return replace(experiment, grid=Grid(grid.base, axes), bundled=bundled)
 
 
 def _few(own: Mapping[str, tuple[Any, ...]], grid: Grid) -> dict[str, tuple[Any, ...]]:

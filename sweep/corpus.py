@@ -15,6 +15,7 @@ from trainables.data import Corpus, load_corpus
 from trainables.data_report import report_lines
 from trainables.errors import UserError
 from trainables.metrics import mostly_unseen
+from trainables.prompts import check_fields, template_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ def load(place: on.Base, experiment: Experiment) -> Corpus:
     base = experiment.grid.base
     needed = ("train", *experiment.evaluation.examples)
     source = on.data_source(place)
-    return load_corpus(source, base.source_field, base.target_field, experiment.keep_leaked, needed, ticker())
+    corpus = load_corpus(source, base.source_field, base.target_field, experiment.keep_leaked, needed, ticker())
+    for name in experiment.grid.axes.get("prompt", (base.prompt,)):
+        check_fields(name, template_of(name, experiment.prompts), corpus.columns)
+    return corpus
 
 
 def lines(report: Mapping[str, Any]) -> list[str]:

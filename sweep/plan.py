@@ -17,7 +17,7 @@ from sweep.heartbeat import telling
 from sweep.memory import Known, check_memory, known_widths
 from sweep.overrides import Changes, Request, request
 from sweep.planning import FAILED, PlannedTrial, known_trials, plan_trials, retry_sentence
-from sweep.prepare import Options, Stored, stored_sweep
+from sweep.prepare import Options, Stored, about_older, stored_sweep
 from trainables import tokens
 from trainables.config import eval_id
 from trainables.data import Corpus, training_order
@@ -91,6 +91,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
         experiment = judge(experiment, corpus, wanted, notes).experiment
     folder = SweepFolder(options.out)
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
+    notes += about_older(folder, stored.sweep, planned) if stored else []
     if bases.found:
         sizes.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=True)
         notes += on.model_notes(bases, stored.sweep["resolved"] if stored else None)

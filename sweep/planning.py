@@ -112,6 +112,7 @@ def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) ->
     """One zero-step trial per prompt and base; what training alone reads is at its default."""
     keys = (
         *BASELINE_FIELDS,
+        "tokenization",
         "data_seed",
         "train_examples",
         *(["seed"] if evaluation.decoding.strategy == "sample" else []),
@@ -213,8 +214,11 @@ def _file_name(label: str) -> str:
 
 
 def _without_seed(train: dict[str, Any]) -> str:
-    return digest({key: value for key, value in train.items() if key not in NOT_WEIGHTS | {"seed"}})
+    whole = {"tokenization"} if train.get("tokenization") == "whole" else set()
+    fields = whole | train.keys() - {*NOT_WEIGHTS, "seed", "tokenization"}
+    return digest({key: train[key] for key in fields})
 
 
 def _baseline_key(train: dict[str, Any]) -> str:
-    return digest({key: train[key] for key in (*BASELINE_FIELDS, "seed")})
+    whole = ("tokenization",) if train.get("tokenization") == "whole" else ()
+    return digest({key: train[key] for key in (*BASELINE_FIELDS, "seed", *whole)})

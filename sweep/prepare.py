@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from analysis.older import is_older
 from search_spaces.experiment import Experiment
 from sweep import bases as on
 from sweep import folders, lease, plausible, sizes
@@ -25,7 +26,7 @@ from sweep.overrides import Request
 from sweep.planning import PlannedTrial, jobs_left, known_trials, plan_trials
 from sweep.provenance import provenance
 from trainables import files
-from trainables.config import TrainConfig, eval_id
+from trainables.config import TrainConfig, configured, eval_id
 from trainables.configurations import parted
 from trainables.data import Corpus, Example, evaluation_order, example_of, training_order
 from trainables.errors import UserError
@@ -167,6 +168,7 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
         "model_hint": bases.model_folders,
         "data_hint": bases.data.place,
         "provenance": provenance(device),
+        "tokenization": "whole",
     }
     return Prepared(options, experiment, device, bases, _asked(sweep, experiment, options), examples, notes)
 
@@ -188,10 +190,24 @@ def _more(request: Request, options: Options, stored: Stored, device: Device) ->
     left = {Path(job.folder).name for job in stored.left}
     unfinished = [trial for trial in stored.planned if trial.folder_name in left]
     in_data = sweep["resolved"]["data"].get("mistakes", [])  # said again without reading the corpus
-    notes = on.model_notes(bases, sweep["resolved"]) + lines(sweep["resolved"]["data"]["report"]) + in_data
+    notes = about_older(folder, sweep, stored.planned)
+    notes += on.model_notes(bases, sweep["resolved"]) + lines(sweep["resolved"]["data"]["report"]) + in_data
     notes += _check(options, stored.planned, unfinished, bases, examples, stored.experiment)
-    sweep = _asked(sweep, stored.experiment, options)
+    sweep = {**_asked(sweep, stored.experiment, options), "tokenization": "whole"}
     return Prepared(options, stored.experiment, device, bases, sweep, fresh, notes)
+
+
+def about_older(folder: SweepFolder, sweep: Mapping[str, Any], planned: Sequence[PlannedTrial]) -> list[str]:
+    """Say once that a sweep of before 2026-11-30 trains its trials anew, where their prompts have other ids now."""
+    again = {trial.trial.train_id for trial in planned}
+    gone = [one for one in known_trials(folder) if one.train and one.train_id not in again]
+    count = sum(is_older(configured(TrainConfig, one.train), sweep["resolved"]) for one in gone)
+    if "tokenization" in sweep or not count:
+        return []
+    return [
+        f"{count} trials of this sweep are of before 2026-11-30: their prompts were tokenized in parts, which gives "
+        "other ids than their text has; they keep their records, are trained anew, and are not compared with these"
+    ]
 
 
 def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -> dict[str, Any]:

@@ -269,6 +269,7 @@ class Session:
                     raise UserError(complaint + (SOLO_MAY if self.options.engine == "packed" else ""))
             self.folder.engine_error_path.unlink(missing_ok=True)
             self.facts = answers[0]["facts"]
+            self.news += dict.fromkeys(line for answer in answers for line in answer["facts"].get("said", ()))
             self.statuses.is_open = True
             with contextlib.suppress(*engine_gone()):  # a new process is opened when it is first seen
                 ray.get([engine.open.remote() for engine in self._engines.values()])

@@ -86,7 +86,7 @@ def _one_per_prompt(trains: Sequence[TrainConfig]) -> list[TrainConfig]:
 
 
 def _row(encoder: Encoder, train: TrainConfig, example: Example, limit: int) -> dict[str, Any]:
-    row = build_row(encoder, train.prompt_template, example, limit)
+    row = build_row(encoder, train.prompt_template, example, limit, tokenization=train.tokenization)
     return {
         "id": row.example_id,
         "prompt": train.prompt,

@@ -21,7 +21,7 @@ from trainables.visible import visible_line
 
 EVERY_S = 2.0
 NOT_CURVES = {"kind", "step", "time_s", "tokens", "examples"}
-NOT_KNOBS = {"prompt_template"}
+NOT_KNOBS = {"prompt_template", "tokenization"}
 
 
 class Curves:

@@ -75,6 +75,10 @@ class TrainConfig(Frozen):
     target_field: str = Field(default="summary", min_length=1, description="field that holds the reference summary")
     prompt: str = Field(default="v1", min_length=1, description="name of the prompt template")
     prompt_template: str = Field(default="", description="text of that template, filled in by the plan")
+    tokenization: Literal["either", "whole", "parts"] = Field(
+        default="either",
+        description="prompt and summary as one text, or in parts as before 2026-11-30; either: both give the same ids",
+    )
     train_examples: Count = Field(default=64, ge=1, description="examples; subsets of one data_seed are nested")
     data_seed: int = Field(default=42, ge=0, le=MOST_SEED, description="seed of training subset and epochs' order")
     seed: int = Field(default=42, ge=0, le=MOST_SEED, description="seed of initialization, dropout and sampling")
@@ -230,13 +234,15 @@ class TrialConfig(Frozen):
     def train_id(self) -> str:
         """Identity of the weights, 8 hexadecimal digits."""
         fields = self.train.model_dump(mode="json")
+        # Of trials before there was this field, and of those whose ids it does not change, the identity is as it was.
+        whole = {"tokenization": "whole"} if self.train.tokenization == "whole" else {}
         if self.train.is_baseline:
             keys: list[str] = list(BASELINE_FIELDS)
             # Greedy and beam baselines do not depend on a seed: they run once, whatever the replicates.
             if self.evaluation.decoding.strategy == "sample":
                 keys.append("seed")
-            return digest({"baseline": {key: fields[key] for key in keys}})
-        keep = {key: value for key, value in fields.items() if key not in NOT_WEIGHTS}
+            return digest({"baseline": {**{key: fields[key] for key in keys}, **whole}})
+        keep = {key: value for key, value in fields.items() if key not in {*NOT_WEIGHTS, "tokenization"}} | whole
         if self.train.keep_checkpoint == "best":
             keep["eval_every_steps"] = self.train.eval_every_steps
             keep["validation_examples"] = self.evaluation.validation_examples

@@ -29,6 +29,7 @@ from trainables.record_texts import (
     value_of,
 )
 from trainables.sources import DataSource
+from trainables.spelled_ends import without_end
 
 SPLITS = ("train", "validation", "test")
 EVALUATION_SEED = "evaluation"
@@ -77,6 +78,7 @@ class Corpus:
     splits: dict[str, list[Example]]
     report: dict[str, Any]
     fingerprint: str
+    columns: tuple[str, ...] = ()  # of the records as they were read
 
 
 def load_corpus(
@@ -98,11 +100,12 @@ def load_corpus(
     _check_fields(raw, source_field, target_field, source.label)
     cleaned: dict[str, list[Example]] = {}
     report: dict[str, dict[str, Any]] = {}
+    ends: Counter[str] = Counter()
     for split, records in raw.splits.items():
-        cleaned[split] = _clean(records, source_field, target_field.split("+"), raw.twice, ticker)
+        cleaned[split] = _clean(records, source_field, target_field.split("+"), raw.twice, ends, ticker)
         report[split] = {"read": len(records), "empty": len(records) - len(cleaned[split])}
     marks = _Marks(ticker, sum(map(len, cleaned.values())))
-    notes = [*raw.notes, *_lists_note(raw, target_field)]
+    notes = [*raw.notes, *_lists_note(raw, target_field), *_ends_note(ends)]
     if UNSPLIT in cleaned:
         cleaned, report = _split_by_hash(cleaned[UNSPLIT], report[UNSPLIT], marks)
         notes.insert(0, _how_split(cleaned))
@@ -116,7 +119,9 @@ def load_corpus(
         if counts := reference_counts([example.references for example in examples]):
             report[split]["references"] = counts
     summary = {"source_field": source_field, "target_field": target_field, "keep_leaked": keep_leaked, "splits": report}
-    return Corpus(source.label, kept, summary | ({"notes": notes} if notes else {}), fingerprint(kept, ticker))
+    columns = tuple(sorted({key for records in raw.splits.values() for record in records[:100] for key in record}))
+    summary |= {"notes": notes} if notes else {}
+    return Corpus(source.label, kept, summary, fingerprint(kept, ticker), columns)
 
 
 def fingerprint(splits: Mapping[str, Sequence[Example]], ticker: Ticker = SILENT) -> str:
@@ -127,6 +132,13 @@ def fingerprint(splits: Mapping[str, Sequence[Example]], ticker: Ticker = SILENT
             ticker.at(f"fingerprint of the {split} split", number, len(splits[split]), "examples")
             total.update(json.dumps([split, example.content()], sort_keys=True, ensure_ascii=True).encode())
     return total.hexdigest()
+
+
+def _ends_note(ends: Counter[str]) -> list[str]:
+    """Say how many summaries ended in a spelled-out end of text: a model would be taught to spell it."""
+    count, spelled = ends.total(), ", ".join(sorted(ends))
+    some = "summary ends" if count == 1 else "summaries end"
+    return [f"{count} {some} in a spelled-out {spelled}, which is taken off"] if count else []
 
 
 # --- subsets and orders ----------------------------------------------------------------------------------------------
@@ -178,6 +190,7 @@ def _clean(
     source_field: str,
     target_fields: Sequence[str],
     twice: frozenset[str],
+    ends: Counter[str],
     ticker: Ticker,
 ) -> list[Example]:
     for role, fields in (("source", [source_field]), ("target", target_fields)):
@@ -187,7 +200,10 @@ def _clean(
     taken = {source_field, *target_fields, *ID_FIELDS, *twice}
     for number, record in enumerate(records):
         texts = texts_of(value_of(record, source_field), source_field)
-        references = tuple(text for field in target_fields for text in texts_of(value_of(record, field), field))
+        written = [text for field in target_fields for text in texts_of(value_of(record, field), field)]
+        parted = [without_end(text) for text in written]
+        ends.update(end for _, end in parted if end)
+        references = tuple(text for text, _ in parted if text)
         if texts and references:
             source = "\n".join(texts)
             identity = given_id(record) or _rank(source).hex()[:12]

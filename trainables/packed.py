@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from trainables.packed_train import rehearse
 from trainables.packed_width import Widener
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
+from trainables.served import load_served
 from trainables.tokens import Encoder, Row
 from trainables.workload import key_of
 
@@ -51,7 +53,8 @@ class PackedEngine:
         self.setup = setup
         self.fence = fence
         self.slots = setup.pack_width or PACK_WIDTH
-        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
+        load = partial(load_served, trust_remote_code=setup.trust_remote_code)
+        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load)
         self.pack = Pack(setup.device, threads=setup.threads or torch.get_num_threads())
         self.bases = LoadedBases(setup)
         self.widener = Widener(setup, self.shelf, self.slots, together, idle_bytes=lambda: self.bases.idle_bytes)

@@ -15,7 +15,8 @@ from trainables.errors import UserError
 from trainables.evaluate import longest
 from trainables.jobs import go_on
 from trainables.memory import is_out_of_memory
-from trainables.prompts import split_template, template_of
+from trainables.prompts import template_of
+from trainables.served import differences
 from trainables.shapes import lora_parameters
 from trainables.stage import stage
 from trainables.targets import chosen
@@ -45,7 +46,14 @@ def _stages(trials: list[TrialConfig]) -> int:
 
 def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]) -> dict[str, Any]:
     began = time.monotonic()
-    facts: dict[str, Any] = {"trials": len(trials), "ends": [], "lengths": [], "prompts": [], "training": []}
+    facts: dict[str, Any] = {
+        "trials": len(trials),
+        "ends": [],
+        "lengths": [],
+        "prompts": [],
+        "training": [],
+        "said": [],
+    }
     for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
         if not trial.train.is_baseline:
             lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
@@ -58,6 +66,7 @@ def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
         facts["lengths"] += _check_lengths(engine, trial)
         _check_rows(engine, trial)
+        facts["said"] += [one for one in _served(engine, trial) if one not in facts["said"]]
         proved()
     facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
     for members in _by_base(trials):
@@ -112,19 +121,26 @@ def _check_lengths(engine: Engine, trial: TrialConfig) -> list[dict[str, Any]]:
 
 
 def _check_rows(engine: Engine, trial: TrialConfig) -> None:
-    """Every row keeps its cue, and its trained tokens end with the end-of-text."""
+    """The trained tokens of every row end with the end-of-text."""
     shelf, config = engine.shelf, trial.train
     encoder = shelf.encoder(config)
-    instruction, cue = split_template(config.prompt_template or template_of(config.prompt, {}))
-    cue_ids, start_ids = tuple(encoder.encode(cue)), (*encoder.bos_ids, *encoder.encode(instruction))
     rows = [*_evaluation_rows(engine, trial), *([] if config.is_baseline else shelf.train_rows(config))]
     for row in rows:
-        whole = row.prompt_ids[: len(start_ids)] == start_ids and row.prompt_ids[-len(cue_ids) :] == cue_ids
-        if row.fits and cue_ids and not whole:
-            raise UserError(f"prompt {config.prompt!r} is cut in example {row.example_id!r}")
         check_ids(encoder, shelf.folder(config), row.example_id, (*row.prompt_ids, *row.target_ids))
         if row.target_ids[-1:] != (encoder.eos_id,):
             raise UserError(f"example {row.example_id!r} would train without an end-of-text token")
+
+
+def _served(engine: Engine, trial: TrialConfig) -> list[str]:
+    """Return where the ids of prompts are not those that whoever serves the model gets from AutoTokenizer."""
+    config, evaluation = trial.train, trial.evaluation
+    if config.tokenization == "parts":
+        return []
+    template = config.prompt_template or template_of(config.prompt, {})
+    split, count = next(iter(evaluation.examples.items()))
+    examples = engine.shelf.evaluation_examples(split, count)
+    trust = engine.setup.trust_remote_code
+    return differences(engine.shelf.folder(config), config.model, template, examples, trust)
 
 
 def _evaluation_rows(engine: Engine, trial: TrialConfig) -> list[Row]:

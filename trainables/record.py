@@ -95,15 +95,17 @@ class TrialRecord:
     def config(self) -> dict[str, Any]:
         """Return index, name, label, kind, train_id and train, from the sweep's plan where the file is damaged.
 
-        Raises DamagedFile or FileNotFoundError where the plan does not say.
+        A trial of before 2026-11-30 does not say how it was tokenized: in parts. Raises DamagedFile or
+        FileNotFoundError where the plan does not say.
         """
         try:
-            return files.read_json(self.config_path)
+            content = files.read_json(self.config_path)
         except (FileNotFoundError, files.DamagedFile):
-            content = planned.config_of(self.folder)
-            if content is None:
+            known = planned.config_of(self.folder)
+            if known is None:
                 raise
-            return content
+            content = known
+        return {**content, "train": {"tokenization": "parts", **content["train"]}}
 
     def train_config(self) -> TrainConfig:
         return TrainConfig.model_validate(self.config()["train"])

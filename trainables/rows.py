@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from trainables.data import Example, example_of
 from trainables.errors import UserError
 from trainables.prompts import template_of
 from trainables.record import SweepFolder
-from trainables.tokens import Encoder, Row, build_row, context_length, load_encoder
+from trainables.tokens import Encoder, Row, build_rows, context_length, load_encoder
 
 
 @dataclass
@@ -21,6 +22,7 @@ class RowShelf:
 
     sweep: SweepFolder
     model_folders: dict[str, str]
+    load: Callable[[Path], Encoder] = load_encoder  # an engine's: what whoever serves the model later gets
     _kept: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def folder(self, train: TrainConfig) -> Path:
@@ -33,7 +35,8 @@ class RowShelf:
 
     def encoder(self, train: TrainConfig) -> Encoder:
         folder = self.folder(train)
-        return self._once(("encoder", folder), lambda: load_encoder(folder))
+        load = load_encoder if train.tokenization == "parts" else self.load
+        return self._once(("encoder", folder, load is load_encoder), lambda: load(folder))
 
     def limit_tokens(self, train: TrainConfig) -> int:
         """Return the longest prompt and completion together."""
@@ -54,13 +57,11 @@ class RowShelf:
 
     def train_rows(self, train: TrainConfig, count: int | None = None) -> list[Row]:
         """Return the rows of the first `count` training examples, also those that do not fit."""
-        examples = self.train_examples(train)[:count]
-        return [self._row(train, "train", example, 0) for example in examples]
+        return self._rows(train, "train", self.train_examples(train)[:count], 0)
 
     def evaluation_rows(self, train: TrainConfig, split: str, count: int, max_new_tokens: int) -> list[Row]:
         """Return the rows of an evaluation: `max_new_tokens` stay free after each prompt."""
-        examples = self.evaluation_examples(split, count)
-        return [self._row(train, split, example, max_new_tokens) for example in examples]
+        return self._rows(train, split, self.evaluation_examples(split, count), max_new_tokens)
 
     def _examples(self, path: Path, count: int) -> list[Example]:
         examples = self._once(("examples", path), lambda: [example_of(row) for row in files.read_lines(path)])
@@ -69,12 +70,15 @@ class RowShelf:
         # A split smaller than asked for is used whole: the record says how many it was.
         return list(examples[:count])
 
-    def _row(self, train: TrainConfig, split: str, example: Example, reserve: int) -> Row:
+    def _rows(self, train: TrainConfig, split: str, examples: Sequence[Example], reserve: int) -> list[Row]:
         template = train.prompt_template or template_of(train.prompt, {})
         limit = self.limit_tokens(train)
         # An id names one example of a split alone; training subsets of several data seeds share theirs.
-        key = ("row", self.folder(train), template, limit, split, example.id, reserve)
-        return self._once(key, lambda: build_row(self.encoder(train), template, example, limit, reserve))
+        kind = ("row", self.folder(train), template, limit, split, reserve, train.tokenization == "parts")
+        absent = [example for example in examples if (*kind, example.id) not in self._kept]
+        made = build_rows(self.encoder(train), template, absent, limit, reserve, train.tokenization) if absent else ()
+        self._kept.update({(*kind, example.id): row for example, row in zip(absent, made, strict=True)})
+        return [self._kept[*kind, example.id] for example in examples]
 
     def _once(self, key: tuple[Any, ...], make: Any) -> Any:
         if key not in self._kept:

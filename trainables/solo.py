@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from trainables.memory import limit_memory, reset_peak_memory
 from trainables.model import arithmetic, parameter_counts, quiet
 from trainables.record import Fence, SweepFolder, no_fence
 from trainables.rows import RowShelf
+from trainables.served import load_served
 from trainables.tokens import Encoder, Row
 from trainables.training import train
 
@@ -48,7 +50,8 @@ class SoloEngine:
     def __init__(self, setup: EngineSetup, fence: Fence = no_fence) -> None:
         self.setup = setup
         self.fence = fence
-        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders))
+        load = partial(load_served, trust_remote_code=setup.trust_remote_code)
+        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load)
         self.bases = LoadedBases(setup)
         if setup.threads:
             torch.set_num_threads(setup.threads)

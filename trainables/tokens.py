@@ -85,10 +85,14 @@ class Encoder:
         return str(self.tokenizer.decode([index for index in ids if index >= 0]))
 
 
-def load_encoder(folder: str | Path) -> Encoder:
-    """Load a model folder's tokenizer; raises UserError where it is absent, damaged or has no end-of-text token."""
+def load_encoder(folder: str | Path, backend: str | None = None) -> Encoder:
+    """Load a model folder's tokenizer, or the one that `backend` holds as JSON.
+
+    Raises:
+        UserError: it is absent, damaged or has no end-of-text token.
+    """
     folder = Path(folder)
-    tokenizer, plain = _load(folder), _load(folder)
+    tokenizer, plain = _load(folder, backend), _load(folder, backend)
     plain.encode_special_tokens = True
     named = _special_tokens(folder)
     config = _read(folder / "config.json")
@@ -124,18 +128,32 @@ def context_length(folder: str | Path) -> int | None:
     return None
 
 
-def _load(folder: Path) -> Tokenizer:
+def _load(folder: Path, backend: str | None = None) -> Tokenizer:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)})")
     try:
-        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _converted(folder)
+        if backend is not None:
+            tokenizer = Tokenizer.from_str(backend)
+        else:
+            of_file = path.is_file()
+            tokenizer = _spaced(Tokenizer.from_file(str(path)), folder) if of_file else _converted(folder)
     except Exception as error:  # the library raises bare Exception
         raise UserError(f"the tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}") from None
     tokenizer.no_truncation()  # some files carry the settings of whoever saved them
     tokenizer.no_padding()
+    return tokenizer
+
+
+def _spaced(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    """Put a space before every text where the folder asks for that and its class heeds it, as GPT-2's does."""
+    config = _read(folder / "tokenizer_config.json")
+    wanted, before = config.get("add_prefix_space"), tokenizer.pre_tokenizer
+    heeded = config.get("tokenizer_class") not in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    if isinstance(wanted, bool) and heeded and hasattr(before, "add_prefix_space"):
+        before.add_prefix_space = wanted
     return tokenizer
 
 

@@ -96,7 +96,7 @@ def test_hparams_hold_every_knob_and_the_final_metrics(records: list[TrialRecord
     values = session(folder, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
     assert values["learning_rate"].number_value == pytest.approx(2e-4)
     assert values["target_modules"].string_value == "c_attn"
-    assert set(TrainConfig.model_fields) - set(values) == {"prompt_template"}
+    assert set(TrainConfig.model_fields) - set(values) == {"prompt_template", "tokenization"}
     assert session(folder, metadata.SESSION_END_INFO_TAG).session_end_info.status == api_pb2.STATUS_SUCCESS
     assert curve(folder, "final/test/rougeL") == [(8, 0.5)]
     assert curve(folder, "final/validation/eval_loss") == [(8, 2.0)]
