@@ -105,7 +105,8 @@ class TrialRecord:
             if known is None:
                 raise
             content = known
-        return {**content, "train": {"tokenization": "parts", **content["train"]}}
+        train = content["train"]
+        return {**content, "train": {**train, "tokenization": train.get("tokenization", "parts")}}
 
     def train_config(self) -> TrainConfig:
         return TrainConfig.model_validate(self.config()["train"])
