@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sweeps_on_disk import Trial, baseline, configuration
+from sweeps_on_disk import Trial, baseline, configuration, write_curve
 
+from analysis.answer import answer
 from analysis.compare import compare
 from analysis.export import to_csv
 from analysis.markdown import to_markdown
-from analysis.report import write
+from analysis.report import write, write_page
 from trainables import files
 from trainables.config import EvalConfig
 from trainables.metrics import means, score
@@ -94,6 +95,39 @@ def test_a_sweep_without_every_result_is_reported_as_far_as_it_is(
     assert said in text
     assert not re.search(r"\b(nan|inf)\b", text.lower())
     assert not re.search(r"\b(nan|inf)\b", to_csv(found).lower())
+
+
+@pytest.mark.parametrize("name", ["A", "B"])
+def test_no_form_of_a_report_names_a_winner_that_damage_may_have_made(make_sweep: Make, name: str) -> None:
+    folder = make_sweep([baseline(), configuration("A", quality=0.4), configuration("B", rank=16, quality=0.8)])
+    record = next(one for one in SweepFolder(folder).records() if one.config()["name"] == name)
+    record.result_path.write_text(record.result_path.read_text().replace("done", "dome"))
+    found = compare(folder)
+    other = {"A": "B", "B": "A"}[name]
+    said = (
+        f"No best can be named: {name} may be better; of what can be read {other} is the best ({name}: result.json is"
+    )
+    assert [one.name for one in found.hidden] == [name]
+    write_page(folder, found=found)
+    write(folder)
+    page = (SweepFolder(folder).report_folder / "index.html").read_text()
+    for text in (answer(found)[0], found.sentences[0], to_markdown(found), page):
+        assert said in text
+        assert "Best: " not in text
+        assert "Keep " not in text
+
+
+def test_damage_that_hides_no_score_is_said_beside_the_winner(make_sweep: Make) -> None:
+    folder = make_sweep([baseline(), configuration("A", quality=0.4), configuration("B", rank=16, quality=0.8)])
+    write_curve(folder, "A", [3.0, 2.5, 2.25])
+    record = next(one for one in SweepFolder(folder).records() if one.config()["name"] == "A")
+    record.write_result({key: value for key, value in (record.result() or {}).items() if key != "journals"})
+    assert "damaged" not in to_markdown(compare(folder))
+    record.metrics_path.write_text(record.metrics_path.read_text().replace("2.25", "1.25"))
+    found = compare(folder)
+    assert found.best is not None
+    assert (found.best.name, found.hidden) == ("B", ())
+    assert "A: metrics.jsonl is damaged: line 15" in to_markdown(found)
 
 
 def test_one_example_gives_scores_and_no_claim(make_sweep: Make) -> None:

@@ -15,7 +15,7 @@ from finished_sweep import make_place
 from sweep import lease
 from sweep.cli import main
 from sweep.planning import known_trials
-from trainables import files
+from trainables import files, journal
 from trainables.record import SweepFolder, TrialRecord
 
 OUT = Path("runs/own")
@@ -34,6 +34,7 @@ KINDS = {
     "config": "trials/*-B-*/config.json",
     "result": "trials/*-B-*/result.json",
     "curves": "trials/*-B-*/metrics.jsonl",
+    "changes": "trials/*-B-*/lineage.jsonl",
     "adapter": "trials/*-B-*/adapter/adapter_config.json",
     "weights": "trials/*-B-*/adapter/adapter_model.safetensors",
     "summary": "trials/*-B-*/evals/*/summary.json",
@@ -43,6 +44,7 @@ KINDS = {
     "training data": "data/train-seed42.jsonl",
     "test data": "data/test.jsonl",
     "lease": "lease.json",
+    "launches": "launches.jsonl",
     "references": "report/references-*.json",
     "page": "report/page.json",
 }
@@ -88,6 +90,11 @@ def test_a_flipped_byte_in_any_file_changes_no_answer_without_a_word_and_no_verb
     main(["run", "own.py"])
     main(["report", "own"])
     lease.acquire(OUT).release()
+    lineage = {"number": 1, "step": 2, "donor": "001-A-x", "donor_step": 2, "old": {}, "new": {}}
+    journal.append(record_of("B").lineage_path, lineage)
+    result = record_of("B").result() or {}
+    record_of("B").write_result({key: value for key, value in result.items() if key != "journals"})
+    files.append_line(SweepFolder(OUT).launches_path, {"engine": "packed"})
     shutil.copytree(OUT, "twin")
     shutil.move(OUT, "whole")
     shutil.copytree("whole", OUT)

@@ -118,6 +118,20 @@ def test_the_changed_knobs_stay_after_a_further_interruption(sweep: SweepFolder,
     assert trained_with(POOR.train, record.lineage()).lora_dropout == 0
 
 
+def test_a_trial_whose_changes_cannot_be_read_does_not_go_on_with_other_knobs(sweep: SweepFolder, model: Path) -> None:
+    by = engine("packed", sweep, model)
+    donor, _ = run_to(4, GOOD, "A", by, sweep)
+    record, job = run_to(4, POOR, "B", by, sweep)
+    adopt(record, to_donor(donor, 4, learning_rate=4e-3), go_on)
+    run_to(7, POOR, "B", by, sweep)
+    record.lineage_path.write_bytes(record.lineage_path.read_bytes().replace(b"0.004", b"0.009"))
+    result = by.run(job, no_report, go_on)
+    assert (result["state"], "lineage.jsonl is damaged: it does not hold change 1" in result["cause"]) == (
+        "failed",
+        True,
+    )
+
+
 def test_a_change_is_made_once(sweep: SweepFolder, model: Path) -> None:
     by = engine("packed", sweep, model)
     donor, _ = run_to(4, GOOD, "A", by, sweep)

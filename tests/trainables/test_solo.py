@@ -276,24 +276,32 @@ def test_a_new_evaluation_never_trains_again(sweep: SweepFolder, model: Path, mo
     assert first["first_eval_id"] == one.eval_id
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("adapter_model.safetensors", None, b"\0\0\x80?"),
+        ("adapter_config.json", b'"lora_alpha": 16', b'"lora_alpha": 999'),
+    ],
+)
 def test_an_evaluation_that_fails_costs_neither_the_trial_nor_its_other_evaluations(
-    sweep: SweepFolder, model: Path
+    sweep: SweepFolder, model: Path, name: str, old: bytes | None, new: bytes
 ) -> None:
     one = trial()
     record, job = record_of(sweep, one)
     engine_of(sweep, model).run(job, no_report, go_on)
     before = record.result()
-    weights = record.adapter_folder / "adapter_model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-4] + b"\0\0\x80?")
+    path = record.adapter_folder / name
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(old, new) if old else whole[:-4] + new)
+    assert path.read_bytes() != whole
     wider = TrialConfig(train=one.train, evaluation=evaluation_of(validation=0, test=6))
     failed = engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on)
     assert failed["state"] == "failed"
-    assert "its checksum is not the recorded one" in failed["cause"]
+    assert f"adapter/{name} is damaged: its checksum is not the recorded one" in failed["cause"]
     assert record.error_path.read_text(encoding="utf-8").startswith(failed["cause"])
     assert record.result() == before
     assert record.evaluation_ids() == [one.eval_id]
-    weights.write_bytes(whole)
+    path.write_bytes(whole)
     assert engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on)["state"] == "done"
 
 
