@@ -80,7 +80,8 @@ def say(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, 
     capsys.readouterr()
     code = main(arguments)
     said = capsys.readouterr()
-    return code, said.out + said.err
+    # How much memory is free changes from one look to the next.
+    return code, re.sub(r'"memory_bytes": \d+', "", said.out + said.err)
 
 
 @pytest.mark.slow
@@ -116,8 +117,8 @@ def test_a_flipped_byte_in_any_file_changes_no_answer_without_a_word_and_no_verb
                 code, said = say(capsys, arguments)
                 assert tree(OUT, kept) == before, where
                 assert code in (0, 1, 2), where
-                if code == 0 and said != right[verb][1]:
-                    assert WORD.search(said), f"{where} says {said}"
+                if code == 0 and not WORD.search(said):
+                    assert said == right[verb][1], where
 
 
 @pytest.mark.parametrize("damage", ["flipped", "edited", "set aside", "gone"])
