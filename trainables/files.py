@@ -45,6 +45,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make what was appended to a file durable; nothing where there is none."""
+    if path.exists():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` atomically and durably."""
     write_bytes(path, text.encode("utf-8"))

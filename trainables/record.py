@@ -141,6 +141,8 @@ class TrialRecord:
         """Commit the end of the training, by which curves and adapter are known again; `state` is one of STATES."""
         assert result["state"] in STATES, result["state"]
         self.fence()
+        for path in self.journals:
+            files.sync_file(path)  # else a power cut could leave a result that vouches for more lines than there are
         ended: dict[str, Any] = {
             "journals": {path.name: files.sha256_of(path) for path in self.journals if path.exists()}
         }
