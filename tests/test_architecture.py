@@ -158,3 +158,9 @@ def test_no_module_is_far_over_four_hundred_lines() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 420
     }
     assert long == {}
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports them by it, and refuses to collect the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
