@@ -21,7 +21,7 @@ from trainables.record import SweepFolder, TrialRecord
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 420.0
 SMALL = (
-    *("grid_2x2x2", "--device", "cpu", "prompt=v1", "lora_rank=4", "learning_rate=1e-2,5e-3,2e-3,1e-3"),
+    *("grid_2x2x2", "--device", "cpu", "prompt=v1", "lora_rank=4"),
     *("train_examples=16", "--eval-examples", "8,12", "--max-new-tokens", "8"),
 )
 BUNDLED = ("--source", "bundled")

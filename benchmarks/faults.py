@@ -28,7 +28,8 @@ from sweep.devices import resolve_device
 
 KILLS_A_SWEEP = 5
 SIGNALS_A_SWEEP = 3
-STEPS = 48  # of each of four configurations: enough to be struck several times
+# Four configurations of so many steps: enough to be struck several times.
+TRAINING = ("learning_rate=1e-2,5e-3,2e-3,1e-3", "max_steps=48")
 NAMES = ("driver", "signal", "below", "disk", "memory", "elsewhere")
 
 
@@ -96,7 +97,7 @@ def faults(
 
 def run_kinds(folder: Path, chosen: Sequence[str], kills: int, times: int, seed: int) -> list[Tally]:
     """Return what came of each chosen kind."""
-    whole = Sweep(folder / "whole" / "run", [*SMALL, *BUNDLED, f"max_steps={STEPS}"]).run()
+    whole = Sweep(folder / "whole" / "run", [*SMALL, *BUNDLED, *TRAINING]).run()
     tallies: list[Tally] = []
 
     def kind(name: str, title: str, count: int, fault: Callable[..., str], *more: Any, can: bool = True) -> None:
@@ -124,7 +125,7 @@ def run_kinds(folder: Path, chosen: Sequence[str], kills: int, times: int, seed:
     kind("memory", "engine out of memory", times, kinds.little_memory, whole, can=kinds.memory_groups() is not None)
     if "elsewhere" in chosen:
         data = write_hostile(folder / "hostile", seed)
-        arguments = [*SMALL, "--model", "pocket-gpt2", "--data", str(data), f"max_steps={STEPS}"]
+        arguments = [*SMALL, "--model", "pocket-gpt2", "--data", str(data), *TRAINING]
         hostile = Sweep(folder / "hostile-whole" / "run", arguments).run()
         kind("elsewhere", "hostile corpus: 2 drivers, clock set back, copied", times, kinds.taken_elsewhere, hostile)
     return tallies

@@ -11,14 +11,14 @@ from benchmarks import fault_kinds as kinds
 from benchmarks.fault_sweep import BUNDLED, SMALL, Sweep
 from benchmarks.hostile import PIECES, write_hostile
 
-STEPS = ("max_steps=24", "learning_rate=5e-3,2e-3")
+TRAINING = ("learning_rate=5e-3,2e-3", "max_steps=24")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    return Sweep(tmp_path_factory.mktemp("whole") / "run", [*SMALL, *BUNDLED, *STEPS]).run()
+    return Sweep(tmp_path_factory.mktemp("whole") / "run", [*SMALL, *BUNDLED, *TRAINING]).run()
 
 
 @pytest.mark.skipif(not kinds.can_mount(), reason="mounting a disk is not allowed here")
@@ -33,7 +33,7 @@ def test_an_engine_that_is_killed_for_its_memory_is_replaced(whole: Sweep, tmp_p
 
 def test_a_hostile_corpus_survives_a_second_driver_a_kill_and_a_move(tmp_path: Path) -> None:
     data = write_hostile(tmp_path / "hostile", seed=1)
-    arguments = [*SMALL, "--model", "pocket-gpt2", "--data", str(data), *STEPS]
+    arguments = [*SMALL, "--model", "pocket-gpt2", "--data", str(data), *TRAINING]
     undisturbed = Sweep(tmp_path / "undisturbed" / "run", arguments).run()
     kinds.taken_elsewhere(tmp_path / "struck", random.Random("move"), undisturbed, clock_back=False)
     assert any("\x1b" in piece for piece in PIECES)
