@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.grids import difference_grid
 from analysis.markdown import code, escaped, pipes, yaml
 from analysis.sentences import title_of, value_of
+from trainables.config import Decoding, EvalConfig, TrainConfig
 from trainables.lineage import sentence
 from trainables.sources import MODEL_IDS
 
@@ -49,17 +50,10 @@ Scores: {signature}.
 ## How to use it
 
 ```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-{own_import}
-base_folder = {base_folder}
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), "PATH/OF/THIS/FOLDER")
-tokenizer = AutoTokenizer.from_pretrained(base_folder)
-prompt = {prompt!r}.replace("{{source}}", TEXT)
-```
+{usage}```
 
-Only the end of a source that is too long is cut, never the prompt. Summaries were generated with {decoding}, at most
-{max_new_tokens} new tokens.
+{of_parts}Only the end of a source that is too long is cut, never the prompt. Summaries were generated with {decoding},
+at most {max_new_tokens} new tokens.
 
 ## Settings
 
@@ -70,6 +64,25 @@ Only the end of a source that is too long is cut, never the prompt. Summaries we
 ## Made with
 
 {versions}
+"""
+
+
+USAGE = """from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+{own_import}
+base_folder = {base_folder}
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), "PATH/OF/THIS/FOLDER")
+tokenizer = AutoTokenizer.from_pretrained(base_folder)
+prompt = {prompt!r}.replace("{{source}}", TEXT)
+ids = tokenizer(prompt, return_tensors="pt").input_ids
+written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), max_new_tokens={max_new_tokens}, {how})
+summary = tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+print(summary.strip())
+"""
+
+OF_PARTS = """Until 2026-11-30, when this was trained, instruction, source and cue were tokenized apart: the ids of the
+text as a whole may be others than those it was trained on, and so may what it writes.
+
 """
 
 
@@ -84,8 +97,7 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
     return CARD.format(
         base_model_yaml=yaml(base_name(sweep)),
         base_model=code(base_name(sweep)),
-        own_import=OWN_IMPORT if model["kind"] == "bundled" else "",
-        base_folder=_base_folder(model),
+        usage=usage(train, table.evaluation, _base_folder(model), OWN_IMPORT if model["kind"] == "bundled" else ""),
         title=escaped(f"{table.experiment}: {train.model} on {table.data}"),
         data=code(table.data),
         name=escaped(trial.name),
@@ -101,7 +113,7 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
         scores="\n".join(_score(trial, name) for name in SCORES if trial.mean(table.split, name) is not None),
         differences=pipes(difference_grid(found)) if found.differences else "",
         signature=escaped("; ".join(table.signatures)),
-        prompt=train.prompt_template,
+        of_parts=OF_PARTS if train.tokenization == "parts" else "",
         decoding=_decoding(table.evaluation.decoding.model_dump()),
         max_new_tokens=table.evaluation.max_new_tokens,
         settings="\n".join(f"| {escaped(name)} | {_cell(value)} |" for name, value in _settings(trial).items()),
@@ -131,6 +143,30 @@ def _base_folder(model: dict[str, Any]) -> str:
 def _score(trial: Row, name: str) -> str:
     values = [trial.mean(split, name) for split in ("validation", "test")]
     return f"| {title_of(name)} | {' | '.join('–' if v is None else value_of(name, v) for v in values)} |"
+
+
+def usage(train: TrainConfig, evaluation: EvalConfig, base_folder: str, own_import: str = "") -> str:
+    """Return a program that writes the summary of TEXT in plain transformers and PEFT, as the sweep wrote it."""
+    return USAGE.format(
+        own_import=own_import,
+        base_folder=base_folder,
+        prompt=train.prompt_template,
+        max_new_tokens=evaluation.max_new_tokens,
+        how=_arguments(evaluation.decoding),
+    )
+
+
+def _arguments(decoding: Decoding) -> str:
+    """Return how `generate` is to decode; a folder's generation_config.json must not decide it."""
+    if decoding.strategy == "greedy":
+        chosen: dict[str, Any] = {"do_sample": False, "num_beams": 1}
+    elif decoding.strategy == "beam":
+        chosen = {"do_sample": False, "num_beams": decoding.num_beams}
+    else:
+        names = ("temperature", "top_k", "top_p")
+        chosen = {"do_sample": True, **{name: getattr(decoding, name) for name in names}}
+    chosen["repetition_penalty"] = decoding.repetition_penalty
+    return ", ".join(f"{name}={value}" for name, value in chosen.items())
 
 
 def _decoding(decoding: dict[str, Any]) -> str:

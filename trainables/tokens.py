@@ -356,6 +356,8 @@ def check_lengths(
     stage: str = "evaluation",
 ) -> list[Lengths]:
     """Return the lengths per prompt (name -> template); raises UserError where more than half does not fit."""
+    for name, template in prompts.items():
+        _check_start(encoder, name, template)
     measured = [
         lengths(encoder, name, template, examples, limit_tokens, reserve_tokens)
         for name, template in prompts.items()
@@ -365,6 +367,17 @@ def check_lengths(
     if failing:
         raise UserError("; ".join(_does_not_fit(found, stage) for found in failing))
     return measured
+
+
+def _check_start(encoder: Encoder, name: str, template: str) -> None:
+    """Raise UserError where a template spells what the tokenizer puts before every text: it would be there twice."""
+    first = tuple(encoder.encode(split_template(template)[0]))[: len(encoder.bos_ids)]
+    if encoder.bos_ids and first == encoder.bos_ids:
+        spelled = "".join(encoder.special.get(index, "") for index in first)
+        raise UserError(
+            f"prompt {name!r} begins with {spelled}, which the tokenizer puts before every text: leave it out of the "
+            "prompt, or it would stand there twice"
+        )
 
 
 def _does_not_fit(found: Lengths, stage: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from trainables.data import Example, load_corpus
+from trainables.errors import UserError
 from trainables.pocket import model_folder
 from trainables.pocket.corpus import records
 from trainables.prompts import PROMPTS, split_template
+from trainables.served import differences, load_served
 from trainables.sources import DataSource
-from trainables.tokens import build_row, build_rows, load_encoder, prompt_begins_whole
+from trainables.tokens import build_row, build_rows, check_lengths, load_encoder, prompt_begins_whole
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is absent")
@@ -157,3 +160,63 @@ def test_a_prompt_that_ends_in_white_space_is_kept_as_it_will_be_sent(folder: Pa
     whole = list(encoder.tokenizer.encode(f"{filled(template, example)} Tim was happy.").ids)
     assert ([*row.prompt_ids, *row.target_ids[:-1]] == whole) == begins
     assert encoder.decode(row.target_ids).strip() == "Tim was happy."
+
+
+@needs_real_data
+def test_a_template_that_spells_the_first_token_is_refused() -> None:
+    encoder, example = load_encoder(LLAMA), Example("a", "A: hi", ("Hi.",))
+    with pytest.raises(UserError, match=r"prompt 'own' begins with <s>, which the tokenizer puts before every text"):
+        check_lengths(encoder, {"own": "<s>Read.\n{source}\nSay:"}, [example], 512)
+    assert check_lengths(encoder, {"own": "Read.\n{source}\nSay:"}, [example], 512)
+
+
+def folder_with(tokenizer: Path, target: Path, **config: Any) -> Path:
+    """A model folder's tokenizer with fields of its configuration changed."""
+    target.mkdir()
+    shutil.copyfile(tokenizer / "tokenizer.json", target / "tokenizer.json")
+    known = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (target / "tokenizer_config.json").write_text(json.dumps({**known, **config}), encoding="utf-8")
+    (target / "config.json").write_text("{}", encoding="utf-8")
+    return target
+
+
+@needs_real_data
+def test_the_space_that_a_folder_asks_for_is_put_before_a_text(tmp_path: Path) -> None:
+    spaced = load_encoder(folder_with(GPT2, tmp_path / "m", add_prefix_space=True))
+    assert spaced.encode("Hello") == [18435]  # " Hello"
+    assert load_encoder(GPT2).encode("Hello") == [15496]
+
+
+def test_a_vocabulary_with_holes_loses_no_character_in_decoding(tmp_path: Path) -> None:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: 10 * index + 1 for index, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken("<end>", special=True)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<end>"}', encoding="utf-8")
+    encoder = load_encoder(tmp_path)
+    text = "Zoë says: {x} ~ yes"
+    assert max(encoder.encode(text)) > len(letters)
+    assert encoder.decode([*encoder.encode(text), encoder.eos_id]) == text
+
+
+@pytest.mark.slow
+@needs_real_data
+def test_the_ids_of_the_class_that_a_folder_names_are_trained_and_what_the_file_says_otherwise_is_told(
+    tmp_path: Path,
+) -> None:
+    folder = folder_with(LLAMA, tmp_path / "m", tokenizer_class="LlamaTokenizer")
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    lower = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *content["normalizer"]["normalizers"]]}
+    (folder / "tokenizer.json").write_text(json.dumps({**content, "normalizer": lower}), encoding="utf-8")
+    examples = samsum(40)
+    texts = [filled(PROMPTS["v1"], one) for one in examples]
+    (expected,) = auto_ids([(folder, texts, {})])
+    rows = build_rows(load_served(folder), PROMPTS["v1"], examples, 100_000)
+    assert [list(row.prompt_ids) for row in rows] == expected
+    (said,) = differences(folder, "m", PROMPTS["v1"], examples)
+    assert "AutoTokenizer (LlamaTokenizer) gives other ids than tokenizer.json for" in said
+    assert differences(LLAMA, "llama", PROMPTS["v1"], examples) == []
