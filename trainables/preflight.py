@@ -66,8 +66,9 @@ def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
         facts["lengths"] += _check_lengths(engine, trial)
         _check_rows(engine, trial)
-        facts["said"] += [one for one in _served(engine, trial) if one not in facts["said"]]
         proved()
+    for trial in _distinct(trials, "train.model", "train.prompt", "train.tokenization"):
+        facts["said"] += [one for one in _served(engine, trial) if one not in facts["said"]]
     facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
     for members in _by_base(trials):
         for trial in _distinct(members, "train.target_modules", "train.is_baseline"):

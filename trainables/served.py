@@ -29,6 +29,7 @@ def _auto(folder: Path, trust_remote_code: bool) -> Any:
         return None
 
 
+@lru_cache(maxsize=4)
 def load_served(folder: str | Path, trust_remote_code: bool = False) -> Encoder:
     """Load a model folder's tokenizer as AutoTokenizer does, or by its file where that gives no fast one."""
     backend = getattr(_auto(Path(folder), trust_remote_code), "backend_tokenizer", None)
