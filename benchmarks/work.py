@@ -77,7 +77,11 @@ def make_work(size: str, precision: str, trials: int = 8, steps: int = 32, real:
     found = []
     for index in range(trials):
         train = configurations[index % len(configurations)]
-        changes = {"prompt_template": template_of(train.prompt, {}), "seed": train.seed + index // len(configurations)}
+        changes = {
+            "prompt_template": template_of(train.prompt, {}),
+            "tokenization": "whole",
+            "seed": train.seed + index // len(configurations),
+        }
         found.append(TrialConfig(train=train.model_copy(update=changes), evaluation=evaluation))
     return Work(size, base, tuple(found))
 
