@@ -53,8 +53,9 @@ class Tally:
             self.passed += 1
             shutil.rmtree(place, ignore_errors=True)
         except Exception as error:
-            self.notes.append(f"{seed}: {type(error).__name__}: {error} (kept in {place})")
+            self.notes.append(f"{seed}: {type(error).__name__}: {error}".replace(str(folder), "..."))
             traceback.print_exc(file=sys.stderr)
+            command.note(f"kept in {place}")
         self.seconds += time.monotonic() - began
 
     @property
@@ -64,9 +65,9 @@ class Tally:
 
 
 def faults(
-    only: Annotated[str, typer.Option("--only", help="Kinds: driver, below, disk, memory, elsewhere.")] = ",".join(
-        NAMES
-    ),
+    only: Annotated[
+        str, typer.Option("--only", help="Kinds: driver, signal, below, disk, memory, elsewhere.")
+    ] = ",".join(NAMES),
     kills: Annotated[int, typer.Option("--kills", help="Kills of the driver in all, five a sweep.")] = 20,
     times: Annotated[int, typer.Option("--times", help="Sweeps of every other kind.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Of the moments.")] = 1,

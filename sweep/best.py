@@ -13,9 +13,11 @@ import typer
 
 from sweep import command
 from sweep.command import RunArgument, existing_sweep
+from sweep.heartbeat import telling
 from trainables import files
 from trainables.errors import UserError, cannot_write
 from trainables.faults import adapter_faults, adapter_is_whole, told
+from trainables.stage import stage
 
 if TYPE_CHECKING:
     from analysis.compare import Comparison
@@ -99,7 +101,8 @@ app = command.app(best)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    return command.execute(app, "sweep best", arguments)
+    with telling(), stage("comparing the trials"):
+        return command.execute(app, "sweep best", arguments)
 
 
 if __name__ == "__main__":

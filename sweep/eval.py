@@ -19,6 +19,7 @@ from sweep import command, folders, sizes
 from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
 from sweep.continuing import with_command
 from sweep.devices import resolve_device
+from sweep.heartbeat import telling
 from sweep.provenance import command_line
 from trainables import external, files
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
@@ -27,6 +28,7 @@ from trainables.errors import UserError, cannot_write
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.metrics import score_names
 from trainables.record import SweepFolder, TrialRecord
+from trainables.stage import stage
 
 if TYPE_CHECKING:
     from sweep.launch import LaunchOptions
@@ -152,8 +154,10 @@ def _evaluate(
 
             note(f"scoring {len(again)} trials from their stored predictions")
             examples = _examples(folder, evaluation)
-            for record in again:
-                rescore(TrialRecord(record.folder, lease.fence), evaluation, examples)
+            with telling(), stage("scoring stored predictions", of=len(again)) as scored:
+                for record in again:
+                    rescore(TrialRecord(record.folder, lease.fence), evaluation, examples)
+                    scored()
         if setup is not None:
             jobs = [
                 TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))

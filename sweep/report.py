@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from analysis.report import report
 from sweep import command
+from sweep.heartbeat import telling
+from trainables.stage import stage
 
 app = command.app(report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    return command.execute(app, "sweep report", arguments)
+    with telling(), stage("comparing the trials"):
+        return command.execute(app, "sweep report", arguments)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "states": dict(Counter(trial["state"] for trial in trials)),
         "written_by": holder,
         "continue_with": continuing.line(folder),
+        "is_left": any(_is_left(trial) for trial in trials),
         "absent_file": continuing.absent_file(folder),
         "trials": trials,
     }
@@ -133,11 +134,11 @@ def _print(found: dict[str, Any]) -> None:
         console.print(f"being written by process {holder['pid']} on {holder['host']}")
         return
     again = retry_sentence((trial["state"] for trial in found["trials"]), found["continue_with"])
-    if any(_is_left(trial) for trial in found["trials"]):
+    if found["is_left"]:
         console.print(f"continue with: {found['continue_with']}", soft_wrap=True)
     if again:
         console.print(again, soft_wrap=True)
-    if found["absent_file"] and (again or any(_is_left(trial) for trial in found["trials"])):
+    if found["absent_file"] and (again or found["is_left"]):
         console.print(found["absent_file"], soft_wrap=True)
 
 

@@ -338,7 +338,7 @@ def _check_splits(
         if split not in kept:
             raise UserError(
                 f"the data {label!r} has no {split} split; found: {', '.join(kept)}. "
-                f"Add {split}.json, or give a single file, which is split 80/10/10"
+                f"Add {split}.json, or give a single file without splits of its own, which is split 80/10/10"
             )
         if not kept[split]:
             found = report[split]

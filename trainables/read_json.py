@@ -113,6 +113,11 @@ class _Reader:
 
     def _content(self, rows: Sequence[Any], noun: str, notes: tuple[str, ...] = ()) -> Content:
         for number, record in enumerate(rows, start=1):
+            if isinstance(record, list):
+                raise UserError(
+                    f"{self.path}, {noun} {number}: must be an object, got a list, whose columns have no names; "
+                    "pandas names them with to_json(orient='records')"
+                )
             if not isinstance(record, dict):
                 raise UserError(f"{self.path}, {noun} {number}: must be an object, got {type(record).__name__}")
         return Content(list(rows), notes=notes, twice=frozenset(self.twice))

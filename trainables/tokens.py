@@ -294,13 +294,6 @@ def _row_of_parts(encoder: Encoder, template: str, example: Example, limit: int,
     )
 
 
-def prompt_begins_whole(encoder: Encoder, template: str, example: Example) -> bool:
-    """Tell whether prompt and summary as one text begin with the prompt's ids: not where a prompt ends in a space."""
-    text = prompt_of(template, example.source)
-    prompt, whole = encoder.encode_rendered([text, with_summary(text, example.references[0])])
-    return list(whole.ids[: len(prompt.ids)]) == list(prompt.ids)
-
-
 @dataclass(frozen=True)
 class Lengths:
     """How the examples of one prompt fit, all lengths in tokens."""

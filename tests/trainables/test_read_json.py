@@ -57,7 +57,7 @@ def test_rows_keep_their_order_beyond_ten(tmp_path: Path) -> None:
 
 
 def test_values_without_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="record 1: must be an object, got list"):
+    with pytest.raises(UserError, match="record 1: must be an object, got a list, whose columns have no names"):
         read(tmp_path, "train.json", pd.DataFrame(ROWS).to_json(orient="values"))
 
 
@@ -91,7 +91,7 @@ def test_one_object_a_line_is_read_under_either_name(tmp_path: Path) -> None:
     [
         ('{\n "id": "a"\n}\n{\n "id": \n}\n', "line 6: not valid JSON"),
         ('{\n "id": "a",\n', "line 3: not valid JSON"),
-        ('{\n "id": "a"\n}\n[1]\n', "record 2: must be an object, got list"),
+        ('{\n "id": "a"\n}\n[1]\n', "record 2: must be an object, got a list"),
         ('{"id": "a"}\n{"id": 1\n{"id": 2}\n', "line 2: not valid JSON"),
         ('{"id": "a"} {"id": "b"}\nx', "line 2: not valid JSON"),
     ],

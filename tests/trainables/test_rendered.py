@@ -19,7 +19,7 @@ from trainables.pocket.corpus import records
 from trainables.prompts import PROMPTS, split_template
 from trainables.served import differences, load_served
 from trainables.sources import DataSource
-from trainables.tokens import build_row, build_rows, check_lengths, load_encoder, prompt_begins_whole
+from trainables.tokens import build_row, build_rows, check_lengths, load_encoder
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is absent")
@@ -156,8 +156,8 @@ def test_a_prompt_that_ends_in_white_space_is_kept_as_it_will_be_sent(folder: Pa
     example = Example("a", "A: Tim was happy", ("Tim was happy.",))
     row = build_row(encoder, template, example, 200)
     assert list(row.prompt_ids) == list(encoder.tokenizer.encode(filled(template, example)).ids)
-    assert prompt_begins_whole(encoder, template, example) == begins
     whole = list(encoder.tokenizer.encode(f"{filled(template, example)} Tim was happy.").ids)
+    assert (whole[: len(row.prompt_ids)] == list(row.prompt_ids)) == begins
     assert ([*row.prompt_ids, *row.target_ids[:-1]] == whole) == begins
     assert encoder.decode(row.target_ids).strip() == "Tim was happy."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from trainables.prompts import split_template
 from trainables.tokens import Encoder, Row, build_row, build_rows
 
 LOOKED_AT = 64  # rows of a split
+MOST_CHARACTERS = 64  # of a token: more than the longest of any usual vocabulary
 UNCUT = 2**30  # tokens
 CHAT_MARKS = ("[INST]", "<|im_start|>", "<start_of_turn>", "### Instruction", "### Response")
 
@@ -53,10 +54,18 @@ class Prompt:
         stages = {"train": (self.training, 0)}
         stages |= {split: (examples, self.max_new_tokens) for split, examples in self.evaluated.items()}
         return {
-            stage: build_rows(self.encoder, self.template, spread(examples, LOOKED_AT), self.limit_tokens, reserve)
+            stage: build_rows(self.encoder, self.template, self._looked_at(examples), self.limit_tokens, reserve)
             for stage, (examples, reserve) in stages.items()
             if examples
         }
+
+    def _looked_at(self, examples: Sequence[Example]) -> list[Example]:
+        """Return a sample, of long sources as much as tells that they are cut: tokenizing megabytes takes minutes."""
+        most = self.limit_tokens * MOST_CHARACTERS
+        return [
+            one if len(one.source) <= most else replace(one, source=one.source[:most])
+            for one in spread(examples, LOOKED_AT)
+        ]
 
     @property
     def example(self) -> Example:
