@@ -52,7 +52,8 @@ Scores: {signature}.
 ```python
 {usage}```
 
-{of_parts}Only the end of a source that is too long is cut, never the prompt. Summaries were generated with {decoding},
+{of_parts}Only the end of a source that is too long is cut, never the prompt (further, in the scores above, where a
+reference is longer than a summary may be). Summaries were generated with {decoding},
 at most {max_new_tokens} new tokens.
 
 ## Settings
@@ -73,11 +74,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 base_folder = {base_folder}
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), "PATH/OF/THIS/FOLDER")
 tokenizer = AutoTokenizer.from_pretrained(base_folder)
-prompt = {prompt!r}.replace("{{source}}", TEXT)
-ids = tokenizer(prompt, return_tensors="pt").input_ids
+prompt = {prompt!r}
+context = getattr(model.config.get_text_config(), "max_position_embeddings", {max_length_tokens})
+room = min(context, {max_length_tokens}) - {max_new_tokens}  # tokens of a prompt that leave room for its summary
+start = prompt.index("{{source}}")
+marks = tokenizer(prompt.replace("{{source}}", TEXT), return_offsets_mapping=True).offset_mapping
+ends = [end - start for first, end in marks if start <= first and end < start + len(TEXT)]
+surplus = max(0, len(marks) - room)
+for end in [len(TEXT), *reversed(ends)][max(0, surplus - 8) :]:  # a source that is too long loses its end
+    ids = tokenizer(prompt.replace("{{source}}", TEXT[:end]), return_tensors="pt").input_ids
+    if ids.shape[1] <= room:
+        break
 written = model.generate(ids, attention_mask=ids.new_ones(ids.shape), max_new_tokens={max_new_tokens}, {how})
-summary = tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-print(summary.strip())
+new, stops = written[0, ids.shape[1] :].tolist(), model.generation_config.eos_token_id
+if new and new[-1] in (stops if isinstance(stops, list) else [stops]):
+    new.pop()  # what ends a text is no part of it, also where it is a sign like any other
+print(tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip())
 """
 
 OF_PARTS = """Until 2026-11-30, when this was trained, instruction, source and cue were tokenized apart: the ids of the
@@ -151,6 +163,7 @@ def usage(train: TrainConfig, evaluation: EvalConfig, base_folder: str, own_impo
         own_import=own_import,
         base_folder=base_folder,
         prompt=train.prompt_template,
+        max_length_tokens=train.max_length_tokens,
         max_new_tokens=evaluation.max_new_tokens,
         how=_arguments(evaluation.decoding),
     )

@@ -20,10 +20,21 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 RUN = ["python", "-m", "sweep.run"]
 
 
-def line(folder: SweepFolder) -> str:
-    """Return the command that continues the sweep in `folder`: one line that can be pasted into a shell here."""
+def lines(folder: SweepFolder) -> list[str]:
+    """Return what continues the sweep: the last command, then earlier ones, which may have asked for other trials."""
+    sweep = folder.sweep()
+    earlier = [{**sweep, "command": one["command"]} for one in reversed(sweep.get("commands") or [])]
+    runs = [one for one in earlier if one["command"].split()[:3] == RUN]
+    return list(dict.fromkeys([line(folder), *(line(folder, one) for one in runs)]))
+
+
+def line(folder: SweepFolder, sweep: Mapping[str, Any] | None = None) -> str:
+    """Return the command that continues the sweep in `folder`: one line that can be pasted into a shell here.
+
+    `sweep` is what its sweep.json holds, with another command where that is asked for.
+    """
     try:
-        sweep = folder.sweep()
+        sweep = folder.sweep() if sweep is None else sweep
         parts = shlex.split(sweep.get("command") or "")
     except (FileNotFoundError, DamagedFile, ValueError):
         return UNKNOWN

@@ -84,7 +84,8 @@ def launch(
                 leaving.at_once(1)
         curves.close()
         display.close()
-        if note := note_of(session.statuses.widths, session.timing.seconds):
+        note = note_of(session.statuses.widths, session.timing.seconds)
+        if note and caught.number is None:  # after a signal the line that continues is the last one
             display.say(note)
         if "open" in session.timing.seconds:
             facts = {"engine": options.engine, "trials": len(jobs), "widths": session.statuses.widths}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,9 +206,8 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         command.print_json({"folder": str(out), **export.to_document(found)})
     else:
         render.to_terminal(command.results(), found, known_alarm(found))
-        note(
-            f"written: {shown(out / 'report')}; curves: tensorboard --logdir {shown(out / 'tensorboard')}", style="dim"
-        )
+        curves = shlex.quote(str(shown(out / "tensorboard")))
+        note(f"written: {shown(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
     states = [result["state"] if result else "pending" for result in results]
     if again := retry_sentence(states, continuing.line(SweepFolder(out))):

@@ -55,6 +55,7 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "states": dict(Counter(trial["state"] for trial in trials)),
         "written_by": holder,
         "continue_with": continuing.line(folder),
+        "continue_with_each": continuing.lines(folder),
         "is_left": any(_is_left(trial) for trial in trials),
         "absent_file": continuing.absent_file(folder),
         "trials": trials,
@@ -135,7 +136,10 @@ def _print(found: dict[str, Any]) -> None:
         return
     again = retry_sentence((trial["state"] for trial in found["trials"]), found["continue_with"])
     if found["is_left"]:
-        console.print(f"continue with: {found['continue_with']}", soft_wrap=True)
+        first, *others = found["continue_with_each"]
+        console.print(f"continue with: {first}", soft_wrap=True)
+        for other in others:
+            console.print(f"and for what was asked before: {other}", soft_wrap=True)
     if again:
         console.print(again, soft_wrap=True)
     if found["absent_file"] and (again or found["is_left"]):
