@@ -6,28 +6,17 @@ configurations are listed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from trainables.dataset_card import Configuration, configurations_of, is_outside
 from trainables.errors import UserError, nearest
-from trainables.layout import SPLIT_NAMES, Layout, check_shards, data_files, is_data, split_files, unread_notes
+from trainables.layout import SPLIT_NAMES, Layout, check_shards, files_named_for, is_data, split_files, unread_notes
+from trainables.raw import NoLayout
 
-CARD = "README.md"
 DEFAULT = "default"
-FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
 
-
-@dataclass(frozen=True)
-class Configuration:
-    """One configuration of a card: `data_files` as it states them, None where names alone tell."""
-
-    name: str
-    data_files: Any
-    folder: Path
-    is_default: bool = False
+Files = dict[str, list[Path]]
 
 
 def parted(name: str) -> tuple[str, str | None]:
@@ -38,37 +27,60 @@ def parted(name: str) -> tuple[str, str | None]:
     return place, configuration
 
 
-def layout_of(folder: Path, wanted: str | None) -> Layout | None:
-    """Return the files of a folder's configuration, None where names of files alone tell.
+def layout_of(folder: Path, wanted: str | None) -> Layout:
+    """Return the files of a folder's configuration; names of files alone tell where no card states any.
 
-    Raises UserError where there are several and none is named, or the one named is not there.
+    Raises UserError where there are several and none is named, or the one named, or what it states, is not there.
     """
     found = configurations_of(folder)
-    if not found and wanted is None:
-        return None
+    if wanted is None and not any(_files_of(one) or one.folder != folder for one in found):
+        try:
+            return _by_names(folder, found)
+        except NoLayout:
+            if not found:
+                raise
     chosen = found[0] if wanted is None and len(found) == 1 else _choose(folder, found, wanted)
-    files = _files_of(chosen)
-    if files is None:
-        return split_files(chosen.folder) if chosen.folder != folder else None
     others = [one for one in found if one is not chosen]
-    read = [path for one in (chosen, *others) for paths in (_files_of(one) or {}).values() for path in paths]
-    notes = (f"configurations that are not read: {', '.join(one.name for one in others)}",) if others else ()
+    notes = [f"configurations that are not read: {', '.join(one.name for one in others)}"] if others else []
+    if not chosen.patterns:
+        return _unstated(folder, chosen, others, notes, wanted is not None)
+    files, absent = _files_of(chosen), _absent(chosen)
+    if not files or (absent and wanted is not None):
+        raise _missing(folder, chosen, absent, wanted is not None)
+    if absent:
+        notes.append(f"the card states files that are not here: {', '.join(absent)}")
+    if wanted is None or not others:  # who names one of several means what the card gives it, and no more
+        files, filled = _filled(chosen, files, _every_path(others))
+        notes += filled
+    read = [*_every_path([chosen, *others]), *(path for paths in files.values() for path in paths)]
     return Layout(_in_order_of_names(folder, files), (*unread_notes(folder, read), *notes))
 
 
-def configurations_of(folder: Path) -> list[Configuration]:
-    """Return the configurations of a card; without a card the folders that hold data where the folder has none."""
-    card = _front_matter(folder / CARD).get("configs")
-    found = [
-        Configuration(str(one["config_name"]), one.get("data_files"), folder, bool(one.get("default")))
-        for one in (card if isinstance(card, list) else [])
-        if isinstance(one, Mapping) and "config_name" in one
-    ]
-    if found or data_files(folder):
-        return found
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    named = {name for names in SPLIT_NAMES.values() for name in names}
-    return [Configuration(path.name, None, path) for path in inner if path.name not in named and data_files(path)]
+def _by_names(folder: Path, found: Sequence[Configuration]) -> Layout:
+    """Return the files that names alone give, where no configuration has files of its own."""
+    named = split_files(folder)
+    stating = [one.name for one in found if one.patterns]
+    if not stating:
+        return named
+    note = f"no file that the card states for {', '.join(stating)} is here: files are read by their names"
+    return Layout(named.files, (*named.notes, note))
+
+
+def _unstated(
+    folder: Path, chosen: Configuration, others: Sequence[Configuration], notes: Sequence[str], is_named: bool
+) -> Layout:
+    """Return the files of a configuration that states none: those of its folder, by their names."""
+    named = split_files(chosen.folder)
+    if chosen.folder != folder:
+        return named
+    theirs = _every_path(others)
+    if is_named and others and all(path in theirs for paths in named.files.values() for path in paths):
+        raise UserError(
+            f"configuration {chosen.name!r} of the data {folder.name!r} states no files, and all that are named for a "
+            f"split are of another ({', '.join(one.name for one in others)}); state its own in the card"
+        )
+    said = [f"configuration {chosen.name!r} states no files: those named for a split are read"] if others else []
+    return Layout(named.files, (*named.notes, *notes, *said))
 
 
 def _choose(folder: Path, found: list[Configuration], wanted: str | None) -> Configuration:
@@ -96,18 +108,73 @@ def _several(names: list[str]) -> str:
     )
 
 
-def _files_of(chosen: Configuration) -> dict[str, list[Path]] | None:
-    """Return the files that a card gives a configuration; None where it states none, or none that is read here."""
-    files: dict[str, list[Path]] = {}
-    for split, names in _patterns(chosen.data_files).items():
-        called = next((known for known, every in SPLIT_NAMES.items() if split.lower() in every), None)
-        paths = [path for name in names for path in _matching(chosen.folder, name)]
+def check_unnamed(place: str, wanted: str | None) -> None:
+    """Raise UserError where a configuration is named of data that can have none."""
+    if wanted is not None:
+        raise UserError(f"configuration {wanted!r} is not in the data {place!r}; it has none")
+
+
+# --- what a card states, on disk --------------------------------------------------------------------------------------
+
+
+def _split_called(split: str) -> str | None:
+    return next((known for known, every in SPLIT_NAMES.items() if split.lower() in every), None)
+
+
+def _files_of(chosen: Configuration) -> Files:
+    """Return the files that a card gives a configuration, empty where it states none, or none that is read here."""
+    files: Files = {}
+    for split, names in chosen.patterns.items():
+        called = _split_called(split)
+        paths = [path for name in names for path in _matching(chosen.folder, name) if is_data(path)]
         if called and paths:
             files[called] = list(dict.fromkeys(paths))
-    return {split: files[split] for split in SPLIT_NAMES if split in files} or None
+    return _ordered(files)
 
 
-def _in_order_of_names(folder: Path, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+def _ordered(files: Mapping[str, list[Path]]) -> Files:
+    return {split: files[split] for split in SPLIT_NAMES if split in files}
+
+
+def _every_path(found: Iterable[Configuration]) -> set[Path]:
+    return {path for one in found for paths in _files_of(one).values() for path in paths}
+
+
+def _absent(chosen: Configuration) -> list[str]:
+    """Return the patterns of train, validation and test that no data file fits."""
+    return [
+        name
+        for split, names in chosen.patterns.items()
+        for name in names
+        if _split_called(split) and not any(map(is_data, _matching(chosen.folder, name)))
+    ]
+
+
+def _missing(folder: Path, chosen: Configuration, absent: Sequence[str], is_named: bool) -> UserError:
+    """Return the refusal of a configuration whose files are not there; `datasets` may know what others there are."""
+    stated = [name for names in chosen.patterns.values() for name in names]
+    said = UserError if is_named and not any(_matching(chosen.folder, name) for name in stated) else NoLayout
+    return said(
+        f"configuration {chosen.name!r} of the data {folder.name!r} states {', '.join(absent or stated)} in its card, "
+        "and no such data file of train, validation or test is there"
+    )
+
+
+def _filled(chosen: Configuration, files: Files, theirs: set[Path]) -> tuple[Files, list[str]]:
+    """Add the files named for a split that the card leaves out, unless it states them, literally, for another."""
+    literal = {chosen.folder / name for names in chosen.patterns.values() for name in names}
+    absent = [split for split in SPLIT_NAMES if split not in files]
+    added = []
+    for split, paths in files_named_for(chosen.folder, absent, theirs | (literal & _every_path([chosen]))).items():
+        rest = {known: [path for path in own if path not in paths] for known, own in files.items()}
+        if all(rest.values()):
+            files = {**rest, split: paths}
+            added.append(f"{split} ({', '.join(path.name for path in paths)})")
+    note = f"splits that the card does not state are read from the files named for them: {', '.join(added)}"
+    return _ordered(files), [note] if added else []
+
+
+def _in_order_of_names(folder: Path, files: Files) -> Files:
     """Return the files whole, in the order that names alone give where these are the same: it is in fingerprints."""
     for paths in files.values():
         check_shards(paths)
@@ -118,38 +185,11 @@ def _in_order_of_names(folder: Path, files: dict[str, list[Path]]) -> dict[str, 
     return named if {split: sorted(paths) for split, paths in files.items()} == named else files
 
 
-def _patterns(stated: Any) -> dict[str, list[str]]:
-    """Return the patterns of each split, however a card spells them."""
-    if isinstance(stated, str):
-        return {"train": [stated]}
-    found: dict[str, list[str]] = {}
-    for entry in stated if isinstance(stated, list) else []:
-        if isinstance(entry, str):
-            found.setdefault("train", []).append(entry)
-        elif isinstance(entry, Mapping) and entry.get("path"):
-            paths = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
-            found.setdefault(str(entry.get("split", "train")), []).extend(map(str, paths))
-    return found
-
-
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """Return the data files of a folder that a card's pattern means; none outside it."""
-    if "://" in pattern or pattern.startswith(("/", "~")) or ".." in Path(pattern).parts:
+    """Return the files of a folder that a card's pattern means; none outside it."""
+    if not pattern or is_outside(pattern):
         return []
-    return sorted(path for path in folder.glob(pattern) if path.is_file() and is_data(path))
-
-
-def _front_matter(card: Path) -> dict[str, Any]:
-    """Return the YAML that stands above a dataset card's text, empty where there is none that can be read."""
-    if not card.is_file():
-        return {}
-    match = FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace").lstrip("\ufeff"))
-    if not match:
-        return {}
-    import yaml
-
     try:
-        content = yaml.safe_load(match[1])
-    except (yaml.YAMLError, RecursionError):
-        return {}
-    return dict(content) if isinstance(content, Mapping) else {}
+        return sorted(path for path in folder.glob(pattern) if path.is_file())
+    except ValueError:  # no pattern
+        return []

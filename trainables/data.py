@@ -27,6 +27,7 @@ from trainables.record_texts import (
     given_id,
     texts_of,
     value_of,
+    words_note,
 )
 from trainables.sources import DataSource
 from trainables.spelled_ends import without_end
@@ -105,7 +106,8 @@ def load_corpus(
         cleaned[split] = _clean(records, source_field, target_field.split("+"), raw.twice, ends, ticker)
         report[split] = {"read": len(records), "empty": len(records) - len(cleaned[split])}
     marks = _Marks(ticker, sum(map(len, cleaned.values())))
-    notes = [*raw.notes, *_lists_note(raw, target_field), *_ends_note(ends)]
+    sources = [value_of(record, source_field) for records in raw.splits.values() for record in records]
+    notes = [*raw.notes, *words_note(sources, source_field), *_lists_note(raw, target_field), *_ends_note(ends)]
     if UNSPLIT in cleaned:
         cleaned, report = _split_by_hash(cleaned[UNSPLIT], report[UNSPLIT], marks)
         notes.insert(0, _how_split(cleaned))
@@ -193,9 +195,8 @@ def _clean(
     ends: Counter[str],
     ticker: Ticker,
 ) -> list[Example]:
-    for role, fields in (("source", [source_field]), ("target", target_fields)):
-        for field in fields:
-            check_not_words([value_of(record, field) for record in records], field, role)
+    for field in target_fields:
+        check_not_words([value_of(record, field) for record in records], field)
     examples = []
     taken = {source_field, *target_fields, *ID_FIELDS, *twice}
     for number, record in enumerate(records):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ ABOUT_DATA = (
 )
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})(.*)$")
 SHOWN_NAMES = 12
+SWEEP_FILES = ("sweep.json", ".lease.lock")  # the lock is there before the other is written
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,25 @@ def data_files(folder: Path) -> list[Path]:
     own = sorted(path for path in folder.iterdir() if path.is_file() and is_data(path))
     inner = folder / "data"
     return own or (data_files(inner) if inner.is_dir() else [])
+
+
+def is_sweep(folder: Path) -> bool:
+    """Tell whether a folder is that of a sweep, which holds no data set: its files are its own."""
+    if not any((folder / name).is_file() for name in SWEEP_FILES):
+        return False
+    return not any(split_of(path) for path in folder.iterdir() if path.is_file() and is_data(path))
+
+
+def files_named_for(folder: Path, splits: Collection[str], left_out: Collection[Path]) -> dict[str, list[Path]]:
+    """Return the files that are named for any of these splits; raises UserError where two claim one."""
+    named = [(split_of(path), path) for path in data_files(folder)]
+    named = (
+        named
+        if any(split in splits for split, _ in named)
+        else [(_split_called(path.parent.name), path) for path in _in_split_folders(folder)]
+    )
+    found = _by_split((split, path) for split, path in named if split in splits and path not in left_out)
+    return {split: _one_set(folder, split, found[split]) for split in SPLIT_NAMES if split in found}
 
 
 def split_files(folder: Path) -> Layout:

@@ -14,7 +14,7 @@ from pathlib import Path
 from trainables import arrow_folder, configurations, hub, pocket
 from trainables.errors import UserError
 from trainables.file_text import extension, text_of
-from trainables.layout import SPLIT_NAMES, UNSPLIT, Layout, split_files, unsupported
+from trainables.layout import SPLIT_NAMES, UNSPLIT, Layout, unsupported
 from trainables.raw import SILENT, Content, NoLayout, Raw, Records, Ticker
 from trainables.read_json import read_json
 from trainables.read_table import read_arrow, read_csv, read_parquet, read_tsv
@@ -25,18 +25,21 @@ POCKET_SIZES = {"train": 2000, "validation": 400, "test": 400}
 def read_records(location: str, kind: str, configuration: str | None = None, ticker: Ticker = SILENT) -> Raw:
     """Return the records per split; raises UserError naming file and line of what cannot be read."""
     if kind == "bundled":
+        configurations.check_unnamed(location, configuration)
         return Raw({split: pocket.records(split, count) for split, count in POCKET_SIZES.items()})
     path = Path(location)
     if not path.exists():
         if kind == "local":
             raise UserError(f"{path} does not exist")
         return _through_datasets(location, configuration)
+    if path.is_file() or arrow_folder.is_saved(path):
+        configurations.check_unnamed(path.name, configuration)
     if path.is_file():
         return _not_empty(_merged({UNSPLIT: [read_file(path, ticker)]}), path)
     if arrow_folder.is_saved(path):
         return _not_empty(_of_layout(arrow_folder.split_files(path), ticker), path)
     try:
-        layout = configurations.layout_of(path, configuration) or split_files(path)
+        layout = configurations.layout_of(path, configuration)
     except NoLayout:
         # A layout that only its dataset card explains: worth the library's import, for what came from the hub alone.
         if kind == "local":

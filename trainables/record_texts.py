@@ -1,4 +1,4 @@
-"""The texts in the fields of a record: found by name, line ends made equal, lists of words refused (no torch)."""
+"""The texts in the fields of a record: found by name, line ends made equal, lists of words told (no torch)."""
 
 from __future__ import annotations
 
@@ -102,14 +102,27 @@ def _is_word(text: str) -> bool:
     return len(text) == 1 or (len(text.split()) == 1 and not UNPARTED.search(text))
 
 
-def check_not_words(values: Sequence[Any], field: str, role: str) -> None:
-    """Raise UserError where a field holds single words in most records: each would be taken for a text of its own."""
+def check_not_words(values: Sequence[Any], field: str) -> None:
+    """Raise UserError where a field of summaries holds single words in most records: each would be a reference."""
+    if apart := _taken_apart(values):
+        raise UserError(
+            f"field {field!r} holds lists of single words in {len(apart)} of {len(values)} records "
+            f"({list(apart[0][:3])!r:.60}, ...) and each would be a reference of its own: join them to one text"
+        )
+
+
+def words_note(values: Sequence[Any], field: str) -> list[str]:
+    """Say where a field of sources holds single words in most records: they may be turns of a chat, or a text."""
+    if not (apart := _taken_apart(values)):
+        return []
+    return [
+        f"field {field!r} holds lists of single words in {len(apart)} of {len(values)} records: each is taken as a "
+        "line of its own; join them where they are one text"
+    ]
+
+
+def _taken_apart(values: Sequence[Any]) -> list[Any]:
+    """Return the values that hold the words of a text, empty unless most do."""
     there = [value for value in values if value]
     apart = [value for value in there if is_taken_apart(value)]
-    if 2 * len(apart) <= len(there):
-        return
-    fate = "a reference of its own" if role == "target" else "a line of its own"
-    raise UserError(
-        f"field {field!r} holds lists of single words in {len(apart)} of {len(values)} records "
-        f"({list(apart[0][:3])!r:.60}, ...) and each would be {fate}: join them to one text"
-    )
+    return apart if 2 * len(apart) > len(there) else []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainables import configurations, hub, layout
+from trainables.dataset_card import CARD
 from trainables.errors import UserError, nearest
 from trainables.file_text import extension, without_compression
 from trainables.fingerprint import TOKENIZER_FILES, model_fingerprint
@@ -232,7 +233,7 @@ def model_files(names: Iterable[str], trust_remote_code: bool = False) -> list[s
 
 def dataset_files(names: Iterable[str]) -> list[str]:
     """Choose a repository's files to download: data that can be read without running code, and its card."""
-    return [name for name in names if extension(Path(name)) in layout.EXTENSIONS or name == configurations.CARD]
+    return [name for name in names if extension(Path(name)) in layout.EXTENSIONS or name == CARD]
 
 
 def model_problem(folder: Path) -> str | None:
@@ -240,6 +241,8 @@ def model_problem(folder: Path) -> str | None:
     if not folder.is_dir():
         return f"{folder} must be a folder with config.json, *.safetensors and a tokenizer, got a file"
     if not (folder / "config.json").is_file() and not (folder / ADAPTER).is_file():
+        if layout.is_sweep(folder):
+            return f"{folder} is the folder of a sweep, not a model"
         return f"{folder} is not a model: it has no config.json"
     problem = weights_problem(folder)
     if problem:
@@ -253,6 +256,9 @@ def data_problem(path: Path) -> str | None:
     """Return in a sentence why a path is no data set, None where it may be one."""
     if path.is_file():
         return layout.unsupported(path)
-    if layout.data_files(path) or any(layout.data_files(inner) for inner in path.iterdir() if inner.is_dir()):
+    if layout.is_sweep(path):
+        return f"{path} is the folder of a sweep, not a data set"
+    inside = [inner for inner in path.iterdir() if inner.is_dir() and not layout.is_sweep(inner)]
+    if layout.data_files(path) or any(map(layout.data_files, inside)):
         return None
     return f"{path} holds no data files ({', '.join(layout.EXTENSIONS)}, also as .gz, .zst, .bz2, .xz)"

@@ -255,3 +255,79 @@ def test_configurations_that_the_datasets_library_prepared_are_listed(
         info.write_text("{}")
     with pytest.raises(UserError, match=r"have 2 configurations \(de, en\) .* --data NAME:de"):
         load_corpus(resolve_data("lab/chats"), "dialogue", "summary")
+
+
+def stating(folder: Path, *configs: str) -> Path:
+    """Write a card of these configurations, each a YAML mapping on one line."""
+    lines = ["---", "configs:", *(f"- {{{one}}}" for one in configs), "---", ""]
+    (folder / "README.md").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ("data_files: [{split: train, path: 'a/train-*'}]", r"'a' of the data 'chats' states a/train-\* in its card"),
+        ("data_files: {train: train.jsonl, test: a/test.jsonl}", "states a/test.jsonl in its card"),
+        ("data_files: [train.jsonl, 'hf://datasets/x/more.jsonl']", "states hf://datasets/x/more.jsonl in its card"),
+        ("data_dir: ../b", r"states ../b/\* in its card"),
+        ("data_dir: gone", r"states gone/\* in its card"),
+        ("data_files: '{a,**b}'", "in its card, and no such data file"),
+    ],
+)
+def test_a_named_configuration_whose_files_are_missing_is_refused_with_what_it_states(
+    tmp_path: Path, stated: str, said: str
+) -> None:
+    folder = stating(splits(tmp_path / "chats"), f"config_name: a, {stated}", "config_name: b, data_files: train.jsonl")
+    with pytest.raises(UserError, match=said):
+        load(folder, "a")
+
+
+def test_a_named_configuration_never_reads_the_files_of_another(tmp_path: Path) -> None:
+    folder = stating(splits(tmp_path), "config_name: a", "config_name: b, data_files: '*.jsonl'")
+    with pytest.raises(UserError, match=r"'a' of .* states no files, and all that are named .* are of another \(b\)"):
+        load(folder, "a")
+    stating(folder, "config_name: default", "config_name: b, data_files: '*.jsonl'")
+    assert ids(load(folder), "test") == ["r20", "r21"]
+    splits(tmp_path / "inner", 1000)
+    stating(folder, "config_name: a, data_dir: inner", "config_name: b, data_files: '*.jsonl'")
+    assert ids(load(folder, "a")) == ["r1000", "r1001"]
+    with pytest.raises(UserError, match=r"configuration 'a' is not in the data 'train.jsonl'; it has none"):
+        load(folder / "train.jsonl", "a")
+
+
+@pytest.mark.parametrize("path", ["'train*'", "'*.jsonl'", "[train.jsonl]"])
+def test_splits_that_a_card_leaves_out_are_read_by_name(tmp_path: Path, path: str) -> None:
+    plain = load(splits(tmp_path / "plain"))
+    stated = f"config_name: default, data_files: [{{split: train, path: {path}}}]"
+    folder = stating(splits(tmp_path / "own"), stated)
+    for wanted in (None, "default"):
+        found = load(folder, wanted)
+        assert (found.fingerprint, found.splits) == (plain.fingerprint, plain.splits)
+        (note,) = found.report["notes"]
+        assert note.endswith("files named for them: validation (validation.jsonl), test (test.jsonl)")
+
+
+def test_what_a_card_gives_literally_or_to_another_configuration_fills_no_split(tmp_path: Path) -> None:
+    folder = splits(tmp_path)
+    stating(folder, "config_name: default, data_files: [train.jsonl, validation.jsonl]")
+    with pytest.raises(UserError, match="has no validation split; found: train, test"):
+        load(folder)
+    other = "config_name: b, data_files: [{split: validation, path: validation.jsonl}]"
+    stating(folder, "config_name: default, data_files: train.jsonl", other)
+    with pytest.raises(UserError, match="has no validation split; found: train, test"):
+        load(folder)
+
+
+def test_files_named_for_splits_are_read_where_no_configuration_has_its_own(tmp_path: Path) -> None:
+    plain = load(splits(tmp_path / "plain"))
+    folder = splits(tmp_path / "own")
+    stating(folder, "config_name: a, data_files: 'a/*'", "config_name: b, data_files: 'b/*'")
+    found = load(folder)
+    assert found.fingerprint == plain.fingerprint
+    assert found.report["notes"] == ["no file that the card states for a, b is here: files are read by their names"]
+    with pytest.raises(UserError, match=r"configuration 'a' of the data 'own' states a/\* in its card"):
+        load(folder, "a")
+    splits(folder / "b", 1000)
+    with pytest.raises(UserError, match=r"have 2 configurations \(a, b\)"):
+        load(folder)

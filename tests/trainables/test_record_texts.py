@@ -1,4 +1,4 @@
-"""Fields of records: parts of objects by a dot, lists as references, and lists of words, which are refused."""
+"""Fields of records: parts of objects by a dot, lists as references, and lists of words, refused as summaries."""
 
 from __future__ import annotations
 
@@ -125,9 +125,18 @@ def test_a_text_taken_apart_is_told_from_texts(value: Any, is_apart: bool) -> No
     assert is_taken_apart(value) is is_apart
 
 
-def test_a_source_taken_apart_is_refused_and_turns_are_not(tmp_path: Path) -> None:
+def test_a_source_of_single_words_is_read_by_lines_and_said(tmp_path: Path) -> None:
     turns = [{"dialogue": [f"Ann: hi {number}", "Bo: ok", "Ann: bye"], "summary": "s"} for number in range(60)]
-    assert "\n" in load(tmp_path, turns).splits["train"][0].source
-    words = [{"dialogue": ["Ann:", "hi", str(number)], "summary": "s"} for number in range(60)]
-    with pytest.raises(UserError, match="each would be a line of its own: join them to one text"):
-        load(tmp_path, words)
+    corpus = load(tmp_path, turns)
+    assert "\n" in corpus.splits["train"][0].source
+    assert not any("single words" in note for note in corpus.report["notes"])
+    words = [{"dialogue": ["Hi!", "Bye!", str(number)], "summary": "s"} for number in range(60)]
+    corpus = load(tmp_path, words)
+    every = [example.source for examples in corpus.splits.values() for example in examples]
+    assert sorted(every) == sorted(f"Hi!\nBye!\n{number}" for number in range(60))
+    assert any(
+        note.startswith("field 'dialogue' holds lists of single words in 60 of 60 records: each is taken as a line")
+        for note in report_lines(corpus.report)
+    )
+    with pytest.raises(UserError, match="each would be a reference of its own: join them to one text"):
+        load(tmp_path, [{"dialogue": row["summary"], "summary": row["dialogue"]} for row in words])

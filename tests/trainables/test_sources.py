@@ -105,6 +105,28 @@ def test_a_folder_that_only_shares_the_name_of_a_repository_does_not_hide_it(liv
     assert resolve_data("samsum").kind == "hub"
 
 
+@pytest.mark.parametrize("mark", ["sweep.json", ".lease.lock"])
+def test_the_folder_of_a_sweep_is_neither_data_nor_model(live_hub: Hub, mark: str) -> None:
+    for name in ("samsum", "gpt2"):
+        Path(name, "data").mkdir(parents=True)
+        Path(name, mark).write_text("{}")
+        Path(name, "launches.jsonl").write_text("{}\n")
+        Path(name, "data", "train-seed0.jsonl").write_text("{}\n")
+    live_hub.repositories["knkarthick/samsum"] = {"train.csv": b"dialogue,summary\na,b\n"}
+    assert resolve_data("samsum").kind == "hub"
+    with pytest.raises(UserError, match=r"^samsum is the folder of a sweep, not a data set$"):
+        resolve_data("./samsum")
+    with pytest.raises(UserError, match=r"^gpt2 is the folder of a sweep, not a model$"):
+        resolve_model("./gpt2")
+    with pytest.raises(UserError, match=r"cwd holds no data files"):
+        resolve_data(str(Path.cwd()))
+
+
+def test_data_beside_a_file_that_is_called_as_a_sweeps_are_data(tmp_path: Path) -> None:
+    (small_data(tmp_path / "chats") / "sweep.json").write_text("{}")
+    assert resolve_data(str(tmp_path / "chats")).kind == "local"
+
+
 # --- neither local, cached nor reachable -----------------------------------------------------------------------------
 
 
