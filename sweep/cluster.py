@@ -20,6 +20,7 @@ from sweep import ray_folder
 from sweep.core import Core, left_behind
 from sweep.environment import Hidden
 from trainables.errors import UserError
+from trainables.passing import PASS_ENV
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -63,11 +64,12 @@ class Cluster:
         self._leave = threading.Event()
         self._keeper: threading.Thread | None = None
         self._hidden = Hidden()
+        self._token: dict[str, str] = {}  # variables of a token of this launch's own
         self._core = Core()
 
     def start(self, device: str) -> None:
         """Start Ray or join it; returns when it is there."""
-        self._hidden.hide()
+        self._hidden.hide(joining=self.address is not None)
         self._keeper = threading.Thread(target=self._keep, args=(device,), name="ray", daemon=True)
         self._keeper.start()
         self._started.wait()
@@ -93,7 +95,7 @@ class Cluster:
         if self.address is None:
             self._before = {process.pid for process in offspring()}
             folder = self.folder = ray_folder.new_folder(Path(ray_folder.short_temporary_folder()))
-            ray_folder.give_own_token(folder)
+            self._token = ray_folder.give_own_token(folder)
         prepare_environment(self.address)
         import ray
 
@@ -120,7 +122,8 @@ class Cluster:
 
         if not answers(address):
             raise UserError(f"no Ray cluster can be joined at --address {address!r}: nothing answers there")
-        environment = {"PYTHONPATH": os.environ["PYTHONPATH"], **QUIET}
+        passed = {PASS_ENV: os.environ[PASS_ENV]} if PASS_ENV in os.environ else {}  # names: a node has its own values
+        environment = {"PYTHONPATH": os.environ["PYTHONPATH"], **passed, **QUIET}
         try:
             ray.init(
                 address=address,
@@ -131,7 +134,7 @@ class Cluster:
         except ConnectionError:
             raise UserError(
                 f"no Ray cluster can be joined at --address {address!r}; is it running, of the same Ray version, "
-                "and with the same authentication (RAY_AUTH_MODE) as here?"
+                "and with the same authentication (RAY_AUTH_MODE, RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH) as here?"
             ) from None
 
     def loss(self) -> str | None:
@@ -159,7 +162,7 @@ class Cluster:
         if self.folder is not None:
             if self._core.loss() is not None:
                 kill(left_behind(self.folder))  # what the raylet had started is nobody's below this process
-            ray_folder.take_token_back(self.folder)
+            ray_folder.take_token_back(self._token)
             shutil.rmtree(self.folder, ignore_errors=True)
         self._hidden.put_back()
 

@@ -7,8 +7,8 @@ are given its trials.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from trainables import files
 from trainables.jobs import TrialJob
 
 LOOK_S = 2.0
-SILENT_S = 25.0  # of a cluster that does not tell its nodes any more; Ray ends the process by itself after 60 s
+SILENT_LOOKS = 12  # waits for a cluster that does not tell its nodes; Ray ends the process by itself after 60 s
 
 Shares = dict[str, tuple[str, ...]]
 
@@ -44,6 +44,24 @@ def lost_path(folder: Path, engine: str) -> Path:
     return folder / "ray" / f"{engine}.lost"
 
 
+class Look:
+    """One look at a cluster, in a thread of its own: Ray may not return from it."""
+
+    def __init__(self, ask: Callable[[], Collection[str]]) -> None:
+        self.alive: Collection[str] | None = None  # ids of the nodes, None where Ray has not told them
+        self._ask = ask
+        self._over = threading.Event()
+        threading.Thread(target=self._run, name="look", daemon=True).start()
+
+    def is_over(self, wait_s: float | None = None) -> bool:
+        return self._over.wait(wait_s)
+
+    def _run(self) -> None:
+        with contextlib.suppress(Exception):  # Ray itself does not answer: the next look may tell more
+            self.alive = self._ask()
+        self._over.set()
+
+
 @dataclass
 class Losses:
     """Watches the nodes of a cluster; `engines` loses those that are gone.
@@ -58,37 +76,50 @@ class Losses:
     open_jobs: Callable[[], Mapping[str, TrialJob]]
     say: Callable[[str], None]
     lost: set[str] = field(default_factory=set)
-    _end: str | None = None
-    _answered: float = field(default_factory=time.monotonic)
-
-    @property
-    def end(self) -> str | None:
-        """Say why nothing can go on, None while it can."""
-        if self._end is None and time.monotonic() - self._answered > SILENT_S:
-            return f"the Ray cluster has not answered for {SILENT_S:.0f} s"
-        return self._end
+    end: str | None = None  # why nothing can go on, None while it can
 
     def watch(self, ended: threading.Event) -> None:
-        """Look at the nodes until the launch has ended."""
-        own = _own_node()
-        while not ended.wait(LOOK_S):
-            if self.lost:
-                for name, engine in list(self.engines.items()):
-                    engine.inherit.remote(self.shares[name])
-            try:
-                alive = {node.node_id for node in cluster_nodes()}
-            except Exception:  # Ray itself does not answer: the next look may tell more
-                continue
-            self._answered = time.monotonic()
-            if own not in alive:
-                self._end = "the Ray node that this command runs on is lost"
-                return
-            gone = {name for name in self.engines if self.places[name].node.node_id not in alive}
-            if gone:
-                self._lose(gone)
-            if not self.engines:
-                self._end = "every node with an engine is lost"
-                return
+        """Look at the nodes until the launch has ended or nothing can go on."""
+        self.follow(ended, _own_node(), lambda: {node.node_id for node in cluster_nodes()})
+
+    def follow(
+        self, ended: threading.Event, own: str, ask: Callable[[], Collection[str]], look_s: float = LOOK_S
+    ) -> None:
+        """Look by `ask`; the cluster is silent once `SILENT_LOOKS` waits in a row have brought no answer.
+
+        Waits are counted, no clock is compared: this process may have been stopped for hours.
+        """
+        look, silent = None, 0
+        while self.end is None and not ended.wait(0 if silent else look_s):
+            look = look or self._begin(ask)
+            if not look.is_over(look_s):
+                silent += 1
+            elif look.alive is None:
+                look, silent = None, silent + 1
+                ended.wait(look_s)
+            else:
+                self._judge(own, look.alive)
+                look, silent = None, 0
+            if silent >= SILENT_LOOKS:
+                self.end = f"the Ray cluster has not answered for {SILENT_LOOKS * LOOK_S:.0f} s"
+        if look is not None:
+            look.is_over()  # whoever waits for this thread has to know that one is in Ray's core
+
+    def _begin(self, ask: Callable[[], Collection[str]]) -> Look:
+        if self.lost:
+            for name, engine in list(self.engines.items()):
+                engine.inherit.remote(self.shares[name])
+        return Look(ask)
+
+    def _judge(self, own: str, alive: Collection[str]) -> None:
+        if own not in alive:
+            self.end = "the Ray node that this command runs on is lost"
+            return
+        gone = {name for name in self.engines if self.places[name].node.node_id not in alive}
+        if gone:
+            self._lose(gone)
+        if not self.engines:
+            self.end = "every node with an engine is lost"
 
     def _lose(self, gone: set[str]) -> None:
         for name in gone:

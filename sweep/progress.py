@@ -21,6 +21,8 @@ from trainables.record import SweepFolder, TrialRecord
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
 SILENT_S = 4.0  # no longer is nothing said while trials wait; it is looked at once a second
+SILENT_GROWTH, SILENT_MOST_S = 1.5, 30.0  # of the time between lines that tell nothing new
+NAMED = 4  # trials in a line; others are counted
 STYLES = {"train": "bold", "evaluate": "bold", "done": "green", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -116,6 +118,15 @@ class Board:
     def finished(self) -> int:
         return sum(trial.is_over for trial in self.trials.values())
 
+    def sentence(self) -> str:
+        """Say which trials are trained and evaluated, and how many are finished."""
+        phases = {"training": "train", "evaluating": "evaluate"}
+        named = {
+            verb: [one.name for one in self.trials.values() if one.state == state] for verb, state in phases.items()
+        }
+        parts = [f"{verb} {_listed(names)}" for verb, names in named.items() if names]
+        return "; ".join([*parts, f"{self.finished} of {len(self.trials)} trials are finished"])
+
     def left_s(self, engines: int) -> float | None:
         """Return the seconds left for all trials, None before the first one has told what a step and an end take."""
         over = [trial.seconds for trial in self.trials.values() if trial.is_over and trial.seconds]
@@ -148,7 +159,8 @@ class Display:
         self.console = notes(quiet=quiet, soft_wrap=not is_live())
         self.headline = headline
         self._started = time.monotonic()
-        self._said = self._started  # when the last line was printed
+        self._said = self._told = self._started  # when the last line was printed, and the last one with news
+        self._pause_s = SILENT_S
         self._has_ended = False
         self._live: Live | None = None
 
@@ -173,13 +185,23 @@ class Display:
             return
         for line in lines:
             self.say(line)
-        if stage is not None and time.monotonic() - self._said > SILENT_S:
+        silent_s = time.monotonic() - self._said
+        if stage is not None and silent_s > SILENT_S:
             self.say(f"  {stages.sentence(stage)}")
+        elif stage is None and running and silent_s > self._pause_s:
+            self._say_what_goes_on()
 
     def say(self, line: str) -> None:
         """Print a line above what is shown."""
-        self._said = time.monotonic()
+        self._said = self._told = time.monotonic()
+        self._pause_s = SILENT_S
         self.console.print(line, soft_wrap=True)
+
+    def _say_what_goes_on(self) -> None:
+        """Print what trials are busy with, ever more seldom while nothing is news."""
+        self._said = time.monotonic()
+        self._pause_s = min(self._pause_s * SILENT_GROWTH, SILENT_MOST_S)
+        self.console.print(f"  {self.board.sentence()} ({_duration(self._said - self._told)})", soft_wrap=True)
 
     def close(self) -> None:
         """Show the last state and end the live table; safe to call twice."""
@@ -261,6 +283,11 @@ def _shown(job: TrialJob) -> Shown:
 def _phase(trial: Shown, report: dict[str, Any] | None) -> str:
     phase = (report or {}).get("phase")
     return "evaluate" if phase in ("evaluate", "done") or trial.step >= trial.steps else "train"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:NAMED])} and {more} more"
 
 
 def _duration(seconds: float) -> str:

@@ -17,14 +17,14 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from sweep.devices import Device
-from sweep.environment import is_secret
+from sweep.environment import HUB_TOKEN, is_secret
 from trainables.machine import processor
+from trainables.passing import HIDDEN
 
 PACKAGES = (
     *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "datasets", "ray"),
     *("optuna", "rouge_score", "sacrebleu", "pydantic", "numpy", "pandas", "scipy", "tensorboard"),
 )
-HIDDEN = "***"
 
 
 def provenance(device: Device) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def without_secrets(text: str) -> str:
     for name, value in os.environ.items():
         if is_secret(name, value) and len(value) >= 6:
             text = text.replace(value, HIDDEN)
-    text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", HIDDEN, text)
+    text = re.sub(HUB_TOKEN, HIDDEN, text)
     return re.sub(r"\w+://[^\s/@]+@[^\s]+", lambda match: _without_login(match.group()), text)
 
 

@@ -50,23 +50,28 @@ def _boot() -> str:
     return ""
 
 
-def give_own_token(folder: Path) -> None:
+def give_own_token(folder: Path) -> dict[str, str]:
     """Let only this launch talk to its Ray: a token of its own, in its own folder, gone with it.
 
-    Left alone, Ray writes one into the home folder, which may be read-only and is not ours to change.
+    Returns the variables that were set for it. Left alone, Ray writes one into the home folder, which may be read-only
+    and is not ours to change.
     """
-    if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-        return  # the user has decided
+    if "RAY_AUTH_TOKEN_PATH" in os.environ or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return {}  # the user has decided
     path = token_path(folder)
     path.touch(mode=0o600)
     path.write_text(secrets.token_hex(32), encoding="ascii")
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(path))
+    wanted = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    given = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(given)
+    return given
 
 
-def take_token_back(folder: Path) -> None:
-    """Forget the token of `give_own_token`, unless the user has another."""
-    if os.environ.get("RAY_AUTH_TOKEN_PATH") == str(token_path(folder)):
-        del os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_AUTH_MODE"]
+def take_token_back(given: dict[str, str]) -> None:
+    """Remove the variables of `give_own_token`, unless they have other values by now; safe to call twice."""
+    for name, value in given.items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
 
 
 def token_path(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainables import bertscore
+from trainables import bertscore, passing
 from trainables.config import External, external_of
 from trainables.data import Example
 from trainables.errors import UserError
@@ -85,7 +85,7 @@ def _ask(metric: External, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[f
         return []
     answer = _ask_worker(metric, pairs)
     if problem := answer.get("problem"):
-        raise UserError(f"metric {metric.entry!r} {problem}")
+        raise UserError(passing.without_passed(f"metric {metric.entry!r} {problem}{_withheld(metric, problem)}"))
     values = [value / metric.divisor for value in answer["values"]]
     wrong = next((value for value in values if not -1e-9 <= value <= 1 + 1e-9), None)
     if wrong is not None:
@@ -94,6 +94,12 @@ def _ask(metric: External, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[f
             f"scale is 0 to 100, write evaluate:{metric.location}#{metric.key or 'KEY'}/100"
         )
     return [min(max(value, 0.0), 1.0) for value in values]
+
+
+def _withheld(metric: External, problem: str) -> str:
+    """Say what a script may have missed in its environment, where it failed by itself."""
+    failed = problem.startswith(("failed", "cannot be loaded", "ended its process"))
+    return passing.how_to_pass(problem) if failed and metric.location != bertscore.NAME else ""
 
 
 class _Worker:

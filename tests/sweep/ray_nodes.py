@@ -35,14 +35,14 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def running(wanted: Sequence[dict[str, int]]) -> Iterator[Nodes]:
-    """Start a node per entry and end them all with the block."""
+def running(wanted: Sequence[dict[str, int]], token_in_file: bool = True) -> Iterator[Nodes]:
+    """Start a node per entry and end them all with the block; the token lies in a file or in the environment."""
     folder = Path(tempfile.mkdtemp(prefix="sn-", dir="/tmp"))
     token = folder / "token"
     token.write_text(secrets.token_hex(32), encoding="ascii")
     added = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
+        **({"RAY_AUTH_TOKEN_PATH": str(token)} if token_in_file else {"RAY_AUTH_TOKEN": token.read_text()}),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),

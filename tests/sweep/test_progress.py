@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -173,6 +174,42 @@ def test_a_notebook_gets_plain_lines_though_it_has_a_terminal(tmp_path: Path) ->
         "interrupted by SIGTERM: 1 of 2 trials are finished; continue with",
         f"  {typed(f'python -m sweep.run again --out {tmp_path}/run')}",
     ]
+
+
+def test_where_nothing_is_redrawn_a_long_evaluation_is_told_ever_more_seldom(
+    tmp_path: Path, jobs: list[TrialJob], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 100.0
+    monkeypatch.setattr("sweep.progress.time", SimpleNamespace(monotonic=lambda: seconds))
+    finish(jobs[0])
+    display = Display(SweepFolder(tmp_path), jobs, "3 trials")
+    both = [run for job in jobs[1:] for run in running(job, phase="evaluate", step=8)]
+    said = {}
+    for second in range(61):
+        seconds = 100.0 + second
+        display.update(both)
+        if lines := capsys.readouterr().err.splitlines():
+            said[second] = lines
+    assert said.pop(0) == ["zero-shot-v1: done in 1 min 02 s"]
+    assert list(said) == [5, 12, 22, 36, 57]  # pauses of 4, 6, 9, 13.5 and 20.25 s, looked at once a second
+    assert said[12] == ["  evaluating B, C; 1 of 3 trials are finished (12 s)"]
+    finish(jobs[1])
+    for second in range(61, 67):
+        seconds = 100.0 + second
+        display.update(both[1:])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["B-lr0.0002: done in 1 min 02 s", "  evaluating C; 2 of 3 trials are finished (5 s)"]
+    seconds = 300.0
+    display.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_of_many_trials_a_few_are_named(jobs: list[TrialJob], tmp_path: Path) -> None:
+    many = write_sweep(tmp_path / "many", [{"max_steps": 8, "seed": seed} for seed in range(6)])[1]
+    board = Board(many)
+    board.update([run for job in many for run in running(job)])
+    names = [trial.name for trial in board.trials.values()][:4]
+    assert board.sentence() == f"training {', '.join(names)} and 2 more; 0 of 6 trials are finished"
 
 
 def test_a_command_of_its_own_is_the_only_one_that_continues(

@@ -59,12 +59,15 @@ def test_a_token_in_the_environment_gives_way_to_one_in_a_file_of_the_launch(
 ) -> None:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    give_own_token(tmp_path)
+    given = give_own_token(tmp_path)
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(token_path(tmp_path))
     assert stat.S_IMODE(token_path(tmp_path).stat().st_mode) == 0o600
-    take_token_back(tmp_path)
+    take_token_back(given)
+    assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # beside a RAY_AUTH_TOKEN, which Ray's processes do not inherit
+    take_token_back(give_own_token(tmp_path))
+    assert os.environ["RAY_AUTH_MODE"] == "token"
     assert "RAY_AUTH_TOKEN_PATH" not in os.environ
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/the/users/own")
-    give_own_token(tmp_path)
-    take_token_back(tmp_path)
+    take_token_back(give_own_token(tmp_path))
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == "/the/users/own"

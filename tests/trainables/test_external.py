@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from sweep.environment import Hidden
 from trainables import external
 from trainables.config import EvalConfig, configured, eval_id, external_of, generation_id
 from trainables.data import Example
 from trainables.errors import UserError
 from trainables.external import entry_of, scored
 from trainables.metrics import own_score_names, score_names, signature
+from trainables.passing import without_passed
 
 SCRIPT = """
 import datasets
@@ -119,6 +121,41 @@ def test_a_metric_that_cannot_be_loaded_is_a_sentence(tmp_path: Path, imports: s
         scored((f"evaluate:{location}",), PREDICTIONS, EXAMPLES)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_metric_that_lacks_a_variable_names_what_was_withheld_and_it_can_be_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = script(tmp_path, imports="import os\nKEY = os.environ['JUDGE_API_KEY']")
+    entry = f"evaluate:{folder}#same"
+    hidden = Hidden()
+    for passed in ("OTHER_KEY", "OTHER_KEY,JUDGE_API_KEY"):
+        monkeypatch.setenv("PACKSWEEP_PASS_ENV", passed)
+        for name in ("JUDGE_API_KEY", "OTHER_KEY", "A_TOKEN"):
+            monkeypatch.setenv(name, "swordfish")
+        hidden.hide()
+        external._worker.cache_clear()
+        try:
+            if "JUDGE" in passed:
+                assert (
+                    scored(("rouge", entry), PREDICTIONS, EXAMPLES)["test"][0]["scores"]["evaluate_same_length_same"]
+                    == 1
+                )
+            else:
+                with pytest.raises(UserError) as caught:
+                    scored((entry,), PREDICTIONS, EXAMPLES)
+                assert "withheld from it, since they may hold secrets: JUDGE_API_KEY, A_TOKEN" in str(caught.value)
+                assert "; PACKSWEEP_PASS_ENV=JUDGE_API_KEY in the environment passes" in str(caught.value)
+        finally:
+            hidden.put_back()
+            external._worker.cache_clear()
+
+
+def test_a_passed_value_that_a_metric_spells_in_its_error_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKSWEEP_PASS_ENV", "JUDGE_API_KEY")
+    monkeypatch.setenv("JUDGE_API_KEY", "swordfish")
+    assert without_passed("failed: HTTPError: 401 for ?key=swordfish") == "failed: HTTPError: 401 for ?key=***"
 
 
 def test_an_evaluation_names_them_beside_our_own_metrics() -> None:
