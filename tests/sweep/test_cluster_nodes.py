@@ -31,7 +31,8 @@ PATIENCE_S = 400
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[ray_nodes.Nodes]:
     """Two nodes for all tests; the last one loses the second."""
-    with ray_nodes.running([{"num_cpus": 1}] * 2, token_in_file=False) as found, mock.patch.dict(os.environ, found.environment):
+    wanted = [{"num_cpus": 1}] * 2
+    with ray_nodes.running(wanted, token_in_file=False) as found, mock.patch.dict(os.environ, found.environment):
         yield found
 
 
