@@ -32,6 +32,7 @@ class Base:
     fingerprint: str | None = None  # of a data set: known once it has been read
     configuration: str | None = None  # of a data set: one of several
     fingerprint_scheme: int | None = None  # of a model: what its fingerprint covers
+    own_code: bool = False  # of a model: it runs Python files of its folder, which its fingerprint covers
 
     @property
     def stood_in(self) -> bool:
@@ -41,7 +42,7 @@ class Base:
         """Return what sweep.json keeps: nothing of this machine."""
         keys = ("requested", "label", "kind", "revision", "fingerprint", "stood_in")
         scheme = {"fingerprint_scheme": self.fingerprint_scheme} if self.fingerprint_scheme else {}
-        return {key: getattr(self, key) for key in keys} | scheme
+        return {key: getattr(self, key) for key in keys} | scheme | ({"own_code": True} if self.own_code else {})
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,35 @@ def unresolved(experiment: Experiment) -> Bases:
 
 
 @stage("reading the model's files")
-def find_models_again(stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool = False) -> Bases:
-    """Find the very models of a sweep again; raises UserError where one is gone or has changed."""
+def find_models_again(
+    stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool | None = None
+) -> Bases:
+    """Find the very models of a sweep again; raises UserError where one is gone, has changed or runs other code.
+
+    Without a word on `trust_remote_code` nothing of them is run, and they are compared as they were then.
+    """
     models = []
     for entry in stored["models"]:
         bundled = entry["kind"] == "bundled"
         places = [place for place in (entry["requested"], hints.get(entry["label"], "")) if Path(place).is_dir()]
         name = places[0] if entry["kind"] == "local" and places else entry["requested"]
-        found = replace(_model(name, "bundled" if bundled else "auto", bundled, trust_remote_code), **_names(entry))
+        trusted = bool(entry.get("own_code")) if trust_remote_code is None else trust_remote_code
+        found = replace(_model(name, "bundled" if bundled else "auto", bundled, trusted), **_names(entry))
+        _check_code(entry, found)
         check_same("model", entry, _fingerprint(entry, found))
         models.append(found)
     return Bases(tuple(models), stored_bases(stored).data)
+
+
+def _check_code(entry: Mapping[str, Any], found: Base) -> None:
+    """Raise UserError unless a model's own code is run now as it was; a sweep of the first scheme does not say."""
+    if _scheme(entry) == 1 or bool(entry.get("own_code")) == found.own_code:
+        return
+    was, now = ("without", "leave it out") if found.own_code else ("with", "give it again")
+    raise UserError(
+        f"this sweep was started {was} --trust-remote-code, and the code of the model {entry['label']} decides what is "
+        f"trained: {now}, or choose another --out"
+    )
 
 
 def _fingerprint(entry: Mapping[str, Any], found: Base) -> str | None:
@@ -177,7 +196,8 @@ def check_requested(out: Path, sweep: Mapping[str, Any], experiment: Experiment)
     entries, names = stored["models"], model_names(experiment)
     for entry, name in zip(entries, names, strict=False):
         if Path(name).is_dir() and entry["kind"] == "local":
-            check_same("model", entry, sources.model_fingerprint(Path(name), _scheme(entry)))
+            own_code = bool(entry.get("own_code"))
+            check_same("model", entry, sources.model_fingerprint(Path(name), _scheme(entry), own_code))
         elif entry["requested"] != name:
             raise UserError(_another(out, "model", entry, name))
     if len(entries) != len(names):
@@ -204,7 +224,15 @@ def stored_bases(stored: Mapping[str, Any]) -> Bases:
     """Return the bases as sweep.json names them, without a place on this machine."""
     keys = ("requested", "label", "kind", "revision", "fingerprint")
     models, data = (
-        [Base(**{key: entry[key] for key in keys}, place="", fingerprint_scheme=_scheme(entry)) for entry in entries]
+        [
+            Base(
+                **{key: entry[key] for key in keys},
+                place="",
+                fingerprint_scheme=_scheme(entry),
+                own_code=bool(entry.get("own_code")),
+            )
+            for entry in entries
+        ]
         for entries in (stored["models"], [stored["data"]])
     )
     targets = stored["target_modules"]
@@ -268,9 +296,8 @@ def banner(bases: Bases, experiment: Experiment, request: Request, source: str) 
 
 def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> Base:
     found = sources.resolve_model(name, source, stand_in, trust_remote_code)
-    return Base(
-        name, found.label, found.kind, found.folder, found.revision, found.fingerprint, fingerprint_scheme=SCHEME
-    )
+    about = (found.label, found.kind, found.folder, found.revision, found.fingerprint)
+    return Base(name, *about, fingerprint_scheme=SCHEME, own_code=found.own_code)
 
 
 def _data(name: str, source: str, stand_in: bool) -> Base:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from sweep import command, continuing, lease
 from sweep.command import existing_sweep
 from sweep.list import print_sweeps, sweeps_here
 from sweep.planning import FAILED, retry_sentence
-from trainables import files
+from trainables import files, journal
 from trainables.faults import faults_of, hides_score, told
 from trainables.lineage import sentence
 from trainables.record import SweepFolder, TrialRecord
@@ -74,13 +75,14 @@ def _print_sweeps(as_json: bool) -> None:
 
 
 def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
-    found = faults_of(record, eval_id)
+    read = cache(journal.read)
+    found = faults_of(record, eval_id, read=read)
     try:
         config = record.config()
     except (FileNotFoundError, files.DamagedFile):
         config = {"train": {}}
     result = record.result()
-    rows = record.metrics()
+    rows = read(record.metrics_path).rows
     losses = [row["eval_loss"] for row in rows if row["kind"] == "eval"]
     state = result["state"] if result else "running" if rows and is_live else "pending"
     if hides_score(record, found) and state != "running":

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import UserError
-from trainables.weights import json_of
+from trainables.weights import GENERATION, generation_of, json_of
 
 if TYPE_CHECKING:
     from trainables.tokens import Encoder
-
-GENERATION = "generation_config.json"
 
 
 def declared_ends(folder: Path) -> tuple[int, ...]:
@@ -22,7 +20,7 @@ def declared_ends(folder: Path) -> tuple[int, ...]:
     """
     config = _read(folder, "config.json")
     nested = config.get("text_config") or {}
-    for part in (_read(folder, GENERATION), config, nested):
+    for part in (generation_of(folder), config, nested):
         value = part.get("eos_token_id")
         if value is not None:
             return tuple(dict.fromkeys(one for one in _listed(value) if type(one) is int and one >= 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,25 @@ from trainables.record import TrialRecord
 
 IN_PLAN = "; it is read from the plan in sweep.json"
 HASHED_BYTES = 64 * 2**20  # of an adapter: what a run's look at a finished sweep reads in some 50 ms
+Read = Callable[[Path], journal.Journal]
 Faults = dict[str, str]
 """Name of a file within the trial's folder -> what is wrong with it."""
 
 
-def faults_of(record: TrialRecord, identity: str | None = None, most_bytes: float = 0) -> Faults:
+def faults_of(
+    record: TrialRecord, identity: str | None = None, most_bytes: float = 0, read: Read = journal.read
+) -> Faults:
     """Return what is wrong with a trial's files, those of evaluation `identity` included.
 
-    Weights of an adapter of more than `most_bytes` are looked at by their size alone.
+    Weights of an adapter of more than `most_bytes` are looked at by their size alone. `read` is for a caller that
+    reads the journals too, and each once.
     """
-    found = {**_config(record), **_document(record, record.result_path)}
-    result = record.result() or {}
+    result = record.result()
+    found = _config(record) | ({} if result else _document(record, record.result_path))
     if identity is not None:
         found |= evaluation_faults(record, identity)
-    return {**found, **_journals(record, result), **adapter_faults(record, result, most_bytes)}
+    result = result or {}
+    return {**found, **_journals(record, result, read), **adapter_faults(record, result, most_bytes)}
 
 
 def told(faults: Faults) -> str:
@@ -36,16 +42,18 @@ def hides_score(record: TrialRecord, faults: Faults) -> bool:
     """Tell whether a trial may have ended with a score that cannot be read any more, or only without its settings."""
     if record.result_path.name in faults:
         return True
-    has_ended = (record.result() or {}).get("state") in ("done", "stopped")
     why = faults.get(record.config_path.name, IN_PLAN)
-    return has_ended and (not why.endswith(IN_PLAN) or any(name.startswith("evals/") for name in faults))
+    if why.endswith(IN_PLAN) and not any(name.startswith("evals/") for name in faults):
+        return False
+    return (record.result() or {}).get("state") in ("done", "stopped")
 
 
 def evaluation_faults(record: TrialRecord, identity: str) -> Faults:
     """Return what is wrong with an evaluation; nothing where there is none."""
     path = record.summary_path(identity)
-    found = _document(record, path)
-    for name, checksum in (files.read_json_if_whole(path) or {"checksums": {}})["checksums"].items():
+    summary = files.read_json_if_whole(path)
+    found = {} if summary else _document(record, path)
+    for name, checksum in (summary or {"checksums": {}})["checksums"].items():
         predictions = path.with_name(name)
         if not predictions.exists():
             found[_name(record, predictions)] = "is gone"
@@ -102,16 +110,16 @@ def _document(record: TrialRecord, path: Path) -> Faults:
     return {_name(record, path): why.removeprefix(f"{path} ")} if why else {}
 
 
-def _journals(record: TrialRecord, result: dict[str, Any]) -> Faults:
+def _journals(record: TrialRecord, result: dict[str, Any], read: Read) -> Faults:
     found = {}
     for path in record.journals:
         ended = (result.get("journals") or {}).get(path.name)
         if ended and path.exists() and files.sha256_of(path) == ended:
             why = None
         else:
-            read = journal.read(path)
-            why = read.fault or ("it is not as the trial left it" if ended else None)
-            why = why and f"{why}; {len(read.rows)} of its lines are read"
+            lines = read(path)
+            why = lines.fault or ("it is not as the trial left it" if ended else None)
+            why = why and f"{why}; {len(lines.rows)} of its lines are read"
         if why:
             found[path.name] = f"is damaged: {why}"
         elif kept := sorted(path.parent.glob(f"{path.name}*.damaged")):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import UserError
-from trainables.weights import INDEX, SINGLE, json_of, tensors_of, weight_files
+from trainables.weights import GENERATION, INDEX, SINGLE, generation_of, json_of, tensors_of, weight_files
 
 SCHEME = 2
 OF_WHO_SAVED_IT = ("_name_or_path", "transformers_version")  # of a configuration, not of the model
@@ -23,9 +23,16 @@ WHOLE_UP_TO_BYTES = 32 * 2**20
 SAMPLES, SAMPLE_BYTES = 64, 4096
 
 
-def model_fingerprint(folder: Path, scheme: int = SCHEME) -> str:
-    """Return a SHA-256 over a model's configuration, ends of text, tokenizer, chat template, own code and weights.
+def runs_own_code(folder: Path, trust_remote_code: bool) -> bool:
+    """Tell whether loading a folder runs Python files of it: where it names some, and only where they are trusted."""
+    named = [folder / name for name in ("config.json", "tokenizer_config.json")]
+    return trust_remote_code and any(json_of(path).get("auto_map") for path in named if path.is_file())
 
+
+def model_fingerprint(folder: Path, scheme: int = SCHEME, own_code: bool = False) -> str:
+    """Return a SHA-256 over a model's configuration, ends of text, tokenizer, chat template and weights.
+
+    Its own code counts where `own_code` says that it is run: others may put such files into a shared cache.
     Weights count by name, size, header and content; of a file above 32 MiB 64 samples of 4 KiB stand for the content,
     so that 14 GB take well under a second. Scheme 1 leaves out all but configuration, vocabulary and weights.
     """
@@ -38,22 +45,20 @@ def model_fingerprint(folder: Path, scheme: int = SCHEME) -> str:
         if (folder / name).is_file():
             total.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     if scheme > 1:
-        _add_what_scheme_1_left_out(total, folder, bool(config.get("auto_map")))
+        _add_what_scheme_1_left_out(total, folder, own_code)
     for path in weight_files(folder) if scheme > 1 else _weight_files_1(folder):
         total.update(path.name.encode() + _weights_digest(path))
     return total.hexdigest()
 
 
-def _add_what_scheme_1_left_out(total: Any, folder: Path, has_own_code: bool) -> None:
-    generation = folder / "generation_config.json"
-    if generation.is_file():  # nothing else of it is used
-        total.update(json.dumps({"eos_token_id": json_of(generation).get("eos_token_id")}).encode())
+def _add_what_scheme_1_left_out(total: Any, folder: Path, own_code: bool) -> None:
+    if (folder / GENERATION).is_file():  # nothing else of it is used
+        total.update(json.dumps({"eos_token_id": generation_of(folder).get("eos_token_id")}).encode())
     for name in TOKENIZER_SETTINGS:
         if (folder / name).is_file():
             total.update(name.encode() + _canonical(json_of(folder / name), NOT_OF_THE_TOKENIZER))
     beside = [folder / name for name in BESIDE_THE_TOKENIZER]
-    beside += sorted(folder.glob("additional_chat_templates/*.jinja"))
-    beside += sorted(folder.glob("*.py")) if has_own_code else []
+    beside += sorted(folder.glob("*.py")) if own_code else []
     for path in beside:
         if path.is_file():
             total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())

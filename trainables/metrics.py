@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -115,10 +116,12 @@ def is_unseen(references: Sequence[str]) -> bool:
     Of a text in another script it may see clock times and a brand, and would judge by these alone: what counts is
     whether most letters are among its own. A text of digits alone is seen.
     """
-    letters = [letter for text in references for letter in text.lower() if letter.isalpha()]
-    if not letters:
-        return not any(re.search("[0-9]", text) for text in references)
-    return 2 * sum("a" <= letter <= "z" for letter in letters) < len(letters)
+    text = "\n".join(references).lower()
+    seen = sum(map(text.count, string.ascii_lowercase))
+    if seen and text.isascii():
+        return False
+    letters = sum(map(str.isalpha, text))
+    return 2 * seen < letters if letters else not re.search("[0-9]", text)
 
 
 def mostly_unseen(every: Sequence[Sequence[str]]) -> bool:

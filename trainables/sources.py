@@ -16,7 +16,7 @@ from trainables import configurations, hub, layout
 from trainables.dataset_card import CARD
 from trainables.errors import UserError, nearest
 from trainables.file_text import extension, without_compression
-from trainables.fingerprint import TOKENIZER_FILES, model_fingerprint
+from trainables.fingerprint import TOKENIZER_FILES, model_fingerprint, runs_own_code
 from trainables.hub import go_offline, hub_reachable
 from trainables.pocket import POCKET_DATA, POCKET_MODEL, model_folder
 from trainables.weights import ADAPTER, chosen_weights, no_weights, weights_problem
@@ -49,6 +49,7 @@ class ModelSource:
     kind: Kind
     revision: str | None
     fingerprint: str
+    own_code: bool = False  # it runs Python files of the folder, and they are in the fingerprint
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def resolve_model(
     """Find a model by path, hub name or the label of the bundled one.
 
     `stand_in` says that the experiment declares the bundled model in place of this name. Python files of a repository
-    are downloaded only with `trust_remote_code`. Raises UserError naming what was tried, within 10 s.
+    are downloaded and fingerprinted only with `trust_remote_code`. Raises UserError naming what was tried, within 10 s.
     """
     wanted = _Wanted(
         "model", "model", POCKET_MODEL, MODEL_IDS, model_problem, lambda names: model_files(names, trust_remote_code)
@@ -98,7 +99,9 @@ def resolve_model(
     problem = model_problem(Path(folder))
     if problem:
         raise UserError(f"this installation is not whole: {problem}")
-    return ModelSource(found.label, folder, found.kind, found.revision, model_fingerprint(Path(folder)))
+    own_code = runs_own_code(Path(folder), trust_remote_code)
+    fingerprint = model_fingerprint(Path(folder), own_code=own_code)
+    return ModelSource(found.label, folder, found.kind, found.revision, fingerprint, own_code)
 
 
 def resolve_data(name: str, source: str = "auto", stand_in: bool = False) -> DataSource:

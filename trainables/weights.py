@@ -15,6 +15,7 @@ INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 VARIANT = re.compile(r"model\.(\w+)(-\d+-of-\d+)?\.safetensors")
 ADAPTER = "adapter_config.json"
+GENERATION = "generation_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 COMPARED, COMPARED_BYTES = 64, 4096  # pieces of two sets of weights, to tell whether they are the same
 
@@ -34,6 +35,24 @@ def json_of(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not a valid JSON object ({error})") from None
+
+
+def generation_of(folder: Path) -> dict[str, Any]:
+    """Read a model's generation_config.json, empty where there is none; raises UserError where it is damaged.
+
+    transformers passes over one that it cannot read, one with a byte order mark too: texts would end elsewhere unsaid.
+    """
+    path = Path(folder) / GENERATION
+    try:
+        return json_of(path) if path.is_file() else {}
+    except UserError:
+        content = path.read_bytes()
+        why = "is empty" if not content.strip() else "is not a JSON object"
+        why = "begins with a byte order mark" if content.startswith(b"\xef\xbb\xbf") else why
+        raise UserError(
+            f"{path} is damaged ({why}), and transformers would go on without its ends of text; the file is optional: "
+            "mend it, or remove it to take those of config.json"
+        ) from None
 
 
 def config_of(folder: Path) -> dict[str, Any]:

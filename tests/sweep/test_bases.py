@@ -10,15 +10,17 @@ import pytest
 from tiny_inputs import write_model
 
 from sweep import bases as on
+from sweep.overrides import Changes, request
 from trainables.errors import UserError
 from trainables.fingerprint import model_fingerprint
 
 
-def stored(model: Path, scheme: int) -> dict[str, Any]:
+def stored(model: Path, scheme: int, own_code: bool = False) -> dict[str, Any]:
     """Return what sweep.json says of a sweep on this model, as the code of that scheme wrote it."""
     entry = {"requested": str(model), "label": "m", "kind": "local", "revision": None, "stood_in": False}
-    entry["fingerprint"] = model_fingerprint(model, scheme)
+    entry["fingerprint"] = model_fingerprint(model, scheme, own_code)
     entry |= {"fingerprint_scheme": scheme} if scheme > 1 else {}
+    entry |= {"own_code": True} if own_code else {}
     data = {**entry, "requested": "d", "label": "d", "fingerprint": "f"}
     return {"model": entry, "models": [entry], "data": data, "target_modules": None}
 
@@ -53,6 +55,33 @@ def test_an_old_sweep_whose_texts_would_end_otherwise_now_is_not_continued(tmp_p
     assert found.models[0].fingerprint_scheme == 2
     (said,) = on.model_notes(found)
     assert said.startswith("model: m: summaries are trained to end with '<|endoftext|>' (0); a text also stops at ")
+
+
+def test_a_sweep_keeps_whether_the_code_of_its_model_was_run(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "m")
+    change(model / "config.json", auto_map={"AutoModelForCausalLM": "own.Own"})
+    (model / "own.py").write_text("1")
+    without = stored(model, 2)
+    (model / "own.py").write_text("2")  # never run
+    assert not on.find_models_again(without, {}, trust_remote_code=False).models[0].own_code
+    with pytest.raises(
+        UserError, match=r"started without --trust-remote-code.*: leave it out, or choose another --out"
+    ):
+        on.find_models_again(without, {}, trust_remote_code=True)
+    trusted = stored(model, 2, own_code=True)
+    found = on.find_models_again(trusted, {}, trust_remote_code=True).models[0]
+    assert found.own_code
+    assert found.entry()["own_code"] is True
+    assert on.find_models_again(trusted, {}).models[0].fingerprint == found.fingerprint  # as what runs none of it does
+    with pytest.raises(UserError, match=r"started with --trust-remote-code.*: give it again, or choose another --out"):
+        on.find_models_again(trusted, {}, trust_remote_code=False)
+    wanted = request("grid_2x2x2", Changes(model=str(model), data="d"))
+    on.check_requested(tmp_path, {"resolved": trusted}, wanted.experiment)
+    (model / "own.py").write_text("3")
+    with pytest.raises(UserError, match="what is there now is another"):
+        on.check_requested(tmp_path, {"resolved": trusted}, wanted.experiment)
+    with pytest.raises(UserError, match="what is there now is another"):
+        on.find_models_again(trusted, {}, trust_remote_code=True)
 
 
 def test_a_resolved_model_is_written_with_the_scheme_of_its_fingerprint(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 from engine_inputs import write_model
 from hub_on_loopback import small_model
 from model_folders import copy_of, in_shards, with_json, with_weights
+from transformers import GenerationConfig
 
 from trainables.errors import UserError
 from trainables.fingerprint import model_fingerprint
 from trainables.shapes import total_parameters
+from trainables.sources import resolve_model
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("m") / "llama", "llama")
 
 
-def own_code(folder: Path) -> None:
-    with_json(folder, "config.json", auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
+def with_text(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
 
 
 LOADED: list[Callable[[Path], object]] = [
@@ -35,7 +38,6 @@ LOADED: list[Callable[[Path], object]] = [
     lambda folder: (folder / "merges.txt").write_text("a b\n"),
     lambda folder: (folder / "chat_template.jinja").write_text("{{ messages }}"),
     lambda folder: with_weights(folder, lambda weights: {name: value * 2 for name, value in weights.items()}),
-    lambda folder: (own_code(folder), (folder / "modeling_own.py").write_text("1")),
 ]
 NOT_LOADED: list[Callable[[Path], object]] = [
     lambda folder: with_json(folder, "tokenizer_config.json", name_or_path="x", is_local=True),
@@ -44,6 +46,7 @@ NOT_LOADED: list[Callable[[Path], object]] = [
     lambda folder: (folder / "consolidated.safetensors").write_bytes((folder / "model.safetensors").read_bytes()),
     lambda folder: (folder / "README.md").write_text("x"),
     lambda folder: (folder / "train.py").write_text("x"),
+    lambda folder: with_text(folder / "additional_chat_templates" / "x.jinja"),  # neither downloaded nor used
 ]
 
 
@@ -59,13 +62,41 @@ def test_whatever_is_loaded_is_in_the_fingerprint_and_nothing_else(tmp_path: Pat
         assert model_fingerprint(folder) == first, number
 
 
-def test_own_code_is_in_the_fingerprint(tmp_path: Path, model: Path) -> None:
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_own_code_is_in_the_fingerprint_where_it_is_trusted_alone(tmp_path: Path, model: Path, name: str) -> None:
     folder = copy_of(model, tmp_path / "m")
-    own_code(folder)
     (folder / "modeling_own.py").write_text("1")
-    first = model_fingerprint(folder)
-    (folder / "modeling_own.py").write_text("2")
-    assert model_fingerprint(folder) != first
+    assert resolve_model(str(folder)) == resolve_model(str(folder), trust_remote_code=True)  # which names no code
+    with_json(folder, name, auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
+    first = [resolve_model(str(folder), trust_remote_code=trust).fingerprint for trust in (False, True)]
+    assert first[0] != first[1]
+    (folder / "modeling_own.py").write_text("2")  # as another tool's download would
+    (folder / "more.py").write_text("2")
+    again = [resolve_model(str(folder), trust_remote_code=trust).fingerprint for trust in (False, True)]
+    assert again[0] == first[0]
+    assert again[1] != first[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b'\xef\xbb\xbf{"eos_token_id": 7}', "begins with a byte order mark"),
+        (b"[7]", "is not a JSON"),
+    ],
+)
+def test_a_damaged_generation_config_is_named_which_the_library_would_pass_over(
+    tmp_path: Path, model: Path, content: bytes, why: str
+) -> None:
+    folder = copy_of(model, tmp_path / "m")
+    (folder / "generation_config.json").write_bytes(content)
+    with pytest.raises(
+        UserError, match=rf"generation_config.json is damaged \({why}.* optional: mend it, or remove it"
+    ):
+        resolve_model(str(folder))
+    if content != b"[7]":  # at which the library raises an error of another kind
+        with pytest.raises(OSError, match="not a valid JSON file"):
+            GenerationConfig.from_pretrained(folder)
 
 
 def test_weights_that_are_not_loaded_are_neither_fingerprinted_nor_counted(tmp_path: Path, model: Path) -> None:

@@ -78,3 +78,23 @@ def test_lines_of_before_there_were_checksums_are_read_and_continued(tmp_path: P
     assert journal.read(path) == journal.Journal(ROWS)
     path.write_bytes(path.read_bytes().replace(b'"step": 6', b'"step": 7'))
     assert (len(journal.read(path).rows), journal.read(path).fault is None) == (5, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b'{"step": 2}, {"step": 3}', "it is no JSON"),  # two rows on a line, which an array would hold as well
+        (b"[2]", "it is no object"),
+        (b'{"step": 2', "it is no JSON"),
+        (b"", "it is no JSON"),
+        (b"[" * 100_000, "maximum recursion depth"),
+    ],
+)
+def test_an_old_journal_is_read_up_to_the_line_that_is_no_row(tmp_path: Path, line: bytes, fault: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 4}\n')
+    read = journal.read(path)
+    assert read.rows == [{"step": 1}]
+    assert (read.fault or "").startswith(f"line 2: {fault}")
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n')
+    assert journal.read(path) == journal.Journal([{"step": 1}, {"step": 2}])

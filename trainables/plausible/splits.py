@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from trainables.data import Example
@@ -65,7 +66,7 @@ def _references(examples: Iterable[Example]) -> Iterable[str]:
 
 
 def _counts(texts: Iterable[str]) -> Counter[str]:
-    return Counter(word for text in texts for word in _WORD.findall(text.casefold()))
+    return Counter(chain.from_iterable(_WORD.findall(text.casefold()) for text in texts))
 
 
 def _likeness(train: Counter[str], other: Counter[str]) -> float:
