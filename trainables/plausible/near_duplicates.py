@@ -16,8 +16,6 @@ SIMILAR = 0.6  # one word in twenty may differ, in the middle of a text
 LEAST_WORDS = 8  # shorter texts are alike by chance
 _WORD = re.compile(r"\w+")
 
-Run = tuple[str, str, str]
-
 
 def near_duplicates(texts: Sequence[str], others: Sequence[str]) -> dict[int, int]:
     """Return index in `texts` -> index in `others` of the first that is nearly the same; seconds at 20,000 texts."""
@@ -32,9 +30,9 @@ def near_duplicates(texts: Sequence[str], others: Sequence[str]) -> dict[int, in
     return _similar(runs, near) if near else {}
 
 
-def _similar(runs: Mapping[int, set[Run]], near: Mapping[int, set[Run]]) -> dict[int, int]:
+def _similar(runs: Mapping[int, set[int]], near: Mapping[int, set[int]]) -> dict[int, int]:
     counts = Counter(chain.from_iterable(runs.values()))
-    begins: dict[Run, list[int]] = defaultdict(list)
+    begins: dict[int, list[int]] = defaultdict(list)
     for key, found in runs.items():
         for run in _rarest(found, counts):
             begins[run].append(key)
@@ -46,7 +44,7 @@ def _similar(runs: Mapping[int, set[Run]], near: Mapping[int, set[Run]]) -> dict
     return dict(sorted(pairs.items()))
 
 
-def _rarest(found: set[Run], counts: Mapping[Run, int]) -> list[Run]:
+def _rarest(found: set[int], counts: Mapping[int, int]) -> list[int]:
     """Return so many of a text's rarest runs that every near duplicate shares one of its own rarest with them.
 
     Prefix filtering (Chaudhuri et al. 2006): the last k - 1 of both cannot hold all of the k that must be shared.
@@ -55,7 +53,7 @@ def _rarest(found: set[Run], counts: Mapping[Run, int]) -> list[Run]:
     return sorted(found, key=lambda run: (counts[run], run))[: len(found) - shared + 1]
 
 
-def _runs(text: str) -> set[Run]:
-    """Return the runs of three words of a text; none of a short one."""
+def _runs(text: str) -> set[int]:
+    """Return the runs of three words of a text as this process's own hashes of 64 bits; none of a short one."""
     words = _WORD.findall(text.lower())
-    return set(zip(words, words[1:], words[2:], strict=False)) if len(words) >= LEAST_WORDS else set()
+    return set(map(hash, zip(words, words[1:], words[2:], strict=False))) if len(words) >= LEAST_WORDS else set()
