@@ -39,7 +39,10 @@ def _similar(runs: Mapping[int, set[int]], near: Mapping[int, set[int]]) -> dict
     pairs: dict[int, int] = {}
     for other, found in near.items():
         for key in set(chain.from_iterable(begins.get(run, ()) for run in _rarest(found, counts))):
-            if key not in pairs and len(runs[key] & found) >= SIMILAR * len(runs[key] | found):
+            if key in pairs:
+                continue
+            shared = len(runs[key] & found)
+            if shared >= SIMILAR * (len(runs[key]) + len(found) - shared):
                 pairs[key] = other
     return dict(sorted(pairs.items()))
 
