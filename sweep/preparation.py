@@ -25,41 +25,42 @@ class DiedTwice(RuntimeError):
 
 @dataclass
 class Preparation:
-    """What each engine is to prepare; `pids` are the numbers of their processes, as far as they are known."""
+    """What each engine is to prepare; `seen` is told the number of each process that does."""
 
     engines: Mapping[str, Any]
     trials: Mapping[str, list[TrialConfig]]
     preflight: bool
-    pids: Mapping[str, int]
+    seen: Callable[[str, int], None]
 
-    def answers(self, say: Callable[[str], None], lines_of: Callable[[int], list[str]]) -> list[dict[str, Any]]:
+    def answers(self, lines_of: Callable[[int], list[str]]) -> list[dict[str, Any]]:
         """Return what each engine says; raises DiedTwice."""
         asked = {name: self._ask(name) for name in self.engines}
-        return [self._answer(name, ref, say, lines_of) for name, ref in asked.items()]
+        return [self._answer(name, refs, lines_of) for name, refs in asked.items()]
 
-    def _ask(self, name: str) -> Any:
+    def _ask(self, name: str) -> tuple[Any, Any]:
+        # The number first: nobody else may have asked for it by the time that the process dies of the rest.
         # Each proves on its own device what is to run there, so that it loads no base but its own.
-        return self.engines[name].prepare.remote(self.trials[name], self.preflight)
+        engine = self.engines[name]
+        return engine.pid.remote(), engine.prepare.remote(self.trials[name], self.preflight)
 
-    def _answer(
-        self, name: str, ref: Any, say: Callable[[str], None], lines_of: Callable[[int], list[str]]
-    ) -> dict[str, Any]:
+    def _answer(self, name: str, refs: tuple[Any, Any], lines_of: Callable[[int], list[str]]) -> dict[str, Any]:
         import ray
 
         from sweep.trial import engine_gone
 
         for left in reversed(range(TRIES)):
-            pid = self.pids.get(name)
+            pid: int | None = None
             try:
-                answer: dict[str, Any] = ray.get(ref)
+                pid = ray.get(refs[0])
+                self.seen(name, pid)
+                answer: dict[str, Any] = ray.get(refs[1])
                 return answer
             except engine_gone() as error:
-                pid = self.pids.get(name, pid)
                 lines = lines_of(pid) if pid is not None else []
                 if not left or not self._is_back(name):
                     cause = f"its process died {TRIES} times while it was loading the model, the last time "
                     raise DiedTwice(cause + in_short(lines), "\n".join(lines) or str(error)) from None
-                ref = self._ask(name)
+                refs = self._ask(name)
         raise AssertionError("a try returns or raises")
 
     def _is_back(self, name: str) -> bool:

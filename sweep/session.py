@@ -281,9 +281,9 @@ class Session:
     def _prepared(self) -> list[dict[str, Any]]:
         """Return what the engines say of their preparation; raises UserError where one died of it twice."""
         trials = {name: [self.jobs[key].trial for key in share] for name, share in self._shares.items()}
-        wanted = Preparation(self._engines, trials, self.options.preflight, self.statuses.pids)
+        wanted = Preparation(self._engines, trials, self.options.preflight, self.statuses.seen)
         try:
-            return wanted.answers(self.news.append, self._lines_of)
+            return wanted.answers(self._lines_of)
         except DiedTwice as error:
             raise UserError(self._keep_traceback(str(error), error.lines)) from None
 

@@ -77,12 +77,16 @@ class Statuses:
         width = status["width"]
         if width is not None and width["seconds"] >= self._widths.get(name, width)["seconds"]:
             self._widths[name] = width
-        with self._lock:  # two threads look
-            before, self.pids[name] = self.pids.get(name), status["pid"]
-        if before is not None and before != status["pid"] and not self.is_closing:
-            self.say(REPLACED.format(how=self.words_of(before)))
+        self.seen(name, status["pid"])
         if self.is_open and not status["open"]:
             self.engines[name].open.remote()
+
+    def seen(self, name: str, pid: int) -> None:
+        """Take the number of an engine's process; another than before is said, once."""
+        with self._lock:  # several threads look
+            before, self.pids[name] = self.pids.get(name), pid
+        if before is not None and before != pid and not self.is_closing:
+            self.say(REPLACED.format(how=self.words_of(before)))
 
     @property
     def running(self) -> list[dict[str, Any]]:
