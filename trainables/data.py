@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -321,9 +322,16 @@ def _check_fields(raw: Raw, source_field: str, target_field: str, label: str) ->
         for role, fields in (("source", [source_field]), ("target", targets)):
             if keys.isdisjoint(fields):
                 names = "+".join(fields)
+                more = [
+                    key
+                    for key in sorted(keys)
+                    if role == "target" and re.fullmatch(rf"{re.escape(fields[0])}_?\d+", key)
+                ]
+                joined = "+".join([*fields, *more])
+                remedy = f"give all that splits have, as --fields source={source_field},target={joined}"
                 raise UserError(
                     f"the {split} split of {label!r} has no {role} field {names!r}; "
-                    f"{nearest(names, _shown(sorted(keys)))}"
+                    f"{remedy if more else nearest(names, _shown(sorted(keys)))}"
                 )
 
 

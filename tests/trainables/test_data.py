@@ -323,10 +323,12 @@ def test_an_unknown_field_is_named_with_those_found(tmp_path: Path, source: str,
     assert "known: dialogue, id, summary" in str(caught.value)
 
 
-def test_a_field_that_one_split_lacks_is_named_with_the_split(tmp_path: Path) -> None:
+def test_a_field_that_one_split_lacks_is_named_with_what_reads_all_splits(tmp_path: Path) -> None:
     folder = three_splits(tmp_path, test=[{"id": "t", "dialogue": "A: hi", "summary1": "Hi."}])
-    with pytest.raises(UserError, match=r"the test split of .* has no target field 'summary'; did you mean 'summary1'"):
+    remedy = r"give all that splits have, as --fields source=dialogue,target=summary\+summary1"
+    with pytest.raises(UserError, match=rf"the test split of .* has no target field 'summary'; {remedy}"):
         load(folder)
+    assert load(folder, "dialogue", "summary+summary1").splits["test"][0].references == ("Hi.",)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
