@@ -228,7 +228,7 @@ def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path: Path, numb
     assert time.monotonic() - began < 10
     _, alive = psutil.wait_procs(below, timeout=1)
     assert alive == []
-    assert output(out).splitlines()[-2].endswith("python -m sweep.run again")  # however this Python is typed
+    assert output(out).splitlines()[-2].endswith("python -m sweep.run again --out run")  # however this Python is typed
     record = SweepFolder(out).records()[1]
     assert record.result() is None
     last = sorted(path.name for path in record.checkpoint_folder.iterdir())[-1]

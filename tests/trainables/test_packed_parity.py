@@ -16,6 +16,7 @@ import pytest
 from engine_inputs import REAL, TARGETS, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import Ran, assert_same, both, close, packed_engine, run_packed, run_solo
 
+from trainables import machine
 from trainables.config import DECODINGS, Decoding, EvalConfig, TrialConfig
 from trainables.data import Example
 from trainables.jobs import Interrupted
@@ -133,6 +134,8 @@ def stories(folder: Path) -> SweepFolder:
 def test_texts_of_a_trained_model_at_widths_1_3_and_8(
     tmp_path: Path, name: str, precision: str, decoding: Decoding
 ) -> None:
+    if (name, precision) == ("dialogue-7M-gpt2", "bf16") and not machine.has_avx512():
+        pytest.skip("torch multiplies Conv1D's bf16 weights without AVX-512 element by element: over ten minutes")
     evaluation = EvalConfig(decoding=decoding, max_new_tokens=32, validation_examples=0, test_examples=48)
     common: dict[str, Any] = {"precision": precision, "target_modules": ATTENTION[name], "max_steps": 3}
     common |= {"prompt_template": "{source}\n", "prompt": "story", "eval_every_steps": 0, "train_examples": 24}
