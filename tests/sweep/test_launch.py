@@ -353,10 +353,17 @@ def test_a_killed_trial_process_does_not_end_its_trial(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(out, LONG)
     driver = psutil.Process(process.pid)
-    wait(lambda: is_training(out), process, out)
-    for one in ray_processes(driver):
-        if title(one).startswith("ray::ImplicitFunc"):
-            one.kill()
+
+    def followers() -> list[psutil.Process]:
+        return [one for one in ray_processes(driver) if title(one).startswith("ray::ImplicitFunc.train")]
+
+    def are_all_followed() -> bool:  # an engine trains before the process comes that follows it
+        ended = sum(record.result() is not None for record in SweepFolder(out).records())
+        return is_training(out) and len(followers()) + ended >= 2
+
+    wait(are_all_followed, process, out)
+    for one in followers():
+        one.kill()
     assert process.wait(timeout=PATIENCE_S) == 0, output(out)
     assert states(out) == {"zero-shot": "done", "B": "done"}
     assert "Traceback" not in output(out)
