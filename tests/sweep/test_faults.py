@@ -70,9 +70,7 @@ def test_without_rays_core_a_launch_says_so_and_ends_and_no_secret_is_anywhere(
     assert {name: secrets for name, secrets in told.items() if secrets} == {}
     [raylet] = [one for one in below if one.name() == "raylet"]
     raylet.kill()
-    began = time.monotonic()
     assert process.wait(timeout=30) == 1, output(out)
-    assert time.monotonic() - began < 30
     said = " ".join(output(out).split())
     assert re.search(r"paused, Ray's own process raylet was killed \(SIGKILL\), and with it its engines: \d of 2", said)
     assert "python -m sweep.run again" in said
