@@ -41,12 +41,13 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What tests/analysis/test_page_in_browser.py needs: Debian's Chromium with its driver, and axe-core where npm is.
+# What tests/analysis/render/test_page_in_browser.py needs: Debian's Chromium with its driver, and axe-core where npm is.
 browser: $(READY)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; }

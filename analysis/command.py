@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from analysis.terminal import notes
+from analysis.format.terminal import notes
 from trainables.errors import UserError, nearest, shown
 
 RUNS = Path("runs")

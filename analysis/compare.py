@@ -2,7 +2,7 @@
 
 The choice is made on validation and reported on test. A configuration is the mean over its seeds, per example. Every
 difference is paired by example, under one evaluation: evaluations of different identity are never compared. Several
-sweeps stand side by side by `python -m analysis.compare RUN RUN...` (see `analysis.across`).
+sweeps stand side by side by `python -m analysis.compare RUN RUN...` (see `analysis.findings.across_sweeps`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import script, sentences
-from analysis.inference import MARGIN, fewest_for
-from analysis.references import Reference, reference_row, references
-from analysis.scores import Scores, read_scores
-from analysis.stats import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
-from analysis.table import Row, Table, load
+from analysis.findings import sentences
+from analysis.records import deciding_metric
+from analysis.records.reference_rows import Reference, reference_row, references
+from analysis.records.scores import Scores, read_scores
+from analysis.records.table import Row, Table, load
+from analysis.statistics.multiple_testing import MARGIN, fewest_for
+from analysis.statistics.paired import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
 from trainables.errors import UserError, nearest
-from trainables.metrics import own_score_names, score_names
+from trainables.scoring.metrics import own_score_names, score_names
 
 if TYPE_CHECKING:
-    from analysis.findings import Findings
+    from analysis.findings.findings import Findings
 
 LOWER_IS_BETTER = {"eval_loss"}
 ELIGIBLE = ("done", "stopped")
@@ -85,7 +86,7 @@ class Comparison:
     ranking: tuple[Candidate, ...]
     differences: tuple[Difference, ...]
     margin: float = MARGIN  # within which a difference from a baseline is equivalent
-    correction: str = "holm"  # of the differences from baselines, a key of `analysis.inference.CORRECTIONS`
+    correction: str = "holm"  # of the differences from baselines, a key of `multiple_testing.CORRECTIONS`
     # Of every finished trial per example, by split; none is here that no true evaluation gives.
     scores: Mapping[str, Scores] = field(default_factory=dict, repr=False, compare=False)
 
@@ -127,7 +128,7 @@ class Comparison:
     @cached_property
     def findings(self) -> Findings:
         """What tests, winner and effects say, each computed when first asked for."""
-        from analysis.findings import Findings
+        from analysis.findings.findings import Findings
 
         return Findings(self)
 
@@ -145,13 +146,14 @@ class Comparison:
 def compare(folder: Path, metric: str | None = None, eval_id: str | None = None) -> Comparison:
     """Compare the configurations of a sweep by `metric` under one evaluation.
 
-    By default the sweep's own metric decides, or chrF where that is a ROUGE which sees no words (`analysis.script`).
+    By default the sweep's own metric decides, or chrF where that is a ROUGE which sees no words
+    (`analysis.records.deciding_metric`).
 
     Raises:
         UserError: no sweep there, no such evaluation, an unknown metric, or scores that no evaluation gives.
     """
     table = load(folder, eval_id)
-    table = replace(table, metric=script.deciding(table))
+    table = replace(table, metric=deciding_metric.deciding(table))
     return compare_table(table, metric or table.metric)
 
 
@@ -299,9 +301,9 @@ def _marked(table: Table, ranking: list[Candidate], extra: Iterable[Reference]) 
 
 def main() -> None:
     """Compare several sweeps: `python -m analysis.compare RUN RUN...`."""
-    from analysis import across
+    from analysis.findings import across_sweeps
 
-    across.main()
+    across_sweeps.main()
 
 
 if __name__ == "__main__":

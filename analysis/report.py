@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from analysis import behaviourtables, command, export, latex, markdown, page, references, render
+from analysis import command
 from analysis.compare import Comparison, compare
-from analysis.inference import CORRECTIONS, MARGIN
-from analysis.terminal import Console, print_json, results
-from trainables import files
+from analysis.format.terminal import Console, print_json, results
+from analysis.records import reference_rows
+from analysis.render import behaviour_tables, csv_json, latex, markdown, page, terminal_tables
+from analysis.statistics.multiple_testing import CORRECTIONS, MARGIN
 from trainables.errors import UserError, cannot_write, nearest
-from trainables.record import SweepFolder
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder
 
 
 def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -> list[Path]:
@@ -38,14 +40,14 @@ def write_comparison(found: Comparison, alarm: str | None = None) -> list[Path]:
     texts = {
         folder / f"{name}.md": markdown.to_markdown(found, page.known_alarm(found) if alarm is None else alarm),
         folder / f"{name}.tex": latex.to_latex(found),
-        folder / f"{name}.csv": export.to_csv(found),
-        folder / f"{name}-tests.csv": export.tests_to_csv(found),
-        folder / f"{name}-without-timing.csv": export.to_csv(found, timing=False),
+        folder / f"{name}.csv": csv_json.to_csv(found),
+        folder / f"{name}-tests.csv": csv_json.tests_to_csv(found),
+        folder / f"{name}-without-timing.csv": csv_json.to_csv(found, timing=False),
     }
     for path, text in texts.items():
         if not path.exists() or path.read_bytes() != text.encode():
-            files.write_text(path, text)
-    references.keep(table, found.references)
+            atomic_files.write_text(path, text)
+    reference_rows.keep(table, found.references)
     return list(texts)
 
 
@@ -75,7 +77,7 @@ def print_table(console: Console, folder: Path, metric: str | None = None, eval_
         UserError: no sweep there, no such evaluation, or an unknown metric.
     """
     found = compare(folder, metric, eval_id)
-    render.to_terminal(console, found)
+    terminal_tables.to_terminal(console, found)
     return found
 
 
@@ -107,13 +109,13 @@ def report(
     except OSError as error:
         raise cannot_write(SweepFolder(run).report_folder, error) from None
     if as_json:
-        document = {"alarm": alarm or None, **export.to_document(found)}
+        document = {"alarm": alarm or None, **csv_json.to_document(found)}
         print_json(document)
         return
     console = results()
-    render.to_terminal(console, found, alarm)
+    terminal_tables.to_terminal(console, found, alarm)
     if with_behaviour:
-        behaviourtables.to_terminal(console, found, by)
+        behaviour_tables.to_terminal(console, found, by)
     paths += [written.path, *written.others] if written else []
     console.print(f"Written to {paths[0].parent}: {', '.join(path.name for path in paths)}", soft_wrap=True)
 
@@ -127,7 +129,7 @@ def _check_rule(margin: float, correction: str) -> None:
 
 def _rate(found: Comparison, count: int, systems: str, ratings: list[Path]) -> None:
     """Write a rating sheet of `count` examples, or say what filled sheets say."""
-    from analysis import annotate
+    from analysis.rating import annotate
 
     folder = SweepFolder(found.table.folder).report_folder
     if ratings:

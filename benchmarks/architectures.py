@@ -20,16 +20,16 @@ from typing import Any
 import torch
 
 from benchmarks.families import FAMILIES, write_family
-from trainables.adaptable import refusal
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.data import Example
+from trainables.data.corpus import Example
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob, go_on, no_report
-from trainables.model import quiet
-from trainables.packed import PackedEngine
-from trainables.record import SweepFolder, TrialRecord
-from trainables.shapes import HEAD, linear_shapes, lora_parameters
-from trainables.solo import SoloEngine
+from trainables.model_files.adaptable_layers import refusal
+from trainables.model_files.layer_shapes import HEAD, linear_shapes, lora_parameters
+from trainables.modeling.base_model import quiet
+from trainables.packed.engine import PackedEngine
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.solo.engine import SoloEngine
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "architectures.md"
 LOSSES = 1e-5  # relative

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.phi2_qlora import ATTENTION
+from trainables.data.sources import resolve_data, resolve_model
 from trainables.errors import UserError
 from trainables.pocket import POCKET_DATA, POCKET_MODEL
-from trainables.sources import resolve_data, resolve_model
 
 HOUSE = Path(__file__).resolve().parent.parent
 OUT = HOUSE / "runs" / "benchmarks"  # what is computed once, and raw measurements; git does not keep it
@@ -107,7 +107,7 @@ def write_random(config: Any, folder: Path, tokenizer: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from trainables.model import quiet
+    from trainables.modeling.base_model import quiet
 
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

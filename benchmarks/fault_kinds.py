@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.fault_sweep import NotAsUndisturbed, Sweep, compare, process_of
-from sweep.ray_folder import short_temporary_folder
-from trainables import files
+from sweep.ray_driver.session_folder import short_temporary_folder
+from trainables.records import atomic_files
 
 SECRETS = {
     "HF_TOKEN": "hf_MARKERofthehub0123456789",
@@ -160,7 +160,7 @@ def taken_elsewhere(folder: Path, chance: random.Random, whole: Sweep, clock_bac
     shutil.rmtree(sweep.out)
     if clock_back:
         lease = copy.out / "lease.json"
-        files.write_json(lease, {**files.read_json(lease), "host": "elsewhere-0123"})
+        atomic_files.write_json(lease, {**atomic_files.read_json(lease), "host": "elsewhere-0123"})
         os.utime(lease, (time.time() + 3600, time.time() + 3600))
     finished = copy.results()
     copy.run()

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from trainables.record import SweepFolder, TrialRecord
+from trainables.records.record import SweepFolder, TrialRecord
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 420.0

@@ -23,8 +23,8 @@ from benchmarks import fault_kinds as kinds
 from benchmarks.fault_sweep import BUNDLED, SMALL, Sweep
 from benchmarks.hostile import write_hostile
 from benchmarks.output import RESULTS, Findings, ResultsOption, positive, publish, table
-from sweep import command
-from sweep.devices import resolve_device
+from sweep.cli_support import command
+from sweep.environment.devices import resolve_device
 
 KILLS_A_SWEEP = 5
 SIGNALS_A_SWEEP = 3

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import TrainConfig
-from trainables.shapes import linear_shapes, target_names, tensor_shapes
-from trainables.tokens import Row
+from trainables.model_files.layer_shapes import linear_shapes, target_names, tensor_shapes
+from trainables.tokenization.token_rows import Row
 
 TRAIN_PER_WEIGHT, READ_PER_WEIGHT = 4, 2
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}

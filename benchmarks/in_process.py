@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from benchmarks.work import Work
 from trainables.jobs import EngineSetup, Interrupted, TrialJob
-from trainables.packed import PackedEngine
-from trainables.record import SweepFolder, TrialRecord
+from trainables.packed.engine import PackedEngine
+from trainables.records.record import SweepFolder, TrialRecord
 
 
 def engine_for(

@@ -16,13 +16,13 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import output
-from sweep import command
+from sweep.cli_support import command
 from trainables.errors import UserError
 
 PLAN = """
 from search_spaces.experiment import Experiment
 from search_spaces.grid import grid
-from sweep.planning import plan_trials
+from sweep.request.trials import plan_trials
 from trainables.config import EvalConfig, TrainConfig
 many = Experiment("many", "", grid(TrainConfig(model="gpt2", data="samsum"), seed=range(25), lora_rank=range(1, 41)),
     EvalConfig())
@@ -41,7 +41,7 @@ assert main(["plan", "grid_2x2x2", "lora_rank=0"]) == 2
 """
 SCORES = """
 import random
-from trainables.metrics import score
+from trainables.scoring.metrics import score
 words = [f"w{number}" for number in range(200)]
 draw = random.Random(3)
 pairs = [(" ".join(draw.choices(words, k=60)), " ".join(draw.choices(words, k=22))) for _ in range(192)]

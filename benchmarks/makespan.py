@@ -20,9 +20,9 @@ from benchmarks.bases import LARGE, OUT
 from benchmarks.comparison import Outcome
 from benchmarks.systems import CARDS, SYSTEMS, Plan
 from benchmarks.work import CADENCE_STEPS, make_work
-from sweep import command
-from trainables import files
+from sweep.cli_support import command
 from trainables.errors import UserError
+from trainables.records import atomic_files
 
 TRIALS = (1, 2, 4, 8)  # of the grid, which its axes can express
 LARGE_PEER_STEPS = 8
@@ -104,7 +104,7 @@ def measure_all(plans: list[Plan], folder: Path, repeats: int, reuse: bool) -> l
     for number in range(1, repeats + 1):
         for plan in plans:
             path = folder / f"{plan.key}-{number}.json"
-            kept = files.read_json_if_whole(path) if reuse else None
+            kept = atomic_files.read_json_if_whole(path) if reuse else None
             if kept is None or kept["identity"] != plan.identity or kept["code"]:
                 command.note(f"measuring {plan.key}, run {number} of {repeats}", style="dim")
                 kept = systems.measure(plan, path)

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import psutil
 
-from sweep.devices import GpuMemory
+from sweep.environment.devices import GpuMemory
 
 SAMPLE_S = 0.5
 SAMPLED = f"sampled every {SAMPLE_S} s"

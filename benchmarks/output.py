@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sweep import command
-from sweep.devices import Device, resolve_device
-from sweep.provenance import provenance
-from trainables import files
+from sweep.cli_support import command
+from sweep.environment.devices import Device, resolve_device
+from sweep.environment.provenance import provenance
 from trainables.errors import UserError
+from trainables.records import atomic_files
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 WIDTH = 120
@@ -93,7 +93,7 @@ def publish(findings: Findings, device: Device, results: Path, as_json: bool) ->
     made = provenance(device)
     text = _section(findings, made)
     there = results.read_text(encoding="utf-8") if results.exists() else HEADER
-    files.write_text(results, f"{there.rstrip()}\n\n{text}")
+    atomic_files.write_text(results, f"{there.rstrip()}\n\n{text}")
     console = command.notes() if as_json else command.results()
     for part in findings.parts:
         console.print(part, markup=False) if isinstance(part, str) else console.print(part)

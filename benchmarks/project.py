@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.timeline import Marks
 from benchmarks.work import Work
 from search_spaces.grid_2x2x2 import experiment as grid_2x2x2
-from trainables import files
-from trainables.record import SweepFolder, TrialRecord
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder, TrialRecord
 
 AXES = tuple(grid_2x2x2.grid.axes)
 
@@ -68,7 +68,7 @@ class Watch:
 
     def look_at_launch(self) -> None:
         """Note when the base was loaded, which a launch tells when it has ended."""
-        for line in files.read_lines(SweepFolder(self.folder).launches_path):
+        for line in atomic_files.read_lines(SweepFolder(self.folder).launches_path):
             self.marks.append({"time": line["began_at"] + line["seconds"]["open"], "event": "started", "trial": None})
 
     def _read(self, record: TrialRecord) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from trainables.blocked import BlockedLinear, is_possible
-from trainables.model import DTYPES
+from trainables.modeling.base_model import DTYPES
+from trainables.modeling.onednn_linear import BlockedLinear, is_possible
 
 SQUARES = (1024, 2048, 4096)
 LARGE_BYTES = 256 * 2**20  # of each array of a stream: far beyond any cache

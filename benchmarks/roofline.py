@@ -22,7 +22,7 @@ import typer
 
 from benchmarks import flops, output
 from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS, Work, make_work
-from sweep import command
+from sweep.cli_support import command
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.jobs import go_on
 
@@ -101,7 +101,7 @@ def measure(work: Work, device: str, steps: int, wanted: Sequence[str]) -> dict[
 
 def _aside(measured: Callable[[], dict[str, float]], threads: int) -> dict[str, float]:
     """Measure on all cores in a thread that ends: its team, beside the engine's, would else outnumber the cores."""
-    from trainables.cores import compute_on
+    from trainables.hardware.cpu_threads import compute_on
 
     with ThreadPoolExecutor(1, initializer=compute_on, initargs=(threads,)) as thread:
         return thread.submit(measured).result()
@@ -151,7 +151,7 @@ class _Bench:
         }
 
     def _step_flop(self, engine: Any, train: TrainConfig, trial: int, step: int) -> int:
-        from trainables.data import epoch_order
+        from trainables.data.corpus import epoch_order
 
         rows = [row for row in engine.shelf.train_rows(train) if row.fits]
         size = train.batch_size * train.gradient_accumulation_steps
@@ -207,7 +207,7 @@ class _Bench:
         finally:
             for seat in seats:
                 seat.leave()
-        from trainables.dequantize import four_bit_layers
+        from trainables.modeling.dequantize import four_bit_layers
 
         prompts = [len(row.prompt_ids) for some in rows for row in some]
         new = [len(one.ids) + (one.ended == "eos") for some in texts for one in some]

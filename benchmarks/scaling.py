@@ -15,7 +15,7 @@ import typer
 from benchmarks import memory, output, systems
 from benchmarks.bases import OUT
 from benchmarks.work import CADENCE_STEPS, Work, make_work
-from sweep import command
+from sweep.cli_support import command
 from trainables.errors import UserError
 
 COUNTS = "1,2,4,8,16,32"

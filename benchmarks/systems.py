@@ -22,8 +22,8 @@ from benchmarks.peers.job import Job, write_job
 from benchmarks.project import Watch, command_of, write_experiment
 from benchmarks.timeline import Times
 from benchmarks.work import CADENCE_STEPS, Work, to_json
-from trainables import files
 from trainables.config import digest
+from trainables.records import atomic_files
 
 SYSTEMS = {  # a name for the table, and a sentence below it
     "a": ("Ray Tune, Trainer + PEFT", "plain Ray Tune, a process per trial with Hugging Face's Trainer and PEFT"),
@@ -131,7 +131,7 @@ def measure(plan: Plan, path: Path) -> dict[str, Any]:
             "memory": peak.kind,
             "marks": marks,
         }
-    files.write_json(path, found)
+    atomic_files.write_json(path, found)
     return found
 
 
@@ -168,7 +168,7 @@ def _run(plan: Plan, folder: Path, log: Any) -> tuple[int, PeakOfTree, timeline.
                 time.sleep(WATCH_S)
     if plan.system == "d":
         watch.look_at_launch()
-    return process.returncode, peak, watch.marks + files.read_lines(job.marks)
+    return process.returncode, peak, watch.marks + atomic_files.read_lines(job.marks)
 
 
 def _run_together(job: Job, log: Any, cores: list[int]) -> tuple[int, PeakOfTree, timeline.Marks]:
@@ -181,7 +181,7 @@ def _run_together(job: Job, log: Any, cores: list[int]) -> tuple[int, PeakOfTree
     with contextlib.ExitStack() as stack, PeakOfTree(os.getpid()) as peak:
         processes = [stack.enter_context(_started(command, log, cores)) for command in commands]
         codes = [process.wait() for process in processes]
-    marks = [row for one in jobs if one.marks.exists() for row in files.read_lines(one.marks)]
+    marks = [row for one in jobs if one.marks.exists() for row in atomic_files.read_lines(one.marks)]
     return max(codes), peak, marks
 
 

@@ -16,10 +16,10 @@ from benchmarks.bases import LARGE, Base, find_base
 from search_spaces.grid import Grid, expand
 from search_spaces.grid_2x2x2 import experiment as grid_2x2x2
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.data import Corpus, evaluation_order, load_corpus, training_order
+from trainables.data.corpus import Corpus, evaluation_order, load_corpus, training_order
+from trainables.data.sources import resolve_data
 from trainables.prompts import template_of
-from trainables.record import SweepFolder
-from trainables.sources import resolve_data
+from trainables.records.record import SweepFolder
 
 EVALUATION_EXAMPLES, NEW_TOKENS, CADENCE_STEPS = 10, 60, 4
 

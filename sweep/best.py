@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep import command
-from sweep.command import RunArgument, existing_sweep
-from sweep.heartbeat import telling
-from trainables import files
+from sweep.cli_support import command
+from sweep.cli_support.command import RunArgument, existing_sweep
+from sweep.cli_support.heartbeat import telling
 from trainables.errors import UserError, cannot_write
-from trainables.faults import adapter_faults, adapter_is_whole, told
-from trainables.stage import stage
+from trainables.records import atomic_files
+from trainables.records.damage import adapter_faults, adapter_is_whole, told
+from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
     from analysis.compare import Comparison
-    from analysis.table import Row
+    from analysis.records.table import Row
 
 
 def best(
@@ -33,8 +33,8 @@ def best(
 ) -> int:
     """Show the configuration to keep, or write its adapter with a model card."""
     from analysis.compare import compare
-    from analysis.export import to_document
-    from analysis.sentences import headline
+    from analysis.findings.sentences import headline
+    from analysis.render.csv_json import to_document
 
     folder = existing_sweep(run)
     found = compare(folder.folder, metric, evaluation)
@@ -68,7 +68,7 @@ def adapter_of(trial: Row) -> Path:
 
 def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target: Path) -> None:
     """Copy an adapter to `target` with its card; raises UserError for a full folder or a damaged file."""
-    from sweep.card import base_name, model_card
+    from sweep.export.model_card import base_name, model_card
 
     assert trial.record is not None
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -88,8 +88,8 @@ def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target:
     card = model_card(found, trial, sweep)
     try:
         shutil.copytree(source, target, dirs_exist_ok=True)
-        files.write_text(target / "adapter_config.json", json.dumps(config, indent=1) + "\n")
-        files.write_text(target / "README.md", card)
+        atomic_files.write_text(target / "adapter_config.json", json.dumps(config, indent=1) + "\n")
+        atomic_files.write_text(target / "README.md", card)
     except shutil.Error as error:
         raise UserError(f"--export {target} cannot be written ({error.args[0][0][2]})") from None
     except OSError as error:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from trainables.errors import nearest
-from trainables.visible import visible
+from trainables.visible_text import visible
 
 VERBS = {
     "run": "train and evaluate an experiment, or continue it, and print the comparison",

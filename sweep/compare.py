@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from analysis.across import show
-from sweep import command
-from sweep.heartbeat import telling
-from trainables.stage import stage
+from analysis.findings.across_sweeps import show
+from sweep.cli_support import command
+from sweep.cli_support.heartbeat import telling
+from trainables.startup_progress import stage
 
 app = command.app(show)
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep import command, provenance
-from sweep.devices import (
+from sweep.cli_support import command
+from sweep.environment import provenance
+from sweep.environment.devices import (
     GAINS_BY_BF16,
     Device,
     find_gpus,
@@ -22,8 +23,10 @@ from sweep.devices import (
     usable_gpus,
 )
 from sweep.plan import size
-from trainables import hub, machine, sources, widths
+from trainables.data import hub, sources
 from trainables.errors import UserError
+from trainables.hardware import machine
+from trainables.packed import pack_size
 
 LEAST_DISK_BYTES = 2 * 2**30
 SHOWN_WIDTHS = 8  # the latest
@@ -94,14 +97,14 @@ def _bitsandbytes(version: str | None) -> str:
 def _widths() -> dict[str, Any]:
     """Return the file of what was measured on this machine, and each measurement with the widths that are fastest."""
     found = []
-    for place, measured in widths.read_all().values():
+    for place, measured in pack_size.read_all().values():
         best = {
-            "together": widths.fastest(measured.train) if measured.train else None,
-            "best_rows": widths.fastest(measured.decode) if measured.decode else None,
+            "together": pack_size.fastest(measured.train) if measured.train else None,
+            "best_rows": pack_size.fastest(measured.decode) if measured.decode else None,
         }
         more = {"replays": measured.replays, "measured": measured.date, "took_s": measured.took_s}
         found.append({**vars(place), **best, **more})
-    return {"file": str(widths.cache_path()), "measured": found}
+    return {"file": str(pack_size.cache_path()), "measured": found}
 
 
 def _width_line(one: dict[str, Any]) -> str:

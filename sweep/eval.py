@@ -14,24 +14,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep import bases as on
-from sweep import command, folders, sizes
-from sweep.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
-from sweep.continuing import with_command
-from sweep.devices import resolve_device
-from sweep.heartbeat import telling
-from sweep.provenance import command_line
-from trainables import external, files
+from sweep.cli_support import command
+from sweep.cli_support.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
+from sweep.cli_support.continue_command import with_command
+from sweep.cli_support.heartbeat import telling
+from sweep.environment.devices import resolve_device
+from sweep.environment.provenance import command_line
+from sweep.request import estimates, output_folder
+from sweep.request import resolve as on
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
-from trainables.data import Example, example_of
+from trainables.data.corpus import Example, example_of
 from trainables.errors import UserError, cannot_write
 from trainables.jobs import EngineSetup, TrialJob
-from trainables.metrics import score_names
-from trainables.record import SweepFolder, TrialRecord
-from trainables.stage import stage
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.scoring import evaluate_library
+from trainables.scoring.metrics import score_names
+from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
-    from sweep.launch import LaunchOptions
+    from sweep.ray_driver.launch import LaunchOptions
 
 SPLITS = ("validation", "test")
 
@@ -56,7 +58,7 @@ def evaluate(
     as_json: command.JsonOption = False,
 ) -> int:
     """Evaluate the kept adapters of a sweep anew, without training, and print the comparison."""
-    from sweep.launch import LaunchOptions
+    from sweep.ray_driver.launch import LaunchOptions
 
     command.one_of("--engine", engine, command.ENGINES)
     most = command.memory_bytes(memory)
@@ -65,7 +67,7 @@ def evaluate(
     folder = existing_sweep(run)
     sweep = folder.sweep()
     try:
-        folders.probe(folder.folder)
+        output_folder.probe(folder.folder)
     except OSError as error:
         raise cannot_write(folder.folder, error) from None
     evaluation = changed(
@@ -110,7 +112,7 @@ def changed(
 
 
 def _metric(name: str) -> str:
-    return external.entry_of(name) or command.one_of("--metrics", name, (*METRICS, "evaluate:NAME_OR_PATH"))
+    return evaluate_library.entry_of(name) or command.one_of("--metrics", name, (*METRICS, "evaluate:NAME_OR_PATH"))
 
 
 def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:
@@ -140,7 +142,7 @@ def _evaluate(
     launching: LaunchOptions,
 ) -> int:
     """Evaluate `records`: those with the same texts under other metrics from their predictions, the others anew."""
-    from sweep.lease import acquire
+    from sweep.environment.lease import acquire
 
     again = [record for record in records if has_same_texts(record, evaluation)]
     anew = [record for record in records if record not in again]
@@ -150,7 +152,7 @@ def _evaluate(
         held = SweepFolder(folder.folder, lease.fence)
         held.write_sweep(with_command(held.sweep(), launching.command or "", ""))
         if again:
-            from trainables.rescore import rescore
+            from trainables.scoring.rescore import rescore
 
             note(f"scoring {len(again)} trials from their stored predictions")
             examples = _examples(folder, evaluation)
@@ -163,7 +165,7 @@ def _evaluate(
                 TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=evaluation))
                 for record in anew
             ]
-            from sweep.launch import launch
+            from sweep.ray_driver.launch import launch
 
             setup = replace(setup, trials=tuple(job.trial for job in jobs))
             return launch(SweepFolder(folder.folder, lease.fence), lease, jobs, setup, launching).exit_code
@@ -184,7 +186,7 @@ def _setup(
 ) -> EngineSetup:
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
     for train in (record.train_config() for record in left):
-        sizes.check_new_tokens(train, evaluation, bases.model_folders[train.model])
+        estimates.check_new_tokens(train, evaluation, bases.model_folders[train.model])
     on.sources.go_offline()
     used = resolve_device(device, False, sweep["experiment"])
     note(f"{used.sentence}, {sweep['resolved']['precision']}")
@@ -208,22 +210,22 @@ def has_same_texts(record: TrialRecord, evaluation: EvalConfig) -> bool:
 
 def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Example]]:
     paths = {split: folder.evaluation_examples_path(split) for split in evaluation.examples}
-    return {split: [example_of(row) for row in files.read_lines(path)] for split, path in paths.items()}
+    return {split: [example_of(row) for row in atomic_files.read_lines(path)] for split, path in paths.items()}
 
 
 def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: bool) -> int:
-    from analysis import export, render
     from analysis.compare import compare
-    from analysis.page import known_alarm
+    from analysis.render import csv_json, terminal_tables
+    from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
     found = compare(folder.folder, metric, identity)
     write_page(found.table.folder, found=found)
     write_comparison(found)
     if as_json:
-        command.print_json({"folder": str(folder.folder), **export.to_document(found)})
+        command.print_json({"folder": str(folder.folder), **csv_json.to_document(found)})
     else:
-        render.to_terminal(command.results(), found, known_alarm(found))
+        terminal_tables.to_terminal(command.results(), found, known_alarm(found))
     missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     return SOME_FAILED if missing else DONE
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.experiment import built_in, load_experiment
-from sweep import command
-from trainables.files import DamagedFile
-from trainables.record import SweepFolder
+from sweep.cli_support import command
+from trainables.records.atomic_files import DamagedFile
+from trainables.records.record import SweepFolder
 
 
 def list_all(as_json: command.JsonOption = False) -> None:

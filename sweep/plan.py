@@ -7,26 +7,28 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.terminal import Table
-from sweep import bases as on
-from sweep import command, continuing, packs, plausible, sizes
-from sweep.corpus import judge, lines, load
-from sweep.counting import counted
-from sweep.devices import Device, resolve_device, resolve_precision
-from sweep.heartbeat import telling
-from sweep.memory import Known, check_memory, known_widths
-from sweep.overrides import Changes, Request, request
-from sweep.planning import FAILED, PlannedTrial, known_trials, plan_trials, retry_sentence
-from sweep.prepare import Options, Stored, about_older, stored_sweep
-from trainables import tokens
+from analysis.format.terminal import Table
+from sweep.cli_support import command, continue_command
+from sweep.cli_support.counting import counted
+from sweep.cli_support.heartbeat import telling
+from sweep.environment.devices import Device, resolve_device, resolve_precision
+from sweep.ray_driver import pack_order
+from sweep.request import estimates, sanity_report
+from sweep.request import resolve as on
+from sweep.request.corpus import judge, lines, load
+from sweep.request.overrides import Changes, Request, request
+from sweep.request.pack_memory import Known, check_memory, known_widths
+from sweep.request.prepare import Options, Stored, about_older, stored_sweep
+from sweep.request.trials import FAILED, PlannedTrial, known_trials, plan_trials, retry_sentence
 from trainables.config import eval_id
-from trainables.data import Corpus, training_order
+from trainables.data.corpus import Corpus, training_order
 from trainables.errors import UserError
-from trainables.faults import HASHED_BYTES, faults_of, told
-from trainables.machine import show_bytes
-from trainables.record import SweepFolder, TrialRecord
-from trainables.rows import RowShelf
-from trainables.stage import stage
+from trainables.hardware.machine import show_bytes
+from trainables.records.damage import HASHED_BYTES, faults_of, told
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.startup_progress import stage
+from trainables.tokenization import token_rows
+from trainables.tokenization.tokenized_corpus import RowShelf
 
 TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
 SHOWN_ROWS = 40
@@ -93,17 +95,17 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     notes += about_older(folder, stored.sweep, planned) if stored else []
     if bases.found:
-        sizes.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=True)
+        estimates.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=True)
         notes += on.model_notes(bases, stored.sweep["resolved"] if stored else None)
-        sizes.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
-    notes += plausible.in_plan_of(planned, experiment, bases, corpus, stored.sweep if stored else None)
+        estimates.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
+    notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, stored.sweep if stored else None)
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in stored.left} if stored else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]
-    need = sizes.disk_need(planned, bases.model_folders) if bases.found else None
+    need = estimates.disk_need(planned, bases.model_folders) if bases.found else None
     to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] in LEFT]
     notes += _damage(folder, eval_id(experiment.evaluation)) if stored else []
-    if stored and (again := retry_sentence((row["state"] for row in rows), continuing.line(folder))):
+    if stored and (again := retry_sentence((row["state"] for row in rows), continue_command.line(folder))):
         notes.append(again)
     return {
         "experiment": experiment.name,
@@ -116,7 +118,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
         "configurations": sum(not trial.is_baseline for trial in planned),
         "baselines": sum(trial.is_baseline for trial in planned),
         "left": len(to_run),
-        "packs": packs.describe(trial.trial.train for trial in planned),
+        "packs": pack_order.describe(trial.trial.train for trial in planned),
         "tokens": _sum(row["tokens"] for row in rows),
         "disk_bytes": need,
         "memory_bytes": max((row["memory_bytes"] or 0 for row in rows), default=0) or None,
@@ -176,7 +178,7 @@ class _Lengths:
     def __init__(self, bases: on.Bases, corpus: Corpus | None) -> None:
         self.folders = bases.model_folders if bases.found else {}
         self.corpus = corpus
-        self.encoders: dict[str, tokens.Encoder] = {}
+        self.encoders: dict[str, token_rows.Encoder] = {}
         self.ordered: dict[int, list[Any]] = {}
         self.means: dict[tuple[Any, ...], float] = {}
 
@@ -186,7 +188,7 @@ class _Lengths:
         if self.corpus is None or not self.folders or train.is_baseline:
             return None if self.corpus is None else 0
         folder = self.folders[train.model]
-        limit = sizes.limit_tokens(train, folder)
+        limit = estimates.limit_tokens(train, folder)
         key = (folder, train.prompt_template, limit, train.data_seed, min(train.train_examples, TOKEN_SAMPLE))
         if key not in self.means:
             self.means[key] = self._mean(folder, train.prompt_template, limit, train.data_seed, key[-1])
@@ -197,17 +199,17 @@ class _Lengths:
     def _mean(self, folder: str, template: str, limit: int, data_seed: int, count: int) -> float:
         assert self.corpus is not None
         if folder not in self.encoders:
-            self.encoders[folder] = tokens.load_encoder(folder)
+            self.encoders[folder] = token_rows.load_encoder(folder)
         if data_seed not in self.ordered:
             self.ordered[data_seed] = training_order(self.corpus.splits["train"], data_seed)[:TOKEN_SAMPLE]
         examples = self.ordered[data_seed][:count]
-        rows = [tokens.build_row(self.encoders[folder], template, example, limit) for example in examples]
+        rows = [token_rows.build_row(self.encoders[folder], template, example, limit) for example in examples]
         return statistics.fmean(len(row.prompt_ids) + len(row.target_ids) for row in rows)
 
 
 def _row(trial: PlannedTrial, bases: on.Bases, lengths: _Lengths, state: str) -> dict[str, Any]:
     train = trial.trial.train
-    need = sizes.sizes(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
+    need = estimates.sizes(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
     return {
         "index": trial.index,
         "name": trial.name,
@@ -271,7 +273,7 @@ def _print(found: Mapping[str, Any]) -> None:
     )
     console.print(f"model: {', '.join(found['model'])}; data: {found['data']}; folder: {found['folder']}")
     if len(found["packs"]) > 1:
-        console.print(packs.listed(found["packs"]))
+        console.print(pack_order.listed(found["packs"]))
     console.print(_table(found["trials"][:SHOWN_ROWS]))
     if len(found["trials"]) > SHOWN_ROWS:
         console.print(f"... and {len(found['trials']) - SHOWN_ROWS} more (--json lists all)")

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from analysis.report import report
-from sweep import command
-from sweep.heartbeat import telling
-from trainables.stage import stage
+from sweep.cli_support import command
+from sweep.cli_support.heartbeat import telling
+from trainables.startup_progress import stage
 
 app = command.app(report)
 

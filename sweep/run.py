@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search_spaces.experiment import source_of
-from sweep import command, continuing, folders, plausible, undo
-from sweep.command import DONE, SOME_FAILED, note
-from sweep.heartbeat import telling
-from sweep.memory import narrowed_sentence, setup_for, widths_used
-from sweep.overrides import Changes, Request, request, seconds
-from sweep.planning import PlannedTrial, retry_sentence
-from sweep.population import check
-from sweep.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
-from sweep.provenance import command_line
+from sweep.cli_support import command, continue_command
+from sweep.cli_support.command import DONE, SOME_FAILED, note
+from sweep.cli_support.heartbeat import telling
+from sweep.environment.provenance import command_line
+from sweep.ray_driver.pbt.groups import check
+from sweep.request import output_folder, rollback, sanity_report
+from sweep.request.overrides import Changes, Request, request, seconds
+from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
+from sweep.request.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
+from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
-from trainables.record import SweepFolder, TrialRecord
-from trainables.stage import stage
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
-    from sweep.launch import LaunchOptions
+    from sweep.ray_driver.launch import LaunchOptions
 
 SCHEDULERS = ("none", "asha", "median", "pbt")
 
@@ -69,7 +70,7 @@ def run(
 
     The same command continues what is unfinished; finished trials never run again.
     """
-    from sweep.launch import LaunchOptions
+    from sweep.ray_driver.launch import LaunchOptions
 
     changes = Changes(
         tuple(overrides or ()),
@@ -109,7 +110,7 @@ def run(
 def run_request(wanted: Request, options: Options, launching: LaunchOptions, fresh: bool, as_json: bool) -> int:
     """Continue a sweep or start it; return the exit code."""
     if fresh:
-        folders.sweep_in(options.out)
+        output_folder.sweep_in(options.out)
         stored = None
     else:
         with telling():
@@ -121,16 +122,16 @@ def run_request(wanted: Request, options: Options, launching: LaunchOptions, fre
         prepared = prepare(wanted, options, stored)
     _introduce(prepared)
     if fresh and options.out.exists() and any(options.out.iterdir()):
-        note(f"the old sweep is set aside as {shown(folders.set_aside(options.out))}")
+        note(f"the old sweep is set aside as {shown(output_folder.set_aside(options.out))}")
     return _launch(prepared, launching, as_json)
 
 
 def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
-    from sweep.launch import launch
-    from sweep.lease import acquire
+    from sweep.environment.lease import acquire
+    from sweep.ray_driver.launch import launch
 
     out = prepared.options.out
-    before = undo.there(out)
+    before = rollback.there(out)
     with telling():
         lease = acquire(out)
     try:
@@ -144,7 +145,7 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
         if outcome is not None and outcome.status == "finished":
             _keep_widths(folder, planned)
     except UserError:
-        undo.take_back(out, before, prepared.examples, lease)
+        rollback.take_back(out, before, prepared.examples, lease)
         raise
     finally:
         lease.release()
@@ -185,15 +186,15 @@ def _introduce(prepared: Prepared) -> None:
     model, data = prepared.sweep["resolved"]["model"], prepared.sweep["resolved"]["data"]
     note(f"model: {model['label']} ({model['kind']}); data: {data['label']} ({data['kind']})")
     for line in prepared.notes:
-        note(line, style="yellow" if line.startswith(plausible.PREFIX) else "dim")
+        note(line, style="yellow" if line.startswith(sanity_report.PREFIX) else "dim")
     note(f"sweep: {shown(prepared.options.out)}", style="dim")
 
 
 def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool, with_page: bool = False) -> int:
     """Print and write the comparison, and its page where trials have ended; return 1 where one has failed."""
-    from analysis import export, render
     from analysis.compare import compare
-    from analysis.page import known_alarm
+    from analysis.render import csv_json, terminal_tables
+    from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
     with telling(), stage("comparing the trials"):
@@ -203,14 +204,14 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         if metric == found.table.metric:
             write_comparison(found)
     if as_json:
-        command.print_json({"folder": str(out), **export.to_document(found)})
+        command.print_json({"folder": str(out), **csv_json.to_document(found)})
     else:
-        render.to_terminal(command.results(), found, known_alarm(found))
+        terminal_tables.to_terminal(command.results(), found, known_alarm(found))
         curves = shlex.quote(str(shown(out / "tensorboard")))
         note(f"written: {shown(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
     states = [result["state"] if result else "pending" for result in results]
-    if again := retry_sentence(states, continuing.line(SweepFolder(out))):
+    if again := retry_sentence(states, continue_command.line(SweepFolder(out))):
         note(again, style="yellow")
     good = all(state in ("done", "stopped") for state in states)
     return DONE if good else SOME_FAILED

@@ -9,18 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from analysis.terminal import Text, cell, text
+from analysis.format.terminal import Text, cell, text
 from search_spaces.experiment import built_in
-from sweep import bases as on
-from sweep import command, sizes
-from sweep.overrides import Changes, request
-from sweep.prepare import load
+from sweep.cli_support import command
+from sweep.request import estimates
+from sweep.request import resolve as on
+from sweep.request.overrides import Changes, request
+from sweep.request.prepare import load
 from trainables.config import TrainConfig
-from trainables.data import Example, example_of, training_order
+from trainables.data.corpus import Example, example_of, training_order
 from trainables.errors import UserError
-from trainables.files import read_lines
-from trainables.record import SweepFolder
-from trainables.tokens import Encoder, build_row, load_encoder
+from trainables.records.atomic_files import read_lines
+from trainables.records.record import SweepFolder
+from trainables.tokenization.token_rows import Encoder, build_row, load_encoder
 
 END = "⏎"  # marks the end-of-text token, which is trained like every token of the summary
 
@@ -48,7 +49,7 @@ def show(
     rows = []
     for train in trains:
         encoder = load_encoder(folders[train.model])
-        limit = sizes.limit_tokens(train, folders[train.model])
+        limit = estimates.limit_tokens(train, folders[train.model])
         rows += [_row(encoder, train, example, limit) for example in examples]
     if as_json:
         command.print_json(rows)

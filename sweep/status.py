@@ -11,15 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from analysis.terminal import Table, cell
-from sweep import command, continuing, lease
-from sweep.command import existing_sweep
+from analysis.format.terminal import Table, cell
+from sweep.cli_support import command, continue_command
+from sweep.cli_support.command import existing_sweep
+from sweep.environment import lease
 from sweep.list import print_sweeps, sweeps_here
-from sweep.planning import FAILED, retry_sentence
-from trainables import files, journal
-from trainables.faults import faults_of, hides_score, told
-from trainables.lineage import sentence
-from trainables.record import SweepFolder, TrialRecord
+from sweep.request.trials import FAILED, retry_sentence
+from trainables.records import atomic_files, journal
+from trainables.records.damage import faults_of, hides_score, told
+from trainables.records.lineage import sentence
+from trainables.records.record import SweepFolder, TrialRecord
 
 COLORS = {"done": "green", "pending": "dim", "running": "bold", "stopped": "yellow"}
 
@@ -55,10 +56,10 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
         "eval_id": sweep["eval_id"],
         "states": dict(Counter(trial["state"] for trial in trials)),
         "written_by": holder,
-        "continue_with": continuing.line(folder),
-        "continue_with_each": continuing.lines(folder),
+        "continue_with": continue_command.line(folder),
+        "continue_with_each": continue_command.lines(folder),
         "is_left": any(_is_left(trial) for trial in trials),
-        "absent_file": continuing.absent_file(folder),
+        "absent_file": continue_command.absent_file(folder),
         "trials": trials,
     }
 
@@ -79,7 +80,7 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
     found = faults_of(record, eval_id, read=read)
     try:
         config = record.config()
-    except (FileNotFoundError, files.DamagedFile):
+    except (FileNotFoundError, atomic_files.DamagedFile):
         config = {"train": {}}
     result = record.result()
     rows = read(record.metrics_path).rows

@@ -143,7 +143,7 @@ _EXTERNAL = re.compile(
 
 @dataclass(frozen=True)
 class External:
-    """A metric of the `evaluate` library: `entry` is how an evaluation names it, see `trainables.external`."""
+    """A metric of the `evaluate` library: `entry` is how an evaluation names it (`scoring.evaluate_library`)."""
 
     entry: str
     location: str

@@ -1,7 +1,7 @@
 """The prompt templates, as data: each is an instruction, the source, and a cue after which the summary starts.
 
 A template holds `{source}` exactly once. What stands before it is the instruction, what stands after it is the cue;
-truncation shortens the source alone (see `trainables.tokens`), so neither is ever cut.
+truncation shortens the source alone (see `trainables.tokenization.token_rows`), so neither is ever cut.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def main(job: Job) -> int:
     """Train and evaluate all trials at once, each in a thread."""
     from benchmarks.in_process import engine_for, jobs_of
     from trainables.jobs import go_on, no_report
-    from trainables.record import SweepFolder
+    from trainables.records.record import SweepFolder
 
     work, sweep = job.read_work(), SweepFolder(Path(job.folder))
     engine = engine_for(work, sweep, job.device, threads=job.threads, memory_bytes=job.memory_bytes)

@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks import work
 from benchmarks.work import Work
 from trainables.jobs import EngineSetup
-from trainables.record import SweepFolder
-from trainables.rows import RowShelf
+from trainables.records.record import SweepFolder
+from trainables.tokenization.tokenized_corpus import RowShelf
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ def main(job: Job) -> int:
 
     torch.set_num_threads(job.threads)
     from benchmarks.peers.trainer import load_model, train_one, with_adapter
-    from trainables.lora import detach
+    from trainables.modeling.peft_lora import detach
 
     work, shelf = job.read_work(), shelf_of(job)
     base = load_model(work, job)

@@ -82,8 +82,8 @@ def _adapters(base: Any, job: Job, shelf: Any) -> tuple[Any, list[Learner]]:
 
     from benchmarks.peers import trainer
     from benchmarks.work import NEW_TOKENS
-    from trainables.lora import start_of
-    from trainables.model import quiet
+    from trainables.modeling.base_model import quiet
+    from trainables.modeling.peft_lora import start_of
 
     work = job.read_work()
     model: Any = None

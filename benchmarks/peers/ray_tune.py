@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.job import Job, job_of_command, mark, shelf_of
-from sweep.cluster import prepare_environment
-from sweep.ray_folder import new_folder, short_temporary_folder
+from sweep.ray_driver.cluster import prepare_environment
+from sweep.ray_driver.session_folder import new_folder, short_temporary_folder
 
 
 def trial(config: dict[str, Any], job: Job) -> None:

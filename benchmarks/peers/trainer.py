@@ -19,12 +19,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PrinterCallback, Trai
 from benchmarks.peers.job import Job
 from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS, Work
 from trainables.config import TrainConfig
-from trainables.lesson import MicroBatches
-from trainables.lora import Clock, attach
-from trainables.memory import limit_memory
-from trainables.model import DTYPES, keep_trainable_after_evaluation, nf4, quiet, switch_off_dropout
-from trainables.rows import RowShelf
-from trainables.tokens import Row
+from trainables.hardware.device_memory import limit_memory
+from trainables.modeling.base_model import DTYPES, keep_trainable_after_evaluation, nf4, quiet, switch_off_dropout
+from trainables.modeling.peft_lora import Clock, attach
+from trainables.tokenization.token_rows import Row
+from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.trial.training_loop import MicroBatches
 
 IGNORED = -100  # a label that the loss leaves out
 

@@ -14,11 +14,11 @@ from scipy import stats as scipy_stats
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.compare import Comparison, compare
-from analysis.export import to_csv
-from analysis.sentences import title_of
+from analysis.findings.sentences import title_of
+from analysis.render.csv_json import to_csv
 from trainables.config import DECODINGS, Decoding, EvalConfig, eval_id
 from trainables.errors import UserError
-from trainables.record import SweepFolder, TrialRecord
+from trainables.records.record import SweepFolder, TrialRecord
 
 Make = Callable[..., Path]
 

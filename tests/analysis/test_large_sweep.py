@@ -11,8 +11,8 @@ import pytest
 from sweeps_on_disk import baseline, configuration, evaluate, make_examples, write_sweep, write_trial
 
 from trainables.config import EvalConfig, TrialConfig
-from trainables.metrics import signature
-from trainables.record import SweepFolder, TrialRecord
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.scoring.metrics import signature
 
 MEASURE = """
 import json, resource, sys

@@ -17,9 +17,9 @@ from rich.console import Console
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 from typer.testing import CliRunner
 
-from analysis import behaviourtables, export, latex, markdown
 from analysis.compare import compare
-from analysis.page import alarm_of
+from analysis.render import behaviour_tables, csv_json, latex, markdown
+from analysis.render.page import alarm_of
 from analysis.report import print_table, report, write
 from trainables.config import DECODINGS, EvalConfig, eval_id
 
@@ -94,10 +94,10 @@ def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep:
     found = compare(make_sweep())
     assert len(found.table.signatures) == 1
     made = found.table.signatures[0]
-    tables = [export.to_csv(found), export.tests_to_csv(found), json.dumps(export.to_document(found))]
+    tables = [csv_json.to_csv(found), csv_json.tests_to_csv(found), json.dumps(csv_json.to_document(found))]
     assert all(made in text for text in tables)
     assert latex.escaped(made) in latex.to_latex(found)
-    for text in (markdown.to_markdown(found), behaviourtables.to_markdown(found, "source_words")):
+    for text in (markdown.to_markdown(found), behaviour_tables.to_markdown(found, "source_words")):
         assert markdown.escaped(made) in text
 
 

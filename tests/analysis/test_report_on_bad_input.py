@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from sweeps_on_disk import Trial, baseline, configuration, write_curve
 
-from analysis.answer import answer
 from analysis.compare import compare
-from analysis.export import to_csv
-from analysis.markdown import to_markdown
+from analysis.findings.answer import answer
+from analysis.render.csv_json import to_csv
+from analysis.render.markdown import to_markdown
 from analysis.report import write, write_page
-from trainables import files
 from trainables.config import EvalConfig
-from trainables.metrics import means, score
-from trainables.record import SweepFolder
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder
+from trainables.scoring.metrics import means, score
 
 Make = Callable[..., Path]
 FAILED = {"state": "failed", "cause": "no memory"}
@@ -31,16 +31,18 @@ def in_cyrillic(folder: Path, ending: str = "") -> None:
     letters = str.maketrans("abcdefghijklmnoprstuvwxyz", "абцдефгхийклмнопрстувшхыз")
     for split in evaluation.examples:
         path = sweep.evaluation_examples_path(split)
-        rows = files.read_lines(path)
+        rows = atomic_files.read_lines(path)
         for row in rows:
             row["references"] = [text.lower().translate(letters) + ending for text in row["references"]]
-        files.write_lines(path, rows)
+        atomic_files.write_lines(path, rows)
     for record in sweep.records():
         summary = record.summary(sweep.sweep()["eval_id"])
         assert summary
         predictions = {}
         for split in evaluation.examples:
-            known = {row["id"]: row["references"] for row in files.read_lines(sweep.evaluation_examples_path(split))}
+            known = {
+                row["id"]: row["references"] for row in atomic_files.read_lines(sweep.evaluation_examples_path(split))
+            }
             lines = record.predictions(summary["eval_id"], split)
             for line in lines:
                 line["text"] = line["text"].lower().translate(letters)

@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from benchmarks import flops
 from trainables.config import TrainConfig
-from trainables.lora import Clock, attach
-from trainables.loss import collate, completion_loss
-from trainables.tail import try_tail
-from trainables.tokens import Row
+from trainables.modeling.last_mlp import try_tail
+from trainables.modeling.loss import collate, completion_loss
+from trainables.modeling.peft_lora import Clock, attach
+from trainables.tokenization.token_rows import Row
 
 WIDTH, LAYERS, VOCABULARY, RANK = 32, 2, 50, 4
 ROWS = [

@@ -18,10 +18,10 @@ from benchmarks.peers import one_process, per_adapter
 from benchmarks.peers.job import Job, job_of_command, mark, write_job
 from benchmarks.project import Watch, write_experiment
 from search_spaces.experiment import load_experiment
-from sweep.devices import Device
+from sweep.environment.devices import Device
 from trainables.config import TrialConfig
 from trainables.errors import UserError
-from trainables.record import TrialRecord
+from trainables.records.record import TrialRecord
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])

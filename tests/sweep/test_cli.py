@@ -6,25 +6,24 @@ import importlib.metadata
 import inspect
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_lines import REPORT, cli, python
 from ended_trials import end_trials
 from tiny_inputs import write_data, write_model
 
-from sweep import lease, plan
+from sweep import plan
 from sweep import run as run_verb
 from sweep.cli import VERBS, main
-from sweep.overrides import Changes, request
-from sweep.prepare import Options, commit, prepare
+from sweep.environment import lease
+from sweep.request.overrides import Changes, request
+from sweep.request.prepare import Options, commit, prepare
 from trainables.config import EvalConfig, eval_id
-from trainables.record import SweepFolder, TrialRecord
-from trainables.rescore import write
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.scoring.rescore import write
 
-ROOT = Path(__file__).resolve().parents[2]
 OWN = """
 from search_spaces.experiment import Experiment
 from search_spaces.grid import grid
@@ -32,20 +31,6 @@ from trainables.config import EvalConfig, TrainConfig
 base = TrainConfig(model="model", data="data", train_examples=8)
 experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(validation_examples=6, test_examples=10))
 """
-REPORT = "import sys; print(sorted({'torch', 'ray', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
-
-
-def python(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(
-        [sys.executable, *code.split("\0")], capture_output=True, text=True, cwd=folder, env=variables, check=False
-    )
-
-
-def cli(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb in a process of its own that reports on stderr which heavy packages it has loaded."""
-    code = f"import sys; from sweep.cli import main; code = main({list(arguments)!r}); sys.stdout.flush(); "
-    return python(f"-c\0{code}sys.stdout = sys.stderr; {REPORT}; sys.exit(code)", folder, **environment)
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from markdown_it import MarkdownIt
 from tiny_inputs import record, write_model
 
 from sweep import cli
-from sweep.overrides import Changes, request
-from sweep.prepare import Options, commit, prepare
-from sweep.progress import Display
-from sweep.tensorboard import TrialEvents
+from sweep.monitor.progress import Display
+from sweep.monitor.tensorboard import TrialEvents
+from sweep.request.overrides import Changes, request
+from sweep.request.prepare import Options, commit, prepare
 from trainables.config import EvalConfig, TrialConfig
 from trainables.jobs import TrialJob
-from trainables.record import SweepFolder, TrialRecord
+from trainables.records.record import SweepFolder, TrialRecord
 
 TITLE = "\x1b]0;owned\x07"  # sets a terminal's title
 CLEAR = "\x9b2J"  # clears the screen, in one byte of C1

@@ -12,14 +12,15 @@ from tiny_inputs import write_data, write_model
 
 from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import expand, grid
-from sweep import cli, sizes
-from sweep.counting import counted
-from sweep.overrides import Changes, request, safe_name
-from sweep.planning import MOST_TRIALS, plan_trials
-from sweep.prepare import Options, commit, prepare
+from sweep import cli
+from sweep.cli_support.counting import counted
+from sweep.request import estimates
+from sweep.request.overrides import Changes, request, safe_name
+from sweep.request.prepare import Options, commit, prepare
+from sweep.request.trials import MOST_TRIALS, plan_trials
 from trainables.config import EvalConfig, TrainConfig
 from trainables.errors import UserError
-from trainables.record import SweepFolder
+from trainables.records.record import SweepFolder
 
 BASE = TrainConfig(model="gpt2", data="samsum")
 
@@ -90,10 +91,10 @@ def test_the_smaller_of_length_and_context_is_the_limit(tmp_path: Path) -> None:
     ):
         train, evaluation = BASE.model_copy(update={"max_length_tokens": length}), EvalConfig(max_new_tokens=new)
         if limit is None:
-            sizes.check_new_tokens(train, evaluation, folder)
+            estimates.check_new_tokens(train, evaluation, folder)
             continue
         with pytest.raises(UserError, match=limit):
-            sizes.check_new_tokens(train, evaluation, folder)
+            estimates.check_new_tokens(train, evaluation, folder)
 
 
 @pytest.mark.parametrize(

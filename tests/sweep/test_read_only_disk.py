@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from finished_sweep import make_place
 
-from sweep import lease
+from sweep.environment import lease
 
 ROOT = Path(__file__).resolve().parents[2]
 MOUNTS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweep import report, status
-from trainables.record import SweepFolder
+from trainables.records.record import SweepFolder
 
 SWEEP = {
     "experiment": "one",

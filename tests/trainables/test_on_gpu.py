@@ -12,12 +12,13 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, close, run_packed
 from pretend_device import pretend_gpu
 
-from trainables import replay, step_graph
 from trainables.config import TrialConfig
+from trainables.decoding import token_graph
 from trainables.jobs import EngineSetup, Interrupted, go_on, no_report
-from trainables.packed import PackedEngine
-from trainables.record import SweepFolder, TrialRecord
-from trainables.solo import SoloEngine
+from trainables.packed import train_graph
+from trainables.packed.engine import PackedEngine
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.solo.engine import SoloEngine
 
 FEW: dict[str, Any] = {"tokens": 8, "validation": 4, "test": 4}
 SAMPLED = evaluation_of(**FEW, strategy="sample", temperature=0.9, top_k=50, repetition_penalty=1.2)
@@ -107,15 +108,15 @@ def test_replayed_training_steps_are_those_of_each_trial_alone(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("PACKSWEEP_CACHE", raising=False)
-    monkeypatch.setattr(step_graph, "GAIN", float("inf"))
+    monkeypatch.setattr(train_graph, "GAIN", float("inf"))
     replayed: list[int] = []
-    replay_one = step_graph.StepGraph.replay
+    replay_one = train_graph.StepGraph.replay
 
-    def counted(graph: step_graph.StepGraph, *batch: Any) -> torch.Tensor:
+    def counted(graph: train_graph.StepGraph, *batch: Any) -> torch.Tensor:
         replayed.append(1)
         return replay_one(graph, *batch)
 
-    monkeypatch.setattr(step_graph.StepGraph, "replay", counted)
+    monkeypatch.setattr(train_graph.StepGraph, "replay", counted)
     wanted = trials(max_steps=16, eval_every_steps=8)
     alone = alone_on(gpu, write_sweep(tmp_path / "alone"), model, wanted)
     sweep = write_sweep(tmp_path / "packed")
@@ -139,7 +140,7 @@ def test_replayed_tokens_are_the_plain_ones(
     }
     found = {}
     for gain in (0.0, float("inf")):
-        monkeypatch.setattr(replay, "GAIN", gain)
+        monkeypatch.setattr(token_graph, "GAIN", gain)
         sweep = write_sweep(tmp_path / f"at {gain}")
         found[gain] = [one.texts() for one in run_packed(packed_on(gpu, sweep, base, 4), sweep, wanted).values()]
     assert found[0.0] == found[float("inf")]

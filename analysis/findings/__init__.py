@@ -1,0 +1,1 @@
+"""What a comparison allows one to say: baselines, effects, winner, searches, several sweeps. It draws nothing."""

@@ -1,0 +1,1 @@
+"""A sweep's records as tables and arrays. It judges nothing."""

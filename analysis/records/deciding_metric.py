@@ -1,0 +1,57 @@
+"""Scripts that ROUGE cannot read: its tokens are a to z and digits, so in others every text scores zero.
+
+Where it sees no words in most references of the choice, chrF decides in its place, if the evaluation has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder
+from trainables.scoring.metrics import is_unseen, mostly_unseen
+
+if TYPE_CHECKING:
+    from analysis.compare import Comparison
+    from analysis.records.table import Table
+
+INSTEAD = "chrf"
+
+
+def deciding(table: Table) -> str:
+    """Return the metric that decides: the sweep's own, or chrF where that is a ROUGE which sees no words."""
+    has_other = INSTEAD in table.evaluation.metrics
+    return INSTEAD if table.metric.startswith("rouge") and has_other and _unseen(table) else table.metric
+
+
+def sentence(found: Comparison) -> str:
+    """Say where ROUGE sees no words in most references, and what decides or should; empty where it sees them."""
+    unseen = _unseen(found.table)
+    if not unseen:
+        return ""
+    what = (
+        f"ROUGE sees no words in the references of {unseen} examples (its tokens are a to z and digits), so its scores "
+        "say nothing here"
+    )
+    if not found.metric.startswith("rouge"):
+        return f"{what}{': chrF decides in its place' if found.metric == INSTEAD else ''}."
+    way = "by --metric chrf" if INSTEAD in found.table.evaluation.metrics else "after sweep eval --metrics rouge,chrf"
+    return f"{what}: compare by chrF, {way}."
+
+
+def _unseen(table: Table) -> str:
+    """Return of how many examples ROUGE sees no words, where these are most: '64 of 64 validation'; else nothing."""
+    for split in dict.fromkeys((table.selection_split, table.split)):
+        references = _references(table, split)
+        if mostly_unseen(references):
+            return f"{sum(map(is_unseen, references))} of {len(references)} {split}"
+    return ""
+
+
+def _references(table: Table, split: str) -> list[Sequence[str]]:
+    path = SweepFolder(table.folder).evaluation_examples_path(split)
+    try:
+        return [row["references"] for row in atomic_files.read_lines(path)][: table.evaluation.examples[split]]
+    except (OSError, ValueError, KeyError):
+        return []  # what a damaged file of examples costs is said where its texts are shown

@@ -1,0 +1,253 @@
+"""What a model must beat to have read its input: rows that no model made, beside the baselines.
+
+LEAD-3 and LONGEST-3 copy turns of the dialogue; the constant is one training summary for every input; the shuffled row
+is the best configuration's own texts, each given to another example. Beating zero-shot alone proves little: a model
+that ignores its input beats it too. Scores per example are kept in `report/references-<eval_id>.json`, by checksums of
+what they were made from.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.records.table import Row, Table
+from trainables.config import TrainConfig, digest, external_of
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder
+from trainables.scoring.metrics import means, score, signature, words
+
+CANDIDATES = 256
+SHUFFLES = 5
+
+Scores = list[dict[str, float]]
+"""One dictionary of scores per example, in the order of the evaluation."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference row: its scores per example by split, and what it is in one sentence."""
+
+    name: str
+    about: str
+    ids: dict[str, list[str]]
+    scores: dict[str, Scores]
+    key: str = ""  # digest of all that the scores depend on
+
+
+def keep(table: Table, rows: Iterable[Reference]) -> None:
+    """Keep the scores of reference rows beside a report of this table; nothing else writes them."""
+    path = _path(table)
+    made = {one.name: {"key": one.key, "scores": one.scores} for one in rows}
+    if made and made != (atomic_files.read_json_if_whole(path) or {}).get("rows"):
+        atomic_files.replace_json(path, {"rows": made})
+
+
+def _path(table: Table) -> Path:
+    return SweepFolder(table.folder).report_folder / f"references-{table.eval_id}.json"
+
+
+def references(table: Table, best: Sequence[Row] = (), best_name: str = "") -> list[Reference]:
+    """Return the reference rows of a table: LEAD-3, LONGEST-3, the constant, and the texts of `best` shuffled.
+
+    Args:
+        best: the trials (one per seed) of the configuration whose texts are shuffled; none leaves that row out.
+
+    Raises:
+        UserError: a file of the sweep's examples is damaged, named.
+    """
+    SweepFolder(table.folder).check_examples()
+    examples = _examples(table)
+    if not examples:
+        return []
+    cache = _Cache(table)
+    rows = [
+        cache.get("LEAD-3", "the first three turns or sentences", examples, lambda: _each(table, examples, lead)),
+        cache.get(
+            "LONGEST-3", "the three longest turns or sentences", examples, lambda: _each(table, examples, longest)
+        ),
+    ]
+    train = _train_config(table, best)
+    if train and (constant := _constant_row(table, cache, examples, train)):
+        rows.append(constant)
+    if best and min(map(len, examples.values())) > 1:
+        key = [row.summary["checksums"] for row in best if row.summary]
+        about = f"its own texts, each given to another example (mean of {SHUFFLES} shuffles)"
+        rows.append(cache.get(f"{best_name} shuffled", about, examples, lambda: _shuffled(table, examples, best), key))
+    return rows
+
+
+def reference_row(table: Table, reference: Reference) -> Row:
+    """Return a reference as a row of the table."""
+    values: dict[str, Any] = {"name": reference.name, "label": reference.name, "kind": "reference", "state": ""}
+    values |= {"model": table.model, "data": table.data, "eval_id": table.eval_id, "split": table.split}
+    values |= {"signature": table.signatures[0]}
+    values |= {**means(reference.scores[table.split]), "examples": len(reference.ids[table.split])}
+    if len(reference.scores) > 1:
+        values |= {f"validation_{name}": value for name, value in means(reference.scores["validation"]).items()}
+    return Row(reference.name, reference.name, "reference", "", None, None, values)
+
+
+# --- the texts -------------------------------------------------------------------------------------------------------
+
+
+def pieces(source: str) -> list[str]:
+    """Return the turns of a dialogue, or the sentences of a text of one line."""
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    if len(lines) == 1:
+        lines = [part for part in re.split(r"(?<=[.!?])\s+", lines[0]) if part]
+    return lines
+
+
+def lead(source: str) -> str:
+    """Return the first three turns or sentences."""
+    return "\n".join(pieces(source)[:3])
+
+
+def longest(source: str) -> str:
+    """Return the three longest turns or sentences by characters, in the order of the source."""
+    parts = pieces(source)
+    chosen = sorted(range(len(parts)), key=lambda index: -len(parts[index]))[:3]
+    return "\n".join(parts[index] for index in sorted(chosen))
+
+
+def best_constant(summaries: Sequence[str]) -> str:
+    """Return the summary with the highest mean ROUGE-L against all; the earliest of equals.
+
+    The longest common subsequence is found bit by bit in whole numbers (Hyyrö 2004): the same lengths as the table of
+    rouge_score, forty times as fast.
+    """
+    tokens = [words(text) for text in summaries]
+    counts = Counter(tuple(one) for one in tokens)  # repeated summaries are compared once
+    others = [(one, count) for one, count in counts.items() if one]
+
+    def total(candidate: list[str]) -> float:
+        places: dict[str, int] = {}
+        for index, word in enumerate(candidate):
+            places[word] = places.get(word, 0) | (1 << index)
+        parts = []
+        for other, count in others:
+            common = common_length(places, len(candidate), other)
+            parts.append(count * 2 * common / (len(candidate) + len(other)))
+        return math.fsum(parts)
+
+    totals = [total(one) if one else -1.0 for one in tokens]
+    return summaries[totals.index(max(totals))]
+
+
+def common_length(places: dict[str, int], length: int, other: Iterable[str]) -> int:
+    """Return the length of the longest common subsequence of `other` and a text whose words stand at `places`."""
+    everything = (1 << length) - 1
+    row = everything
+    for word in other:
+        here = places.get(word, 0)
+        matched = row & here
+        row = ((row + matched) | (row - matched)) & everything
+    return length - row.bit_count()
+
+
+def derangement(count: int, seed: int) -> list[int]:
+    """Return a random permutation of one cycle (Sattolo 1986), so that nothing stays in its place."""
+    order = list(range(count))
+    draw = random.Random(seed)
+    for index in range(count - 1, 0, -1):
+        other = draw.randrange(index)
+        order[index], order[other] = order[other], order[index]
+    return order
+
+
+# --- the scores ------------------------------------------------------------------------------------------------------
+
+
+def _examples(table: Table) -> dict[str, list[dict[str, Any]]]:
+    """Return the examples of the evaluation by split; nothing where a split is not whole."""
+    found = {}
+    for split, count in table.evaluation.examples.items():
+        rows = atomic_files.read_lines(SweepFolder(table.folder).evaluation_examples_path(split))[:count]
+        if not rows:
+            return {}
+        found[split] = rows
+    return found
+
+
+def _score(table: Table, text: str, example: dict[str, Any]) -> dict[str, float]:
+    return score(text, example["references"], table.evaluation.metrics)
+
+
+def _each(table: Table, examples: dict[str, list[dict[str, Any]]], make: Callable[[str], str]) -> dict[str, Scores]:
+    return {split: [_score(table, make(row["source"]), row) for row in rows] for split, rows in examples.items()}
+
+
+def _train_config(table: Table, best: Sequence[Row]) -> TrainConfig | None:
+    """Return the configuration whose training examples the constant comes from: the best one's, or the first."""
+    known = [row.train for row in (*best, *table.of_kind("configuration")) if row.train]
+    return known[0] if known else None
+
+
+def _constant_row(
+    table: Table, cache: _Cache, examples: dict[str, list[dict[str, Any]]], train: TrainConfig
+) -> Reference | None:
+    path = SweepFolder(table.folder).train_examples_path(train.data_seed)
+    if not path.exists() or not path.stat().st_size:
+        return None
+
+    def make() -> dict[str, Scores]:
+        rows = atomic_files.read_lines(path)[: min(train.train_examples, CANDIDATES)]
+        text = best_constant([reference for row in rows for reference in row["references"]])
+        return _each(table, examples, lambda source: text)
+
+    used = f"{train.train_examples}" if train.train_examples <= CANDIDATES else f"first {CANDIDATES}"
+    about = f"one summary for every input, the best of the {used} training examples on themselves"
+    return cache.get("constant", about, examples, make, [atomic_files.sha256_of(path), train.train_examples])
+
+
+def _shuffled(table: Table, examples: dict[str, list[dict[str, Any]]], best: Sequence[Row]) -> dict[str, Scores]:
+    """Score each text of `best` against the references of other examples: the mean over seeds and shuffles."""
+    found = {}
+    for split, rows in examples.items():
+        every: list[Scores] = []
+        for trial in best:
+            assert trial.record is not None
+            texts = {line["id"]: line["text"] for line in trial.record.predictions(table.eval_id, split)}
+            for seed in range(SHUFFLES):
+                others = (rows[index]["id"] for index in derangement(len(rows), seed))
+                # An example that a trial has no text for counts as an empty text, which is said elsewhere.
+                every.append(
+                    [_score(table, texts.get(other, ""), row) for other, row in zip(others, rows, strict=True)]
+                )
+        found[split] = [means(scores) for scores in zip(*every, strict=True)]
+    return found
+
+
+class _Cache:
+    """Scores of reference rows that a report has kept, each under a digest of all that it depends on."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.base = [
+            # Of our own scores alone: a metric's script may be absent where the report is made.
+            signature([one for one in table.evaluation.metrics if external_of(one) is None]),
+            table.evaluation.model_dump(mode="json"),
+            CANDIDATES,
+            SHUFFLES,
+        ]
+        self.known = (atomic_files.read_json_if_whole(_path(table)) or {}).get("rows", {})
+
+    def get(
+        self,
+        name: str,
+        about: str,
+        examples: dict[str, list[dict[str, Any]]],
+        make: Callable[[], dict[str, Scores]],
+        key: Any = None,
+    ) -> Reference:
+        ids = {split: [row["id"] for row in rows] for split, rows in examples.items()}
+        identity = digest([self.base, name, examples, key])
+        scores = self.known[name]["scores"] if self.known.get(name, {}).get("key") == identity else make()
+        return Reference(name, about, ids, scores, identity)

@@ -1,0 +1,254 @@
+"""The page of a sweep: one file, without network, that opens with the answer.
+
+It is made anew only when something that it shows has changed: `report/page.json` holds the checksum of its inputs, what
+it said first, and the checksums of the page and of the files beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.compare import Comparison
+from analysis.render.plots import Drawing
+from trainables.config import digest
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder
+
+FORMAT = 2
+BY = "source_words"
+ANALYSIS = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A written page: `said` are its first sentences (the alarm, where there is one, before the answer).
+
+    `others` are the files beside it: its behaviour panel as Markdown, and its figures as .svg and .png.
+    """
+
+    path: Path
+    alarm: str
+    said: tuple[str, ...]
+    is_new: bool
+    others: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A page as text, its alarm (empty where there is none), its first sentences, and its figures."""
+
+    text: str
+    alarm: str
+    said: list[str]
+    drawings: list[Drawing]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the provenance."""
+
+    title: str
+    text: str
+    is_code: bool = False
+
+
+def write(found: Comparison, by: str = BY) -> Page:
+    """Write the page of a comparison, or leave it where nothing that it shows has changed.
+
+    One of another evaluation or metric than the sweep's own has that in its name, and overwrites nothing.
+
+    Raises:
+        UserError: no example has the column `by`.
+    """
+    path, note = _paths(found)
+    inputs = inputs_of(found)
+    known = atomic_files.read_json_if_whole(note) or {}
+    before = {path.with_name(name): checksum for name, checksum in known.get("files", {}).items()}
+    is_whole = bool(before) and all(one.exists() and atomic_files.sha256_of(one) == before[one] for one in before)
+    if known.get("inputs") == inputs and known.get("by") == by and is_whole:
+        return Page(path, known["alarm"], tuple(known["said"]), False, tuple(one for one in before if one != path))
+    made = render(found, by)
+    atomic_files.write_text(path, made.text)
+    others = _write_others(found, by, made.drawings)
+    for one in set(before) - {path, *others}:
+        one.unlink(missing_ok=True)  # a figure of what is no more
+    checksums = {one.name: atomic_files.sha256_of(one) for one in (path, *others)}
+    atomic_files.write_json(
+        note, {"inputs": inputs, "by": by, "alarm": made.alarm, "said": made.said, "files": checksums}
+    )
+    return Page(path, made.alarm, tuple(made.said), True, tuple(others))
+
+
+def _write_others(found: Comparison, by: str, drawings: Iterable[Drawing]) -> list[Path]:
+    """Write what stands beside the page and return the paths."""
+    from analysis.render.behaviour_tables import to_markdown
+
+    folder = SweepFolder(found.table.folder).report_folder
+    paths = [folder / f"behaviour{found.ending}.md"]
+    atomic_files.write_text(paths[0], to_markdown(found, by))
+    for drawing in drawings:
+        for ending, content in drawing.files().items():
+            paths.append(folder / f"{drawing.name}{found.ending}{ending}")
+            atomic_files.write_bytes(paths[-1], content)
+    return paths
+
+
+def known_alarm(found: Comparison) -> str:
+    """Return the alarm of a page that shows this very state; empty where it raised none or there is no such page."""
+    known = atomic_files.read_json_if_whole(_paths(found)[1]) or {}
+    return str(known["alarm"]) if known.get("alarm") and known.get("inputs") == inputs_of(found) else ""
+
+
+def alarm_of(found: Comparison) -> str:
+    """Return the alarm of this very state: its page's where there is one, else that of the texts, all of them read."""
+    from analysis.texts import plausibility
+
+    known = atomic_files.read_json_if_whole(_paths(found)[1]) or {}
+    if known.get("inputs") == inputs_of(found):
+        return str(known["alarm"])
+    return plausibility.alarm(plausibility.check(found.findings.panel))
+
+
+def inputs_of(found: Comparison) -> str:
+    """Return a digest of all that a page shows: records, examples, curves, and the code that shows them."""
+    table, sweep = found.table, SweepFolder(found.table.folder)
+    rows = []
+    for row in table.rows:
+        if row.record is None:
+            continue
+        curve = atomic_files.sha256_of(row.record.metrics_path) if row.record.metrics_path.exists() else ""
+        checksums = (row.summary or {}).get("checksums")
+        values = {name: str(value) for name, value in row.values.items()}
+        rows.append([row.label, row.state, row.cause, values, checksums, curve])
+    data = [
+        atomic_files.sha256_of(path) if (path := sweep.evaluation_examples_path(split)).exists() else ""
+        for split in table.evaluation.examples
+    ]
+    code = [atomic_files.sha256_of(path) for path in sorted(ANALYSIS.rglob("*")) if path.suffix in _CODE]
+    return digest(
+        [FORMAT, atomic_files.sha256_of(sweep.sweep_path), found.metric, found.ending, table.eval_id, rows, data, code]
+    )
+
+
+def render(found: Comparison, by: str = BY) -> Rendered:
+    """Return the page with its figures."""
+    from analysis.findings import learning
+    from analysis.findings.answer import answer
+    from analysis.render import figures, web_tables
+    from analysis.render.panels import baseline_grid, effect_grid, more_grids
+    from analysis.render.templating import render as fill
+    from analysis.texts import examples
+    from analysis.texts import plausibility as alarms
+    from analysis.texts.behaviour import by_group
+
+    measured = found.findings.panel
+    outputs = measured.outputs
+    checks = alarms.check(measured)
+    alarm = alarms.alarm(checks)
+    curves = learning.curves(found.table)
+    verdicts = learning.verdicts(found.table, curves)
+    chosen, unlike = found.findings.pair, found.findings.unlike
+    forest, effects = figures.forest_figure(found), figures.effect_figures(found)
+    curve, costs = figures.curve_figure(found, curves), figures.cost_figure(found, curves)
+    said = [*([alarm] if alarm else []), *answer(found)]
+    kinds = {one.name: one.kind for one in outputs.systems}
+    dagger = {"": "†"}
+    grids = {
+        "baselines": web_tables.from_grid(
+            "baselines", "Every configuration minus its prompt-matched baseline", baseline_grid(found), dagger
+        ),
+        "effects": web_tables.from_grid("effects-table", "Effects of the axes", effect_grid(found), dagger),
+    }
+    more = [
+        web_tables.from_grid(f"finding-{place}", caption, grid, {"": "note"})
+        for place, (caption, grid) in enumerate(more_grids(found))
+    ]
+    text = fill(
+        "index.html",
+        "sort.js",
+        found=found,
+        title=f"{found.table.experiment}: {found.table.model} on {found.table.data}",
+        alarm=alarm,
+        said=said,
+        sentences=[one for one in _further(found, learning.summary(verdicts), unlike) if one not in said],
+        caution=_caution(found),
+        main=web_tables.main_table(found),
+        more=web_tables.more_table(found),
+        metrics=web_tables.metric_table(found),
+        grids=grids,
+        findings=more,
+        forest=forest,
+        effects=effects,
+        behaviour=web_tables.panel_table(measured, found),
+        measures=web_tables.MEASURES,
+        groups=web_tables.group_table(by_group(outputs, by), kinds) if outputs.examples else None,
+        notes=outputs.notes,
+        read=examples.to_read(measured, *chosen) if chosen else [],
+        failures=examples.failures(measured, *chosen) if chosen else [],
+        chosen=chosen,
+        curves=curve,
+        verdicts=web_tables.verdict_table(verdicts),
+        costs=costs,
+        legend=_legend(found),
+        provenance=provenance(found),
+    )
+    return Rendered(text, alarm, said, [one for one in (forest, *effects, curve, costs) if one])
+
+
+def provenance(found: Comparison) -> list[Entry]:
+    """Return where everything came from: command, code, model, data, evaluation, scores, machine, packages."""
+    sweep = SweepFolder(found.table.folder).sweep()
+    origin = sweep.get("provenance") or {}
+    resolved = sweep.get("resolved") or {}
+    entries = [
+        Entry("Command", str(sweep.get("command") or ""), True),
+        Entry("Code", str(origin.get("commit") or ""), True),
+    ]
+    for kind in ("model", "data"):
+        one = resolved.get(kind) or {}
+        parts = [one.get("label"), one.get("kind"), one.get("revision")]
+        text = ", ".join(str(part) for part in parts if part)
+        fingerprint = one.get("fingerprint")
+        entries.append(Entry(kind.capitalize(), f"{text}; fingerprint {fingerprint}" if fingerprint else text))
+    sizes = ", ".join(f"{count} {split}" for split, count in found.table.evaluation.examples.items())
+    entries.append(Entry("Evaluation", f"{found.table.eval_id}: {sizes} examples"))
+    entries += [Entry("Scores", signature) for signature in found.table.signatures]
+    machine = [origin.get("processor"), f"{origin['cores']} cores" if origin.get("cores") else None]
+    machine += [str(gpu) for gpu in origin.get("gpus") or []]
+    machine += [resolved.get("device"), resolved.get("precision"), origin.get("system")]
+    entries.append(Entry("Machine", ", ".join(str(part) for part in machine if part)))
+    packages = {"python": origin.get("python"), **(origin.get("packages") or {})}
+    entries.append(Entry("Packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)))
+    entries.append(Entry("Started", str(origin.get("created_at") or "")))
+    return [entry for entry in entries if entry.text]
+
+
+def _paths(found: Comparison) -> tuple[Path, Path]:
+    """Return where the page is, and the note about it."""
+    folder = SweepFolder(found.table.folder).report_folder
+    return folder / f"index{found.ending}.html", folder / f"page{found.ending}.json"
+
+
+def _further(found: Comparison, learned: str, unlike: list[str]) -> list[str]:
+    """Return what else a reader should know; the choice itself has been said."""
+    from analysis.findings import mixed_model
+
+    crossed = mixed_model.sentence(found, found.findings.mixed)
+    return [*found.sentences[1:], *found.findings.sentences, *(one for one in (crossed, *unlike, learned) if one)]
+
+
+def _caution(found: Comparison) -> str:
+    from analysis.findings.effects import caution
+
+    return caution(found.findings.effects) or ""
+
+
+def _legend(found: Comparison) -> list[str]:
+    from analysis.render.terminal_tables import legend
+
+    return legend(found)[1:] if found.best else legend(found)
+
+
+_CODE = (".py", ".html", ".css", ".js")

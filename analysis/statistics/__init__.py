@@ -1,0 +1,1 @@
+"""Intervals, tests and their corrections over plain arrays. It knows no sweep and no text."""

@@ -1,0 +1,165 @@
+"""The texts of a sweep side by side: every trial's, the references' own, and the first and the longest turns.
+
+`System` is one row of the panels: what it wrote for each example of the reported split, and its recorded score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.compare import Comparison
+from analysis.records.reference_rows import lead, longest
+from analysis.records.table import Row, Table
+from trainables.records import atomic_files
+from trainables.records.record import SweepFolder
+from trainables.scoring.metrics import is_unseen, score_names
+
+MOST_SYSTEMS = 40
+REFERENCES = "references"
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example of the reported split; `fields` are the columns of its data that the sweep keeps."""
+
+    id: str
+    source: str
+    references: tuple[str, ...]
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class System:
+    """What one row wrote, by example; `scores` are those of `metric` as recorded."""
+
+    name: str
+    kind: str  # "reference" for what no model made
+    texts: dict[str, str]
+    ended: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    row: Row | None = None
+    template: str = ""
+
+    @property
+    def is_model(self) -> bool:
+        return self.kind != "reference"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """All that was written on the reported split, and what was left out."""
+
+    split: str
+    metric: str
+    examples: tuple[Example, ...]
+    systems: tuple[System, ...]
+    any_script: bool  # ROUGE's tokens are none in most references: words of any script are counted
+    notes: tuple[str, ...]
+
+    def named(self, name: str) -> System | None:
+        return next((one for one in self.systems if one.name == name), None)
+
+
+def text_metric(found: Comparison) -> str:
+    """Return the comparison's metric, or ROUGE-L where that is no score of text."""
+    names = score_names(found.table.evaluation.metrics)
+    if found.metric in names:
+        return found.metric
+    return "rougeL" if "rougeL" in names else names[0]
+
+
+def name_of(row: Row, table: Table) -> str:
+    """Return the name of a trial that no other trial shares."""
+    return row.label if "seed" in table.axes else row.name
+
+
+def collect(found: Comparison, most: int = MOST_SYSTEMS) -> Outputs:
+    """Read the texts of the reported split: baselines and references first, then at most `most` configurations.
+
+    Where there are more, the best by the choice are taken, and a note says so.
+    """
+    table, metric = found.table, text_metric(found)
+    examples = read_examples(table)
+    notes = []
+    if not examples:
+        notes.append(
+            f"The sweep has no file of its {table.split} examples: copied turns, how the texts are made, examples to "
+            "read and the check of the evaluation need it."
+        )
+    rows = [row for row in table.of_kind("configuration") if row.summary and row.record]
+    if len(rows) > most:
+        order = {row.label: place for place, one in enumerate(found.ranking) for row in one.rows}
+        kept = sorted(rows, key=lambda row: order.get(row.label, len(rows)))[:most]
+        notes.append(f"Texts are shown for the {most} best of {len(rows)} finished trials.")
+        rows = [row for row in rows if any(row is one for one in kept)]
+    baselines = [row for row in table.of_kind("baseline") if row.summary and row.record]
+    systems = [*_copies(found, examples, metric)]
+    for row in (*baselines, *rows):
+        system = _system(row, table, metric)
+        missing = sum(example.id not in system.texts for example in examples)
+        if missing:
+            notes.append(f"{system.name} has no text for {missing} of the {len(examples)} {table.split} examples.")
+        systems.append(system)
+    unseen = sum(is_unseen(one.references) for one in examples)
+    if unseen:
+        notes.append(
+            f"ROUGE sees no words in the references of {unseen} of {len(examples)} examples (its tokens are a to z and "
+            "digits)."
+        )
+    any_script = unseen * 2 > len(examples)
+    if any_script:
+        notes.append("Fragments, lengths and the alarm are counted on words of any script instead.")
+    return Outputs(table.split, metric, tuple(examples), tuple(systems), any_script, tuple(notes))
+
+
+def read_examples(table: Table) -> list[Example]:
+    """Return the examples of the reported split, in order."""
+    path = SweepFolder(table.folder).evaluation_examples_path(table.split)
+    count = table.evaluation.examples[table.split]
+    return [
+        Example(str(row["id"]), str(row["source"]), tuple(map(str, row["references"])), _columns(row))
+        for row in atomic_files.read_lines(path)[:count]
+    ]
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    own = ("id", "source", "references", "columns")
+    return {**{name: value for name, value in row.items() if name not in own}, **row.get("columns", {})}
+
+
+def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list[System]:
+    """Return the references' own row and the rows that copy turns of the source."""
+    examples = list(examples)
+    if not examples:
+        return []
+    own = {example.id: example.references[0] for example in examples}
+    systems = [System(REFERENCES, "reference", own)]
+    for name, make in (("LEAD-3", lead), ("LONGEST-3", longest)):
+        texts = {example.id: make(example.source) for example in examples}
+        known = next((one for one in found.references if one.name == name), None)
+        split = found.table.split
+        rows = zip(known.ids[split], known.scores[split], strict=True) if known else ()
+        scores = {identity: row[metric] for identity, row in rows if metric in row}
+        systems.append(System(name, "reference", texts, scores=scores))
+    return systems
+
+
+def _system(row: Row, table: Table, metric: str) -> System:
+    assert row.record is not None
+    lines = row.record.predictions(table.eval_id, table.split)
+    return System(
+        name=name_of(row, table),
+        kind=row.kind,
+        texts={str(line["id"]): str(line["text"]) for line in lines},
+        ended={str(line["id"]): str(line.get("ended", "")) for line in lines},
+        scores={
+            str(line["id"]): float(score)
+            for line in lines
+            if (score := line["scores"].get(metric)) is not None and math.isfinite(score)
+        },
+        row=row,
+        template=row.train.prompt_template if row.train else "",
+    )

@@ -1,0 +1,151 @@
+"""How many trials share a device and the memory they may use, as far as it is known before an engine starts.
+
+What an engine has measured on this machine is looked up by what the trials are to do (no torch, no ray).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweep.environment.devices import Device
+from sweep.request import estimates
+from trainables.config import TrainConfig, TrialConfig
+from trainables.errors import UserError
+from trainables.hardware import machine
+from trainables.jobs import EngineSetup, TrialJob
+from trainables.packed import pack_size
+from trainables.packed.workload import by_base, task_of
+from trainables.records.record import SweepFolder, TrialRecord
+from trainables.tokenization.tokenized_corpus import RowShelf
+
+# Of an engine's process on a CPU before it loads a model; less than the libraries take, so that no trial is refused
+# that would fit.
+PROCESS_BYTES = 300 * 2**20
+
+
+@dataclass(frozen=True)
+class Known:
+    """The widths for the trials of one base, as measured on this machine or as begun with until then."""
+
+    base: tuple[str, ...]
+    widths: pack_size.Widths
+    measured: str | None  # the date
+    need_bytes: int | None
+    memory_bytes: int
+    replays: bool = False  # training steps, as graphs on a GPU
+
+    @property
+    def sentence(self) -> str:
+        when = f"measured {self.measured}" if self.measured else "not yet measured"
+        need = f", needs about {machine.show_bytes(self.need_bytes)}" if self.need_bytes else ""
+        replayed = ", steps replayed as graphs" if self.replays else ""
+        return f"pack width: {self.widths.sentence}; {when}{need}{replayed}"
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Known:
+        """Return what `as_json` wrote."""
+        values = dict(entry)
+        numbers = pack_size.Widths(*(values.pop(name) for name in ("slots", "together", "rows")))
+        return cls(widths=numbers, **{**values, "base": tuple(values["base"])})
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "base": list(self.base),
+            **asdict(self.widths),
+            "measured": self.measured,
+            "need_bytes": self.need_bytes,
+            "memory_bytes": self.memory_bytes,
+            "replays": self.replays,
+        }
+
+
+def device_bytes(device: Device) -> int:
+    """Return the memory of a device: the smallest GPU's, or what this process may have."""
+    if device.kind == "cpu":
+        return machine.memory_bytes()
+    return min(gpu.memory_bytes for gpu in device.gpus)
+
+
+def check_memory(
+    trains: Iterable[TrainConfig], folders: Mapping[str, str], device: Device, cap_bytes: int | None
+) -> None:
+    """Raise UserError where not even one trial can fit: its weights alone are more than the memory that may be used."""
+    own = PROCESS_BYTES if device.kind == "cpu" else 0
+    needs = [own + estimates.least_bytes(train, folders[train.model]) for train in trains]
+    there = device_bytes(device)
+    cap = min(cap_bytes or there, there)
+    if needs and min(needs) > cap:
+        beside = " and the process that loads them" if own else ""
+        whose = "--memory allows" if cap_bytes and cap_bytes <= there else f"the {device.kind.upper()} has"
+        raise UserError(
+            f"not even one trial fits: the model's weights{beside} need {machine.show_bytes(min(needs))} and {whose} "
+            f"{machine.show_bytes(cap)}; take a smaller model, or quantization=nf4"
+        )
+
+
+def known_widths(
+    shelf: RowShelf,
+    trials: Sequence[TrialConfig],
+    device: Device,
+    cap_bytes: int | None = None,
+    asked: int | None = None,
+) -> list[Known]:
+    """Return the widths of each base's trials; raises UserError where they were measured and not even one fits."""
+    found = []
+    for key, mine in by_base(trials).items():
+        task = task_of(shelf, mine)
+        if task is None:
+            continue
+        on_cpu = device.kind == "cpu"
+        place = task.place(machine.processor(), device.cores) if on_cpu else task.place(device.gpus[0].name, 0)
+        measured = pack_size.recall(place)
+        cap = min(cap_bytes or device_bytes(device), device_bytes(device))
+        # A quantized base takes what the engine lets it: it may have been unpacked where that was measured.
+        within = cap if task.train.quantization == "none" else None
+        chosen = pack_size.choose(measured, task.load, device.kind, within, asked)
+        need = pack_size.need_bytes(measured, task.load, chosen) if measured else None
+        replays = measured is not None and measured.replays
+        found.append(Known(key, chosen, measured.date if measured else None, need, cap, replays))
+    return found
+
+
+def setup_for(setup: EngineSetup, jobs: Sequence[TrialJob], device: Device) -> tuple[EngineSetup, list[Known]]:
+    """Return an engine's setup with the trials to come and as many slots as were measured to be of use."""
+    trials = tuple(job.trial for job in jobs)
+    shelf = RowShelf(SweepFolder(Path(setup.sweep_folder)), dict(setup.model_folders))
+    known = known_widths(shelf, trials, device, setup.memory_bytes, setup.pack_width)
+    slots = max((one.widths.slots for one in known if one.measured), default=setup.pack_width)
+    return replace(setup, trials=trials, pack_width=setup.pack_width or slots), known
+
+
+def widths_used(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
+    """Return the distinct widths that trials ran at, and to what memory narrowed them, for sweep.json."""
+    found: list[dict[str, Any]] = []
+    for record in records:
+        result = record.result() or {}
+        if result.get("pack_width"):
+            row = {**result["pack_width"], "narrowed_to": result.get("narrowed_to")}
+            if row not in found:
+                found.append(row)
+    return found
+
+
+def narrowed_sentence(used: Sequence[Mapping[str, Any]]) -> str | None:
+    """Say that memory ran out and what became of it, None where it did not."""
+    words = {
+        "slots": "trials in the pack",
+        "together": "that train together",
+        "rows": "rows that decode together",
+        "loss_tokens": "tokens whose loss is computed together",
+    }
+    least: dict[str, int] = {}
+    for row in used:
+        for name, value in (row["narrowed_to"] or {}).items():
+            least[name] = min(value, least.get(name, value))
+    if not least:
+        return None
+    parts = ", ".join(f"{value} {words[name]}" for name, value in least.items())
+    return f"memory ran out: the pack was narrowed to {parts}; no result depends on that"

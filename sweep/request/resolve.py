@@ -1,0 +1,322 @@
+"""Which model and data a sweep stands on: resolved once, named in its records, never switched later (no torch)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search_spaces.experiment import Experiment
+from search_spaces.grid import Grid, with_axes
+from sweep.request import estimates
+from sweep.request.overrides import Request
+from trainables.config import TrainConfig, configured
+from trainables.data import sources
+from trainables.data.configurations import parted
+from trainables.errors import UserError
+from trainables.model_files.fingerprint import SCHEME
+from trainables.startup_progress import stage
+from trainables.tokenization import end_tokens, token_rows
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model or data set as found: `requested` is what the user called it, `place` where it is on this machine."""
+
+    requested: str
+    label: str
+    kind: str
+    place: str
+    revision: str | None
+    fingerprint: str | None = None  # of a data set: known once it has been read
+    configuration: str | None = None  # of a data set: one of several
+    fingerprint_scheme: int | None = None  # of a model: what its fingerprint covers
+    own_code: bool = False  # of a model: it runs Python files of its folder, which its fingerprint covers
+
+    @property
+    def stood_in(self) -> bool:
+        return self.kind == "bundled" and self.requested != self.label
+
+    def entry(self) -> dict[str, Any]:
+        """Return what sweep.json keeps: nothing of this machine."""
+        keys = ("requested", "label", "kind", "revision", "fingerprint", "stood_in")
+        scheme = {"fingerprint_scheme": self.fingerprint_scheme} if self.fingerprint_scheme else {}
+        return {key: getattr(self, key) for key in keys} | scheme | ({"own_code": True} if self.own_code else {})
+
+
+@dataclass(frozen=True)
+class Bases:
+    """The models of a sweep, in the order of their first use, and its data set."""
+
+    models: tuple[Base, ...]
+    data: Base
+    target_modules: tuple[str, ...] | None = (
+        None  # in place of the experiment's, which the user's model calls otherwise
+    )
+
+    @property
+    def found(self) -> bool:
+        return all(base.place for base in self.models)
+
+    @property
+    def model_folders(self) -> dict[str, str]:
+        return {model.label: model.place for model in self.models}
+
+
+def folders(bases: Bases) -> list[str]:
+    """Return the folders of the models that were found."""
+    return [model.place for model in bases.models if model.place]
+
+
+def model_names(experiment: Experiment) -> list[str]:
+    """Return the models that an experiment asks for."""
+    grid = experiment.grid
+    return list(dict.fromkeys(grid.axes.get("model", (grid.base.model,))))
+
+
+@stage("finding model and data")
+def resolve(request: Request, source: str, trust_remote_code: bool = False) -> Bases:
+    """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
+    names, may_stand_in = model_names(request.experiment), request.may_stand_in
+    models = [_model(name, source, "model" in may_stand_in and len(names) == 1, trust_remote_code) for name in names]
+    data = _data(request.experiment.grid.base.data, source, "data" in may_stand_in)
+    bases = Bases(tuple(models), data, _targets(request, models))
+    if len(bases.model_folders) < len(models):
+        raise UserError(f"the models {', '.join(names)} must have different names: tables tell them apart by these")
+    sources.go_offline()
+    return bases
+
+
+def _targets(request: Request, models: list[Base]) -> tuple[str, ...] | None:
+    """Return the adapted layers by the name of a model that the user put in the place of the experiment's own."""
+    grid = request.experiment.grid
+    if "model" not in request.changed or len(models) > 1 or {"target_modules"} & {*request.changed, *grid.axes}:
+        return None
+    return estimates.layers_in_place_of(grid.base.target_modules, models[0].place)
+
+
+def asks_for_its_length(request: Request, bases: Bases) -> bool:
+    """Tell whether somebody chose max_length_tokens for the very models that are used: no default, no other model."""
+    own_models = "model" not in request.changed and not any(model.stood_in for model in bases.models)
+    return "max_length_tokens" in (request.changed | request.in_file if own_models else request.changed)
+
+
+def unresolved(experiment: Experiment) -> Bases:
+    """Return the bases by the names that the experiment gives them, for a plan without any of them at hand."""
+    models = tuple(Base(name, name, "absent", "", None) for name in model_names(experiment))
+    data = experiment.grid.base.data
+    return Bases(models, Base(data, data, "absent", "", None))
+
+
+@stage("reading the model's files")
+def find_models_again(
+    stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool | None = None
+) -> Bases:
+    """Find the very models of a sweep again; raises UserError where one is gone, has changed or runs other code.
+
+    Without a word on `trust_remote_code` nothing of them is run, and they are compared as they were then.
+    """
+    models = []
+    for entry in stored["models"]:
+        bundled = entry["kind"] == "bundled"
+        places = [place for place in (entry["requested"], hints.get(entry["label"], "")) if Path(place).is_dir()]
+        name = places[0] if entry["kind"] == "local" and places else entry["requested"]
+        trusted = bool(entry.get("own_code")) if trust_remote_code is None else trust_remote_code
+        found = replace(_model(name, "bundled" if bundled else "auto", bundled, trusted), **_names(entry))
+        _check_code(entry, found)
+        check_same("model", entry, _fingerprint(entry, found))
+        models.append(found)
+    return Bases(tuple(models), stored_bases(stored).data)
+
+
+def _check_code(entry: Mapping[str, Any], found: Base) -> None:
+    """Raise UserError unless a model's own code is run now as it was; a sweep of the first scheme does not say."""
+    if _scheme(entry) == 1 or bool(entry.get("own_code")) == found.own_code:
+        return
+    was, now = ("without", "leave it out") if found.own_code else ("with", "give it again")
+    raise UserError(
+        f"this sweep was started {was} --trust-remote-code, and the code of the model {entry['label']} decides what is "
+        f"trained: {now}, or choose another --out"
+    )
+
+
+def _fingerprint(entry: Mapping[str, Any], found: Base) -> str | None:
+    """Return a model's fingerprint by the scheme of the sweep; raises UserError where its texts would end otherwise."""
+    if _scheme(entry) == found.fingerprint_scheme:
+        return found.fingerprint
+    encoder = token_rows.load_encoder(found.place)
+    if encoder.eos_ids != (encoder.eos_id,):
+        raise UserError(
+            f"the texts of this sweep ended at one token alone, and {entry['label']} declares "
+            f"{len(encoder.eos_ids)} ends of text, all of which stop a text now; choose another --out"
+        )
+    return sources.model_fingerprint(Path(found.place), _scheme(entry))
+
+
+def _scheme(entry: Mapping[str, Any]) -> int:
+    return int(entry.get("fingerprint_scheme", 1))
+
+
+def model_notes(bases: Bases, stored: Mapping[str, Any] | None = None) -> list[str]:
+    """Check where each model's texts end; say which end is trained of several, and how an old sweep is compared."""
+    notes = [
+        f"model: the fingerprint of {entry['label']} was made when it covered configuration, vocabulary and weights "
+        "alone, and is compared by these: a change of tokenizer_config.json or of the chat template does not show"
+        for entry in (stored or {}).get("models", ())
+        if _scheme(entry) == 1
+    ]
+    for model in bases.models:
+        encoder = token_rows.load_encoder(model.place)
+        end_tokens.check_ends(encoder, Path(model.place))
+        sentence = end_tokens.ends_sentence(encoder)
+        notes += [f"model: {model.label}: {sentence}"] if sentence else []
+    return notes
+
+
+def find_data_again(stored: Mapping[str, Any], hint: str) -> Base:
+    """Find the data of a sweep again; what it holds is compared once it has been read."""
+    entry = stored["data"]
+    asked, configuration = parted(entry["requested"])
+    places = [place for place in (asked, hint) if Path(place).exists()]
+    name = places[0] if entry["kind"] == "local" and places else asked
+    name = name if configuration is None else f"{name}:{configuration}"
+    bundled = entry["kind"] == "bundled"
+    return replace(_data(name, "bundled" if bundled else "auto", bundled), **_names(entry))
+
+
+def _names(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A folder may have been found under another name since: the sweep keeps the first."""
+    return {key: entry[key] for key in ("requested", "label", "kind")}
+
+
+def check_requested(out: Path, sweep: Mapping[str, Any], experiment: Experiment) -> None:
+    """Raise UserError unless the sweep stands on the models and the data that are asked for, by name or content."""
+    stored = sweep["resolved"]
+    entries, names = stored["models"], model_names(experiment)
+    for entry, name in zip(entries, names, strict=False):
+        if Path(name).is_dir() and entry["kind"] == "local":
+            own_code = bool(entry.get("own_code"))
+            check_same("model", entry, sources.model_fingerprint(Path(name), _scheme(entry), own_code))
+        elif entry["requested"] != name:
+            raise UserError(_another(out, "model", entry, name))
+    if len(entries) != len(names):
+        raise UserError(_another(out, "models", {"requested": ", ".join(e["requested"] for e in entries)}, str(names)))
+    data, name = stored["data"], experiment.grid.base.data
+    if data["requested"] != name and not (data["kind"] == "local" and Path(parted(name)[0]).exists()):
+        raise UserError(_another(out, "data", data, name))
+
+
+def _another(out: Path, noun: str, entry: Mapping[str, Any], name: str) -> str:
+    return f"{out} holds a sweep of the {noun} {entry['requested']!r}, not {name!r}; choose another --out"
+
+
+def check_same(noun: str, entry: Mapping[str, Any], fingerprint: str | None) -> None:
+    """Raise UserError unless `fingerprint` is what the sweep was started with."""
+    if entry["fingerprint"] != fingerprint:
+        raise UserError(
+            f"this sweep was started with the {noun} {entry['label']} (fingerprint {entry['fingerprint'][:8]}), "
+            f"and what is there now is another ({(fingerprint or '?')[:8]}); choose another --out"
+        )
+
+
+def stored_bases(stored: Mapping[str, Any]) -> Bases:
+    """Return the bases as sweep.json names them, without a place on this machine."""
+    keys = ("requested", "label", "kind", "revision", "fingerprint")
+    models, data = (
+        [
+            Base(
+                **{key: entry[key] for key in keys},
+                place="",
+                fingerprint_scheme=_scheme(entry),
+                own_code=bool(entry.get("own_code")),
+            )
+            for entry in entries
+        ]
+        for entries in (stored["models"], [stored["data"]])
+    )
+    targets = stored["target_modules"]
+    return Bases(tuple(models), data[0], tuple(targets) if targets else None)
+
+
+def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:
+    """Return the experiment with the labels of what it stands on, and its precision decided.
+
+    Where a stand-in runs, its own axes replace the experiment's, but never what the user asked for.
+    """
+    experiment, stand_in = request.experiment, request.experiment.stand_in
+    fields: dict[str, Any] = {"data": bases.data.label, "model": bases.models[0].label}
+    if bases.target_modules:
+        fields["target_modules"] = bases.target_modules
+    if bases.data.stood_in:
+        defaults = TrainConfig.model_fields
+        fields |= {
+            name: defaults[name].default for name in ("source_field", "target_field") if name not in request.changed
+        }
+    base = configured(TrainConfig, {**experiment.grid.base.model_dump(), **fields})
+    grid = Grid(base, experiment.grid.axes)
+    if "model" in grid.axes:
+        labels = {model.requested: model.label for model in bases.models}
+        grid = with_axes(grid, {"model": [labels[name] for name in grid.axes["model"]]})
+    if stand_in is not None and bases.models[0].stood_in:
+        own = {name: values for name, values in stand_in.axes.items() if name not in request.changed}
+        grid = with_axes(grid, _few(own, grid))
+    if grid.base.precision == "auto":
+        grid = Grid(configured(TrainConfig, {**grid.base.model_dump(), "precision": precision}), grid.axes)
+    axes = {name: _decided(name, values, precision) for name, values in grid.axes.items()}
+    bundled = all(base.kind == "bundled" for base in (*bases.models, bases.data))
+    return replace(experiment, grid=Grid(grid.base, axes), bundled=bundled)
+
+
+def _few(own: Mapping[str, tuple[Any, ...]], grid: Grid) -> dict[str, tuple[Any, ...]]:
+    """Keep a stand-in's axis as short as the request's: a smoke run asks for one rate of two."""
+    return {name: values[: max(1, len(grid.axes.get(name, values)))] for name, values in own.items()}
+
+
+def _decided(name: str, values: tuple[Any, ...], precision: str) -> tuple[Any, ...]:
+    if name != "precision":
+        return values
+    return tuple(dict.fromkeys(precision if value == "auto" else value for value in values))
+
+
+def banner(bases: Bases, experiment: Experiment, request: Request, source: str) -> str | None:
+    """Say what stands in for what and with which settings of its own, None where nothing does."""
+    stood_in = [base for base in (*bases.models, bases.data) if base.stood_in]
+    if not stood_in:
+        return None
+    pairs = " and ".join(f"{base.label} for {base.requested}" for base in stood_in)
+    why = "as --source bundled asks" if source == "bundled" else "neither local, nor cached, nor reachable"
+    text = f"STAND-IN: {pairs} ({why}); scores and choice hold for the stand-in alone"
+    if request.experiment.stand_in and bases.models[0].stood_in:
+        own = [name for name in request.experiment.stand_in.axes if name not in request.changed]
+        values = [f"{name} {', '.join(f'{value:g}' for value in experiment.grid.axes[name])}" for name in own]
+        text += f"; its own {' and '.join(values)}" if values else ""
+    return text
+
+
+def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> Base:
+    found = sources.resolve_model(name, source, stand_in, trust_remote_code)
+    about = (found.label, found.kind, found.folder, found.revision, found.fingerprint)
+    return Base(name, *about, fingerprint_scheme=SCHEME, own_code=found.own_code)
+
+
+def _data(name: str, source: str, stand_in: bool) -> Base:
+    found = sources.resolve_data(name, source, stand_in)
+    return Base(name, found.label, found.kind, found.location, found.revision, configuration=found.configuration)
+
+
+def data_source(base: Base) -> sources.DataSource:
+    """Return a data set as the loader takes it."""
+    kind: Any = base.kind
+    return sources.DataSource(base.label, base.place, kind, base.revision, base.configuration)
+
+
+def stamp(base: Base) -> str | None:
+    """Return a cheap mark of a local data set's files, None for other kinds: where it is equal, so is the content."""
+    path = Path(base.place)
+    if base.kind != "local" or not path.exists():
+        return None
+    found = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    text = "".join(f"{part.name} {part.stat().st_size} {part.stat().st_mtime_ns}\n" for part in found)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,224 @@
+"""From an experiment to its trials: names, letters, indices, and what of them is left to do (no torch, no ray).
+
+A trial is found by its identity alone. Index and letter are given once, in order of first request, and never change:
+what a sweep folder already holds keeps its names, and new trials are numbered after them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.experiment import Experiment
+from sweep.cli_support.counting import counted
+from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
+from trainables.errors import UserError
+from trainables.jobs import TrialJob
+from trainables.records import atomic_files
+from trainables.records.damage import adapter_is_whole
+from trainables.records.record import SweepFolder, TrialRecord
+
+MOST_TRIALS = 20_000  # of a sweep: each is a folder with its records
+SHORT = {"lora_rank": "r", "learning_rate": "lr"}
+BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optimizer", "schedule")  # values say enough
+FAILED = ("failed", "diverged", "oom")  # states that no run takes up again unless it is told to
+ALWAYS = ("prompt", "lora_rank", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial that a sweep folder already holds; `train` is empty where only its folder's name tells what it is."""
+
+    index: int
+    name: str
+    label: str
+    train_id: str
+    train: dict[str, Any]
+    record: TrialRecord
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of a plan; `name` is the letter that replicates share, `label` tells them apart."""
+
+    trial: TrialConfig
+    index: int
+    name: str
+    label: str
+    folder_name: str
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.trial.train.is_baseline
+
+
+def known_trials(folder: SweepFolder) -> list[Known]:
+    """Return the trials of a sweep folder by index; where a config.json cannot be read, the folder's name has to do."""
+    found = []
+    for record in folder.records():
+        try:
+            content = record.config()
+        except (FileNotFoundError, atomic_files.DamagedFile):
+            found.append(_known_by_name(record))
+            continue
+        keys = ("index", "name", "label", "train_id", "train")
+        found.append(Known(**{key: content[key] for key in keys}, record=record))
+    return found
+
+
+def _known_by_name(record: TrialRecord) -> Known:
+    index, rest = record.folder.name.split("-", 1)
+    label, train_id = rest.rsplit("-", 1)
+    baseline = re.match(r"(zero-shot)-(.+?)(-s\d+)?$", label)
+    name = f"{baseline[1]} {baseline[2]}" if baseline else label.split("-")[0]
+    return Known(int(index), name, label, train_id, {}, record)
+
+
+def plan_trials(experiment: Experiment, seeds: int = 1, known: Sequence[Known] = ()) -> list[PlannedTrial]:
+    """Return configurations (replicate by replicate), then baselines, each once; names of `known` trials are kept."""
+    configurations = list(_replicates(experiment, seeds))
+    trained = [train for train in configurations if not train.is_baseline]
+    names = _Names(experiment, known)
+    planned: dict[str, PlannedTrial] = {}
+    for train in counted((*trained, *_baselines(configurations, experiment.evaluation)), "naming the trials"):
+        trial = TrialConfig(train=train, evaluation=experiment.evaluation)
+        identity = trial.train_id
+        if identity not in planned:
+            planned[identity] = names.give(trial, identity)
+    return list(planned.values())
+
+
+def _replicates(experiment: Experiment, seeds: int) -> Iterator[TrainConfig]:
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, got {seeds}")
+    if seeds > 1 and "seed" in experiment.grid.axes:
+        raise UserError(f"--seeds {seeds} and the axis seed exclude each other: give one of them")
+    configurations = experiment.configurations()
+    if seeds * len(configurations) > MOST_TRIALS:
+        raise UserError(
+            f"a sweep may have at most {MOST_TRIALS:,} trials, got {seeds * len(configurations):,}: "
+            f"--seeds {seeds} of {len(configurations)} configurations"
+        )
+    for replicate in range(seeds):
+        for train in configurations:
+            yield train if not replicate else train.model_copy(update={"seed": train.seed + replicate})
+
+
+def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) -> Iterator[TrainConfig]:
+    """One zero-step trial per prompt and base; what training alone reads is at its default."""
+    keys = (
+        *BASELINE_FIELDS,
+        "tokenization",
+        "data_seed",
+        "train_examples",
+        *(["seed"] if evaluation.decoding.strategy == "sample" else []),
+    )
+    for values in dict.fromkeys(tuple(getattr(train, key) for key in keys) for train in configurations):
+        yield configured(TrainConfig, {**dict(zip(keys, values, strict=True)), "max_steps": 0})
+
+
+class _Names:
+    """Gives every trial its index, letter and label, once."""
+
+    def __init__(self, experiment: Experiment, known: Sequence[Known]) -> None:
+        self.experiment = experiment
+        self.by_identity = {trial.train_id: trial for trial in known}
+        whole = [trial for trial in known if trial.train]
+        self.baselines = {_baseline_key(trial.train): trial for trial in whole if trial.train["max_steps"] == 0}
+        self.letters = {_without_seed(trial.train): trial.name for trial in whole if trial.train["max_steps"]}
+        taken = {trial.name for trial in known}
+        self.free_letters = (letter for letter in letters() if letter not in taken)
+        self.free_index = itertools.count(1 + max((trial.index for trial in known), default=0))
+
+    def give(self, trial: TrialConfig, identity: str) -> PlannedTrial:
+        old = self.by_identity.get(identity)
+        if old is None and trial.train.is_baseline:
+            # Sampling puts the seed into a baseline's identity; its weights are the base's all the same.
+            old = self.baselines.get(_baseline_key(trial.train.model_dump(mode="json")))
+        if old is not None:
+            return PlannedTrial(trial, old.index, old.name, old.label, old.record.folder.name)
+        name, label = self._baseline(trial) if trial.train.is_baseline else self._configuration(trial)
+        index = next(self.free_index)
+        return PlannedTrial(trial, index, name, label, f"{index:03d}-{label}-{identity}")
+
+    def _configuration(self, trial: TrialConfig) -> tuple[str, str]:
+        train = trial.train
+        key = _without_seed(train.model_dump(mode="json"))
+        if key not in self.letters:
+            self.letters[key] = next(self.free_letters)
+        axes = [axis for axis in self.experiment.grid.axes if axis not in (*ALWAYS, "seed")]
+        parts = [_part(name, getattr(train, name)) for name in (*ALWAYS, *axes)]
+        return self.letters[key], _file_name("-".join((self.letters[key], *parts, f"s{train.seed}")))
+
+    def _baseline(self, trial: TrialConfig) -> tuple[str, str]:
+        train, base = trial.train, self.experiment.grid.base
+        differs = ("model", "quantization", "precision", "max_length_tokens")
+        extra = [_part(name, getattr(train, name)) for name in differs if getattr(train, name) != getattr(base, name)]
+        name = " ".join(("zero-shot", train.prompt, *extra))
+        seed = f"-s{train.seed}" if trial.evaluation.decoding.strategy == "sample" else ""
+        return name, _file_name(name.replace(" ", "-") + seed)
+
+
+def letters() -> Iterator[str]:
+    """Yield A, B, ..., Z, AA, AB, ..."""
+    for length in itertools.count(1):
+        for letters in itertools.product("ABCDEFGHIJKLMNOPQRSTUVWXYZ", repeat=length):
+            yield "".join(letters)
+
+
+def jobs_left(folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed: bool = False) -> list[TrialJob]:
+    """Return what is not finished, baselines first: no whole result, adapter or evaluation under this identity."""
+    left = []
+    for trial in sorted(planned, key=lambda trial: (not trial.is_baseline, trial.index)):
+        path = folder.trials_folder / trial.folder_name
+        if not is_finished(TrialRecord(path), trial.trial.eval_id, retry_failed):
+            left.append(TrialJob(str(path), trial.trial))
+    return left
+
+
+def is_finished(record: TrialRecord, identity: str, retry_failed: bool = False) -> bool:
+    """Return whether a trial has ended and, unless it failed, is whole and has been evaluated under `identity`."""
+    result = record.result()
+    if result is None:
+        return False
+    if result["state"] in ("done", "stopped"):
+        return adapter_is_whole(record) and not record.needs_evaluation(identity)
+    return not retry_failed
+
+
+def retry_sentence(states: Iterable[str], line: str = "the same command") -> str | None:
+    """Say how the trials that failed, diverged or ran out of memory run again; None where there are none."""
+    counts = Counter(state for state in states if state in FAILED)
+    if not counts:
+        return None
+    told = " and ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{told}: such trials run again only with --retry-failed: {line} --retry-failed"
+
+
+def _part(field: str, value: Any) -> str:
+    """Write one axis value for a label: r8, lr0.0005, v1, max_steps64."""
+    text = "+".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if _is_float(value) else str(value)
+    return f"{'' if field in BARE else SHORT.get(field, field)}{text}"
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float)
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", label)[:100]
+
+
+def _without_seed(train: dict[str, Any]) -> str:
+    whole = {"tokenization"} if train.get("tokenization") == "whole" else set()
+    fields = whole | train.keys() - {*NOT_WEIGHTS, "seed", "tokenization"}
+    return digest({key: train[key] for key in fields})
+
+
+def _baseline_key(train: dict[str, Any]) -> str:
+    whole = ("tokenization",) if train.get("tokenization") == "whole" else ()
+    return digest({key: train[key] for key in (*BASELINE_FIELDS, "seed", *whole)})

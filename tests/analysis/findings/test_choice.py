@@ -1,0 +1,53 @@
+"""What is said of the choice itself: that it was a tie, and that few examples made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sweeps_on_disk import baseline, configuration, grid
+
+from analysis.compare import compare
+from sweep.export.model_card import model_card
+from trainables.config import EvalConfig
+
+Make = Callable[..., Path]
+EIGHT = EvalConfig(validation_examples=8, test_examples=8)
+
+
+def perfect() -> list:
+    return [
+        baseline(quality=1.0),
+        *(configuration(name, rank=rank, quality=1.0) for name, rank in (("A", 8), ("B", 16))),
+    ]
+
+
+def test_a_tie_is_called_one_and_a_choice_is_not(make_sweep: Make) -> None:
+    tied = compare(make_sweep(perfect(), EIGHT))
+    assert tied.sentences[1].startswith(
+        "The choice was a tie: B scores the same on validation; A is taken as the first"
+    )
+    assert not any("tie" in sentence for sentence in compare(make_sweep()).sentences)
+
+
+@pytest.mark.parametrize(("count", "says"), [(1, True), (9, True), (10, False)])
+def test_a_choice_on_fewer_than_ten_examples_means_little(make_sweep: Make, count: int, says: bool) -> None:
+    found = compare(make_sweep(grid(), EvalConfig(validation_examples=count, test_examples=20)))
+    examples = "example" if count == 1 else "examples"
+    sentence = f"The choice was made on {count} validation {examples}: on fewer than 10 it means little."
+    assert (sentence in found.sentences) == says
+
+
+@pytest.mark.parametrize(
+    ("trials", "place"), [(perfect(), "first of 2 that tie as best of 2"), (grid(), "the best of 8")]
+)
+def test_the_card_says_whether_the_choice_was_a_tie(make_sweep: Make, trials: list, place: str) -> None:
+    found = compare(make_sweep(trials, EIGHT))
+    model = {"label": "pocket-gpt2", "kind": "bundled", "revision": None, "fingerprint": "0" * 64}
+    provenance = {"packages": {}, "gpus": [], "processor": "x86_64", "cores": 2, "commit": None, "python": "3.12"}
+    sweep = {"resolved": {"model": model, "data": {**model, "label": "pocket-chats"}}, "provenance": provenance}
+    assert found.best_trial
+    card = model_card(found, found.best_trial, sweep)
+    assert f"{place} configurations by ROUGE-L on validation" in card
+    assert ("The choice was a tie" in card) == (len(trials) == 3)

@@ -1,0 +1,94 @@
+"""Engines with a fault that a real one has only when memory or disk are short."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from small_sweep import EVALUATION
+
+from trainables.config import TrialConfig
+from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
+from trainables.records.record import Fence, TrialRecord
+
+
+class DeadlyEngine:
+    """Finishes every trial at once; its process dies under the one called B, as if killed for its memory."""
+
+    name = "deadly"
+
+    def __init__(self, setup: EngineSetup, fence: Fence) -> None:
+        self.fence = fence
+
+    def warm(self, trial: TrialConfig) -> None:
+        pass
+
+    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+        return {}
+
+    def break_down(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        record = TrialRecord(Path(job.folder), self.fence)
+        if record.config()["name"] == "B":
+            self.break_down()
+        record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
+        record.write_result({"state": "done", "steps": job.trial.train.max_steps})
+        return {"state": "done"}
+
+
+class UnbuildableEngine(DeadlyEngine):
+    """Cannot be built, for a reason that nobody has thought of."""
+
+    def __init__(self, setup: EngineSetup, fence: Fence) -> None:
+        raise RuntimeError("the library\nis too old")
+
+
+class FullEngine(DeadlyEngine):
+    """Can write nothing any more from the trial called B on."""
+
+    name = "full"
+
+    def break_down(self) -> None:
+        raise Interrupted("the disk is full")
+
+
+class MortalEngine(DeadlyEngine):
+    """Dies in its own code while it loads: each time where the sweep's folder says so, else the first time alone."""
+
+    name = "mortal"
+
+    def __init__(self, setup: EngineSetup, fence: Fence) -> None:
+        super().__init__(setup, fence)
+        self.folder = Path(setup.sweep_folder)
+
+    def warm(self, trial: TrialConfig) -> None:
+        mark = self.folder / "died-once"
+        if not mark.exists() or (self.folder / "always").exists():
+            mark.touch()
+            os.write(2, b"some warning\nfree(): invalid next size (fast)\n")
+            os.abort()
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        record = TrialRecord(Path(job.folder), self.fence)
+        record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
+        record.write_result({"state": "done", "steps": job.trial.train.max_steps})
+        return {"state": "done"}
+
+
+class DeafEngine(MortalEngine):
+    """Hears nothing while it evaluates, for longer than a signal may take."""
+
+    name = "deaf"
+
+    def warm(self, trial: TrialConfig) -> None:
+        pass
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        (self.folder / "evaluating").touch()
+        time.sleep(60)
+        return super().run(job, report, control)

@@ -1,0 +1,43 @@
+"""A sweep that was finished here: every record as an engine writes it, without the minutes of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ended_trials import end_trials
+from tiny_inputs import write_data, write_model
+
+from sweep.request.overrides import Changes, request
+from sweep.request.prepare import Options, commit, prepare
+from trainables.records.record import SweepFolder
+
+OWN = """
+from search_spaces.experiment import Experiment
+from search_spaces.grid import grid
+from trainables.config import EvalConfig, TrainConfig
+base = TrainConfig(model="model", data="data", train_examples=8)
+experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(validation_examples=6, test_examples=10))
+"""
+
+
+def make_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make `folder` the current one, with a model, data and the experiment own.py, without a hub; and finish that."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.chdir(folder)
+    write_model(folder / "model")
+    write_data(folder / "data")
+    (folder / "own.py").write_text(OWN, encoding="utf-8")
+    write_finished(folder)
+    return folder
+
+
+def write_finished(place: Path, out: str = "runs/own") -> Path:
+    """Finish the experiment own.py in `place`, the current folder, and return the sweep's folder."""
+    wanted = request("own.py", Changes())
+    folder = SweepFolder(place / out)
+    planned, _ = commit(prepare(wanted, Options(out=folder.folder, command="python -m sweep.run own.py")), folder)
+    end_trials(folder, planned)
+    return folder.folder

@@ -1,0 +1,98 @@
+"""An engine that takes its steps when a test gives it leave, its jobs, and who follows them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from small_sweep import BASE, EVALUATION
+
+from sweep.engine_actor.slots import Slots
+from sweep.environment.lease import Process
+from trainables.config import TrainConfig, TrialConfig
+from trainables.errors import UserError
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
+from trainables.records.record import Fence, TrialRecord, no_fence
+
+STEPS = 3
+
+
+class Scripted:
+    """Takes `STEPS` steps, each when the test gives it leave, and asks `control` between them."""
+
+    name = "scripted"
+
+    def __init__(self, setup: EngineSetup | None = None, fence: Fence = no_fence, slots: int = 1) -> None:
+        self.slots = slots
+        self.leave = threading.Semaphore(0)
+        self.order: list[str] = []
+        self.taken: dict[str, int] = {}
+
+    def warm(self, trial: TrialConfig) -> None:
+        pass
+
+    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+        if trials[0].train.prompt == "refuse":
+            raise UserError("the cue is cut")
+        return {"checked": len(trials)}
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        name = Path(job.folder).name
+        self.order.append(name)
+        state = "done"
+        for step in range(1, STEPS + 1):
+            while not self.leave.acquire(timeout=0.02):
+                if control() == "interrupt":
+                    raise Interrupted("told to")
+            if name.startswith("broken"):
+                raise KeyError("no such tensor")
+            if name.startswith("full"):
+                raise Interrupted("the disk is full")
+            if name.startswith("lost"):
+                raise DeviceLost("a device-side assert")
+            report({"phase": "train", "step": step, "eval_loss": 1 / step})
+            if control() == "stop":
+                state = "stopped"
+                break
+            self.taken[name] = step
+        result = {"state": state, "steps": step}
+        TrialRecord(Path(job.folder)).write_result(result)
+        return result
+
+
+def jobs(folder: Path, *names: str, baselines: Sequence[str] = ()) -> dict[str, TrialJob]:
+    def trial(steps: int) -> TrialConfig:
+        return TrialConfig(train=TrainConfig(**{**BASE, "max_steps": steps}), evaluation=EVALUATION)
+
+    return {name: TrialJob(str(folder / name), trial(0 if name in baselines else STEPS)) for name in names}
+
+
+def wait(condition: Callable[[], bool], seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def let_go(slots: Slots, steps: int = STEPS) -> None:
+    slots.engine.leave.release(steps)  # type: ignore[attr-defined]
+
+
+def begin(slots: Slots, key: str, caller: Process | None = None) -> None:
+    assert slots.take(key, caller) == "taken"
+    slots.next(key, 0)
+
+
+def follow(slots: Slots, key: str) -> list[dict[str, Any]]:
+    """Follow a run to its end, as a trial does."""
+    events: list[dict[str, Any]] = []
+    while True:
+        event = slots.next(key, sum(event["kind"] == "report" for event in events))
+        if event is not None:
+            events.append(event)
+            if event["kind"] == "end":
+                return events
+        time.sleep(0.005)

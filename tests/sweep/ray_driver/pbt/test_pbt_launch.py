@@ -1,0 +1,109 @@
+"""Population-based training on real Ray: a poor trial goes on from a good one's weights, and a kill loses nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+from small_sweep import output, start, states
+
+from trainables.records.atomic_files import DamagedFile, read_json
+from trainables.records.record import SweepFolder, TrialRecord
+
+pytestmark = pytest.mark.slow
+
+STEPS, EVERY, POOR = 200, 25, 1e-9
+GRID = [
+    {"max_steps": 0},
+    *({"max_steps": STEPS, "eval_every_steps": EVERY, "learning_rate": rate} for rate in (3e-3, 2e-3, 1e-3, POOR)),
+]
+
+
+def records(out: Path) -> dict[str, TrialRecord]:
+    return {record.config()["name"]: record for record in SweepFolder(out).records()}
+
+
+def adopted(record: TrialRecord) -> dict[str, Any] | None:
+    """Return the first change of a trial once it is in its checkpoint."""
+    line = next(iter(record.lineage()), None)
+    try:
+        state = read_json(record.checkpoint_path(line["donor_step"]) / "state.json") if line else {}
+    except (FileNotFoundError, DamagedFile):
+        return None
+    return line if line and state["facts"]["changes"] == 1 else None
+
+
+def losses(record: TrialRecord) -> dict[int, float]:
+    return {row["step"]: row["eval_loss"] for row in record.metrics() if row["kind"] == "eval"}
+
+
+def expected_rates(record: TrialRecord) -> list[float]:
+    """Return the rate of every step after the first change, by the lineage alone."""
+    lines = record.lineage()
+    found = []
+    for row in record.metrics():
+        if row["kind"] == "train" and row["step"] > lines[0]["donor_step"]:
+            # What was trained before a donor that was behind is cut, so the last change up to here holds.
+            line = [one for one in lines if one["donor_step"] < row["step"]][-1]
+            found.append(line["new"]["learning_rate"] * (1 - (row["step"] - 1) / STEPS))
+    return found
+
+
+def run_until(condition: Callable[[], Any], out: Path) -> Any:
+    """Launch the sweep, or continue it, and kill it when that has come."""
+    process = start(out, GRID, engine="packed", scheduler="pbt", quiet=True)
+    until = time.monotonic() + 240
+    while not (found := condition()):
+        assert process.poll() is None, output(out)
+        assert time.monotonic() < until, output(out)
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return found
+
+
+def finished(out: Path) -> dict[str, int]:
+    """Return when each finished member was finished."""
+    found = {name: record.result_path for name, record in records(out).items() if name != "zero-shot"}
+    return {name: path.stat().st_mtime_ns for name, path in found.items() if path.exists()}
+
+
+def test_a_poor_trial_goes_on_from_a_good_one_and_keeps_its_changes_after_kills(tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    line = run_until(lambda: "E" in records(out) and adopted(records(out)["E"]), out)
+    poor = records(out)["E"]
+    donor = TrialRecord(poor.folder.parent / line["donor"])
+    for name in ("adapter", "optimizer"):
+        given = load_file(donor.checkpoint_path(line["donor_step"]) / f"{name}.safetensors")
+        taken = load_file(poor.checkpoint_path(line["donor_step"]) / f"{name}.safetensors")
+        assert {key: value.tolist() for key, value in taken.items()} == {
+            key: value.tolist() for key, value in given.items()
+        }
+    assert line["old"] == {"learning_rate": POOR} != line["new"]
+    given_loss, own_loss = losses(donor)[line["donor_step"]], losses(poor)[EVERY]
+    assert own_loss > given_loss
+
+    before = run_until(lambda: finished(out), out)
+    assert poor.lineage()[0] == line
+    assert start(out, GRID, engine="packed", scheduler="pbt", quiet=True).wait(timeout=400) == 0, output(out)
+    assert set(states(out).values()) == {"done"}
+    assert before.items() <= finished(out).items()  # they did not run again
+    assert poor.lineage()[0] == line
+    assert poor.config()["train"]["learning_rate"] == POOR
+    assert (poor.result() or {})["steps"] == STEPS
+    rows = [row for row in poor.metrics() if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    trained = [row for row in rows if row["step"] > line["donor_step"] and "of" not in row]
+    if all("of" not in row for row in rows):
+        assert [row["learning_rate"] for row in trained] == pytest.approx(expected_rates(poor))
+    first = losses(poor)[line["donor_step"] + EVERY]
+    assert abs(first - given_loss) < 0.5 * (own_loss - given_loss)
+    assert all(math.isfinite(loss) for loss in losses(poor).values())
+    assert not any(record.checkpoint_folder.exists() for record in records(out).values())

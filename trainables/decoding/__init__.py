@@ -1,0 +1,1 @@
+"""Texts from a model: a prompt is read, then token by token is written. It never trains and writes no record."""

@@ -1,0 +1,225 @@
+"""One new token of rows over a static cache, replayed as a CUDA graph where that pays.
+
+A token of a small model is a few hundred kernels of microseconds, and starting them takes Python longer than running
+them. The library's `generate` stays: while it runs, the model's `forward` is this module's. The first token is computed
+in the plain way, the second is captured, the others are replays; what changes between them (tokens, positions, lengths)
+is in tensors that are changed in place. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
+
+A capture that fails leaves torch's allocator in a state of its own, so what cannot be captured is found out before: at
+load a token is computed under a `Watch` for what waits for the GPU.
+
+Shapes: R rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers.cache_utils import DynamicCache
+
+from trainables.decoding.prefill import reads_ragged
+from trainables.hardware.device_memory import capturing, is_lost, is_out_of_memory
+from trainables.kv_cache.ragged import Prefill
+from trainables.kv_cache.static import StaticFiller, StaticLayer
+from trainables.modeling.base_model import agree, device_of, forwarding, unwrapped
+
+CHECKED = "_replays"
+GAIN = 0.9  # replays must take at most this share of the plain way's time
+WAITS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
+COPIES = ("_to_copy", "copy_")
+MAKES = ("tensor", "as_tensor", "new_tensor")
+TRIED_ROWS, TRIED_TOKENS = 8, 8
+
+
+class TokenStep:
+    """The forward pass of one token a row, in place of the model's own while texts are written."""
+
+    def __init__(self, model: Any, in_graph: bool) -> None:
+        self.model = model
+        self.forward = model.forward
+        functools.update_wrapper(self, self.forward)  # `generate` asks for its signature
+        self.in_graph = in_graph
+        self.is_warm = False
+        self.graph: Any = None
+
+    def __call__(self, input_ids: Tensor, position_ids: Tensor, past_key_values: DynamicCache, **others: Any) -> Any:
+        """Return the output of the model for tokens (R, 1); the cache knows what each row attends to."""
+        if self.in_graph and self.is_warm and self.graph is None:
+            self._capture(input_ids, position_ids, past_key_values)
+        if self.graph is None:
+            self.is_warm = True
+            return self._plain(input_ids, position_ids, past_key_values)
+        self.ids_R1.copy_(input_ids)
+        self.positions_R1.copy_(position_ids)
+        for layer in past_key_values.layers:
+            layer.count()
+        self.graph.replay()
+        return self.output
+
+    def _plain(self, ids_R1: Tensor, positions_R1: Tensor, cache: DynamicCache) -> Any:
+        return self.forward(
+            input_ids=ids_R1, position_ids=positions_R1, past_key_values=cache, use_cache=True, return_dict=True
+        )
+
+    def _capture(self, ids_R1: Tensor, positions_R1: Tensor, cache: DynamicCache) -> None:
+        """Capture the next token's kernels, which does not run them; where it fails the plain way goes on."""
+        seen = cache.get_seq_length()
+        self.ids_R1, self.positions_R1 = ids_R1.clone(), positions_R1.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with capturing, captured(graph, ids_R1.device):
+                self.output = self._plain(self.ids_R1, self.positions_R1, cache)
+            self.graph = graph
+        except Exception:
+            keep_failed(graph)
+            self.in_graph = False
+            setattr(self.model, CHECKED, False)
+        finally:
+            _set_seen(cache, seen)
+
+
+_failed: list[Any] = []
+
+
+def keep_failed(graph: Any) -> None:
+    """Keep a graph whose capture failed, for the allocator may still ask it: one for a model, which tries no more."""
+    _failed.append(graph)
+
+
+@contextmanager
+def captured(graph: Any, device: torch.device, pool: Any = None, aside: Any = None) -> Iterator[None]:
+    """Capture this block's kernels on a stream of its own, which is left again also where the capture fails.
+
+    `pool`: of a graph whose memory this one may use, since they are never replayed at the same time; both captures
+    must then be on the stream `aside`, for a stream is given only what was its own before.
+
+    `torch.cuda.graph` would stay on its stream then, and would return the allocator's memory at every batch.
+    """
+    here, aside = torch.cuda.current_stream(device), aside or torch.cuda.Stream(device)
+    torch.cuda.synchronize(device)
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        # Other threads may copy a checkpoint meanwhile: that is no fault of this one.
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+        try:
+            yield
+        finally:
+            graph.capture_end()
+    here.wait_stream(aside)
+
+
+def _set_seen(cache: DynamicCache, seen: int) -> None:
+    for layer in cache.layers:
+        assert isinstance(layer, StaticLayer)
+        layer.seen = seen
+
+
+@contextmanager
+def token_steps(model: Any, cache: Any, in_graph: bool) -> Iterator[TokenStep | None]:
+    """Have the model compute tokens by `TokenStep` in this block, where the cache is a static one."""
+    if not isinstance(cache, DynamicCache) or not isinstance(cache.layers[0], StaticLayer):
+        yield None
+        return
+    base = unwrapped(model)  # whose forward `generate` calls
+    step = TokenStep(base, in_graph)
+    with forwarding(base, step):
+        yield step
+
+
+def replays(model: Any) -> bool:
+    """Tell what `try_replay` found."""
+    return bool(getattr(model, CHECKED, False))
+
+
+def try_replay(model: Any) -> None:
+    """Find out whether tokens of this base can be replayed, with the plain way's logits and in less time."""
+    setattr(model, CHECKED, device_of(model).type == "cuda" and reads_ragged(model) and _pays(model))
+
+
+def _pays(model: Any) -> bool:
+    try:
+        _try(model, in_graph=False, watch=Watch())
+        wanted, plain_s = _try(model, in_graph=False)
+        found, replayed_s = _try(model, in_graph=True)
+    except Exception as error:  # of a model or driver that does something else: the plain way is there for it
+        if is_out_of_memory(error) or is_lost(str(device_of(model))):
+            raise
+        return False
+    return agree(found, wanted, model.dtype) and replayed_s <= GAIN * plain_s
+
+
+class Watch(TorchDispatchMode):
+    """Raises, in this thread, for what waits for the GPU or copies to or from it, which no graph captures."""
+
+    def __enter__(self) -> Watch:
+        self.makes = Makes()
+        self.makes.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.makes.__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        tensors = [one for one in tree_leaves((args, kwargs, out)) if isinstance(one, Tensor)]
+        crosses = name in COPIES and len({one.device.type for one in tensors}) > 1
+        chooses = name.startswith("index") and any(one.dtype in (torch.bool, torch.uint8) for one in _indices(args))
+        if name in WAITS or crosses or chooses:
+            raise RuntimeError(f"{name} waits for the GPU")
+        return out
+
+
+class Makes(TorchFunctionMode):
+    """Raises for tensors that are made on the GPU from numbers of Python, of which no operator tells."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in MAKES and out.device.type != "cpu":
+            raise RuntimeError(f"{func.__name__} copies to the GPU")
+        return out
+
+
+def _indices(args: Any) -> list[Tensor]:
+    return [one for one in tree_leaves(args[1:2]) if isinstance(one, Tensor)]
+
+
+@torch.no_grad()
+def _try(model: Any, in_graph: bool, watch: Watch | None = None) -> tuple[Tensor, float]:
+    """Return the logits of a few tokens of a few rows, and the seconds of the later ones; `watch` sees one token."""
+    device = device_of(model)
+    config = model.config.get_text_config(decoder=True)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    prompt = torch.arange(TRIED_ROWS * 3, device=device).view(TRIED_ROWS, 3) % vocabulary
+    lengths = [1 + row % 3 for row in range(TRIED_ROWS)]
+    states = model(input_ids=prompt, past_key_values=DynamicCache(config=config), use_cache=True).past_key_values
+    filler = StaticFiller(lengths, TRIED_TOKENS)
+    filler.add(Prefill(range(TRIED_ROWS), lengths, states))
+    cache = filler.cache(config, max(lengths))
+    positions_R1 = torch.tensor(lengths, device=device)[:, None]
+    found: list[Tensor] = []
+    began = 0.0
+    with token_steps(model, cache, in_graph) as step:
+        for number in range(TRIED_TOKENS):
+            if number == 2:  # the first was plain, the second was captured
+                torch.cuda.synchronize(device)
+                began = time.monotonic()
+            ids_R1 = (prompt[:, :1] + number) % vocabulary
+            with watch if watch is not None and number == 1 else nullcontext():
+                output = model(input_ids=ids_R1, position_ids=positions_R1 + number, past_key_values=cache)
+            found.append(output.logits[:, -1].clone())
+        torch.cuda.synchronize(device)
+    assert step is not None
+    assert step.in_graph == in_graph, "the token was not captured"
+    return torch.stack(found), time.monotonic() - began

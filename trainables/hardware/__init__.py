@@ -1,0 +1,1 @@
+"""What the machine has: processor, device memory, threads. It knows nothing of models, data or records."""

@@ -1,0 +1,1 @@
+"""The packed engine: many adapters train and decode over one frozen base. It never imports the solo engine."""

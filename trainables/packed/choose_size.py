@@ -1,0 +1,138 @@
+"""The widths of a packed engine: from the cache, else measured when a base is loaded, and kept within the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from trainables.config import TrainConfig
+from trainables.errors import UserError
+from trainables.hardware import machine
+from trainables.hardware.device_memory import give_back, is_out_of_memory, memory_in_use_bytes
+from trainables.jobs import EngineSetup
+from trainables.modeling.loss import LOSS_TOKENS
+from trainables.modeling.multi_lora import PackedBase
+from trainables.packed import pack_size
+from trainables.packed.autotune import measure
+from trainables.packed.cpu_lanes import most_lanes
+from trainables.packed.pack_size import UNMEASURED, Measured, Room, Widths, Workload
+from trainables.packed.scheduler import TooLarge
+from trainables.packed.train_graph import StepGraphs
+from trainables.packed.workload import Task, adapter_bytes, by_base, task_of
+from trainables.tokenization.tokenized_corpus import RowShelf
+
+
+@dataclass
+class Widener:
+    """Chooses widths for the bases of one engine."""
+
+    setup: EngineSetup
+    shelf: RowShelf
+    slots: int
+    together: int | None = None  # adapters that train at a time, where a test says so
+    idle_bytes: Callable[[], int] = int  # of bases that are loaded and not in use
+    chosen: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    task: Task | None = None  # of the base in use
+    found: Measured | None = None
+    _rooms: dict[tuple[str, ...], tuple[Task, Measured, Room]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return self.setup.device.split(":")[0]
+
+    @property
+    def cap_bytes(self) -> int:
+        """Bytes that this engine may use."""
+        if self.setup.memory_bytes is not None:
+            return self.setup.memory_bytes - self.idle_bytes()
+        if self.kind == "cpu":
+            return machine.memory_bytes() - self.idle_bytes()
+        free, _ = torch.cuda.mem_get_info(self.setup.device)
+        return int(free + torch.cuda.memory_reserved(self.setup.device)) - self.idle_bytes()
+
+    def room(self, base: PackedBase | None, key: tuple[str, ...] = ()) -> Room:
+        """Return the widths for the trials of a base; raises UserError where not even one of them fits."""
+        if key in self._rooms:  # as it was left: narrowed, where memory has run out
+            self.task, self.found, room = self._rooms[key]
+            self._let_replay(base)
+            return room
+        self.task = self.found = None
+        mine = next((trials for other, trials in by_base(self.setup.trials).items() if other == key), [])
+        if base is not None:
+            self.task = task_of(self.shelf, mine)
+        if base is None or self.task is None:
+            default = UNMEASURED[self.kind]
+            usual = most_lanes(torch.get_num_threads()) if self.kind == "cpu" else default.together
+            together = self.together or min(usual, self.slots)
+            return Room(Widths(self.slots, together, default.rows), LOSS_TOKENS[self.kind])
+        self.found, source = self._measured(base, self.task)
+        self._let_replay(base)
+        chosen = pack_size.choose(self.found, self.task.load, self.kind, self.cap_bytes, self.slots)
+        if self.together:
+            chosen = replace(chosen, together=self.together)
+        self.chosen[key] = {
+            "base": list(key),
+            **asdict(chosen),
+            "measured": self.found.date,
+            "source": source,
+            "took_s": self.found.took_s,
+            "need_bytes": pack_size.need_bytes(self.found, self.task.load, chosen),
+            "memory_bytes": self.cap_bytes,
+            "replays": self.found.replays,
+        }
+        room = Room(chosen, LOSS_TOKENS[self.kind], self.found.date)
+        self._rooms[key] = self.task, self.found, room
+        return room
+
+    def _let_replay(self, base: PackedBase | None) -> None:
+        """Have a base replay its training steps where that was measured to pay."""
+        assert self.found is not None
+        if base is not None and base.graphs is None and self.found.replays and not base.cannot_replay:
+            base.graphs = StepGraphs()
+
+    def check_fits(self, train: TrainConfig) -> None:
+        """Raise TooLarge for a trial that does not fit alone."""
+        if self.found is None or self.task is None:
+            return
+        scales = self.task.load.scale, self.task.train_scale(train)
+        load = Workload(1, adapter_bytes(self.shelf, train), 1, *scales)
+        need = pack_size.need_bytes(self.found, load, Widths(1, 1, 1))
+        if need > self.cap_bytes:
+            sizes = machine.show_bytes(need), machine.show_bytes(self.cap_bytes)
+            raise TooLarge("out of memory: this trial alone needs about {}, and {} may be used".format(*sizes))
+
+    def _measured(self, base: PackedBase, task: Task) -> tuple[Measured, str]:
+        """Return what was measured for such trials before, here or by an earlier run, or measure it."""
+        device = self.setup.device
+        name, threads = machine.processor(), torch.get_num_threads()
+        if self.kind != "cpu":
+            name, threads = torch.cuda.get_device_name(device), 0
+        place = task.place(name, threads)
+        known = pack_size.recall(place)
+        source = "cache"
+        if known is not None and (self.kind != "cpu" or task.train.quantization != "none"):
+            # A quantized base may have been unpacked then and not now. On a CPU others are read in as they are used.
+            known = replace(known, base_bytes=max(0, memory_in_use_bytes(device) - self.idle_bytes()))
+        if known is None:
+            try:
+                cap = self.cap_bytes + self.idle_bytes()
+                known, is_whole = measure(base, task.train, task.rows, place, device, self.slots, cap)
+                # What is remembered is this base's alone.
+                known = replace(known, base_bytes=max(0, known.base_bytes - self.idle_bytes()))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                give_back(device, error)
+                raise UserError(
+                    "not even one micro-batch of one trial fits the memory, of which "
+                    f"{machine.show_bytes(self.cap_bytes)} may be used: "
+                    f"{str(error).splitlines()[0]}; take a smaller model, batch_size or max_length_tokens, "
+                    "gradient_checkpointing=true, or quantization=nf4"
+                ) from None
+            source = "measured now"
+            if is_whole:
+                pack_size.remember(place, known)
+        return known, source

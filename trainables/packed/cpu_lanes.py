@@ -1,0 +1,84 @@
+"""What is done for several adapters at the same time on a CPU: each lane is a thread with its share of the cores.
+
+A team of cores that shares each product waits for its slowest at the end of every operation, and one core works alone
+on what is small. In lanes nobody waits until there is nothing left to do. The lanes' modules are copies over the same
+weights, since a module knows whose the rows in it are. GPT-2's shape on two cores: 1.1 to 1.2 times the steps of a team
+(docs/decisions.md), with the same bits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from trainables.hardware.cpu_threads import compute_on
+from trainables.modeling.multi_lora import PackedBase, PackedLinear, Route
+
+CHECKED = "_has_twins"
+MOST = 8
+
+
+def most_lanes(threads: int) -> int:
+    """Return in how many lanes work can go on so many cores."""
+    return min(MOST, threads)
+
+
+def lanes_for(base: PackedBase, count: int) -> int:
+    """Return in how many lanes, `count` at most, work over a base can go; their modules are then ready.
+
+    One where a model cannot be copied, or memory does not suffice for the copies.
+    """
+    if count <= 1 or not getattr(base.model, CHECKED, False):
+        return 1
+    try:
+        while len(base.twins) < count - 1:
+            base.twins.append(twin(base))
+    except Exception:  # of memory: a copy was made when the base was loaded
+        setattr(base.model, CHECKED, False)
+        base.twins.clear()
+        return 1
+    return count
+
+
+def in_lanes(base: PackedBase, count: int, threads: int, work: Callable[[PackedBase], None]) -> None:
+    """Do `work` in so many lanes, of `lanes_for`, which share `threads` cores; raises what one does when all are done.
+
+    A single one is the calling thread, as it is.
+    """
+    if count == 1:
+        work(base)
+        return
+
+    def lane(one: PackedBase) -> None:
+        compute_on(max(1, threads // count))
+        work(one)
+
+    with ThreadPoolExecutor(count, thread_name_prefix="lane") as pool:
+        lanes = [pool.submit(lane, one) for one in (base, *base.twins[: count - 1])]
+        for one in lanes:
+            one.result()
+
+
+def twin(base: PackedBase) -> PackedBase:
+    """Return modules of their own over the weights of `base`, for the adapters made for `base`."""
+    route = Route()
+    kept: dict[int, Any] = {id(one): one for one in (*base.model.parameters(), *base.model.buffers())}
+    model = copy.deepcopy(base.model, kept | {id(base.route): route})
+    layers = {one.name: one for one in model.modules() if isinstance(one, PackedLinear)}
+    return PackedBase(model, base.total_parameters, base.pad_id, route, layers)
+
+
+def try_lanes(base: PackedBase) -> None:
+    """Find out whether a copy of the modules of a base computes what the base does."""
+    ids = torch.arange(1, 9)[None] % base.model.get_input_embeddings().weight.shape[0]
+    try:
+        with torch.no_grad():
+            found, wanted = (one.model(input_ids=ids, use_cache=False).logits for one in (twin(base), base))
+    except Exception:  # of a model that cannot be copied: its adapters train in turn
+        setattr(base.model, CHECKED, False)
+        return
+    setattr(base.model, CHECKED, torch.equal(found, wanted))

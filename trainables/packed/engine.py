@@ -1,0 +1,302 @@
+"""The packed engine: many trials train and are evaluated over one frozen base, each as if it were alone.
+
+`run` is called from as many threads as there are slots; each walks its trial's course and asks the pack's one thread
+for the device. Texts and losses of trials that are due together share batches. On a CPU adapters train in lanes, a core
+each, since there a wider training batch gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.bases.loaded_bases import LoadedBases, usable_bytes
+from trainables.config import Decoding, TrainConfig, TrialConfig
+from trainables.decoding.generate import Completion, Prompt, Writing
+from trainables.hardware import machine
+from trainables.hardware.cpu_threads import one_core
+from trainables.hardware.device_memory import limit_memory, reset_peak_memory
+from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
+from trainables.modeling.base_model import parameter_counts
+from trainables.modeling.dequantize import unpack_where_room
+from trainables.modeling.loss import collate
+from trainables.modeling.multi_lora import Adapter, PackedBase
+from trainables.modeling.onednn_linear import block_where_room
+from trainables.modeling.peft_lora import WEIGHTS, write_adapter
+from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
+from trainables.packed.choose_size import Widener
+from trainables.packed.cpu_lanes import try_lanes
+from trainables.packed.evaluation import Question
+from trainables.packed.scheduler import Ask, Member, Pack
+from trainables.packed.training import rehearse
+from trainables.packed.workload import key_of
+from trainables.records.checkpoint import Checkpoint, Tensors
+from trainables.records.record import Fence, SweepFolder, no_fence
+from trainables.tokenization.served_tokenizer import load_served
+from trainables.tokenization.token_rows import Encoder, Row
+from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.trial import preflight
+from trainables.trial.run_trial import run_trial
+from trainables.trial.training_loop import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
+
+
+class PackedEngine:
+    """Trains and evaluates `slots` trials at a time over one base on one device."""
+
+    name = "packed"
+
+    def __init__(self, setup: EngineSetup, fence: Fence = no_fence, together: int | None = None) -> None:
+        self.setup = setup
+        self.fence = fence
+        self.slots = setup.pack_width or PACK_WIDTH
+        load = partial(load_served, trust_remote_code=setup.trust_remote_code)
+        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load)
+        self.pack = Pack(setup.device, threads=setup.threads or torch.get_num_threads())
+        self.bases = LoadedBases(setup)
+        self.widener = Widener(setup, self.shelf, self.slots, together, idle_bytes=lambda: self.bases.idle_bytes)
+        self.pack.room = self.widener.room(None)
+        limit_memory(setup.device, setup.memory_bytes)
+        reset_peak_memory(setup.device)
+
+    @property
+    def widths(self) -> list[dict[str, Any]]:
+        """What was chosen for each base that was loaded."""
+        return list(self.widener.chosen.values())
+
+    def warm(self, trial: TrialConfig) -> None:
+        """Load the base of a trial, so that its run need not wait."""
+        self.seat(trial.train, False, go_on).leave()
+
+    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+        """Prove that every stage can work before anything trains; raises UserError with the reason."""
+        with one_core():
+            return preflight.check(self, trials)
+
+    def base(self, config: TrainConfig) -> Any:
+        """Return the frozen base of a trial."""
+        seat = self.seat(config, False, go_on)
+        try:
+            return seat.base.model
+        finally:
+            seat.leave()
+
+    def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedSeat:
+        """Let a trial into the pack, with a fresh adapter or without any; raises Interrupted."""
+        member = Member(name, key_of(config), is_adapted=adapted)
+        self.pack.join(member, control)
+        try:
+
+            def enter() -> tuple[PackedBase, Adapter | None]:
+                base = self._base(config, member.key)
+                if adapted:
+                    self.widener.check_fits(config)
+                return base, base.adapter(config, self.setup.device) if adapted else None
+
+            base, adapter = self.pack.ask(Ask(member, control, call=enter))
+            return PackedSeat(self.pack, member, base, adapter, config, self.shelf.encoder(config))
+        except BaseException:
+            self.pack.leave(member)
+            raise
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        """Take a trial to its result: see `run_trial`. Called from as many threads as there are slots."""
+        once = Once(report)
+        while True:
+            try:
+                with one_core():
+                    return run_trial(self, job, once, control)
+            except Crowded:
+                continue  # from its checkpoint, when there is a place in the pack again
+
+    def _base(self, config: TrainConfig, key: tuple[str, ...]) -> PackedBase:
+        """Turn to a base on the device's thread, loading it where it is not there."""
+        pack = self.pack
+
+        def packed(model: Any) -> PackedBase:
+            total = parameter_counts(model)[1]
+            usable = usable_bytes(self.setup)
+            if config.quantization == "nf4":
+                unpack_where_room(model, usable)
+            block_where_room(model, self.setup.device, usable)
+            base = PackedBase(model, total, self.shelf.encoder(config).pad_id)
+            # Python waits for ever for a thread that it had no memory to start, and lanes start threads all the time.
+            if self.setup.device == "cpu" and not machine.is_limited():
+                try_lanes(base)
+            return base
+
+        if pack.base is None or key != pack.base_key:
+            if pack.base is not None:
+                pack.base.drop_graphs()
+            pack.base = None
+            pack.base = self.bases.get(config, self.shelf.folder(config), packed)
+            pack.base_key = key
+            pack.room = self.widener.room(pack.base, key)
+        return pack.base
+
+
+class Once:
+    """Reports what has not been reported: a trial that has left its pack and comes back tells its curve again."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.step = -1
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        if row["phase"] == "train":
+            if row["step"] <= self.step:
+                return
+            self.step = row["step"]
+        self.report(row)
+
+
+@dataclass
+class PackedSeat:
+    """A trial's place in the pack, and its adapter where it trains one."""
+
+    pack: Pack
+    member: Member
+    base: PackedBase
+    adapter: Adapter | None
+    config: TrainConfig
+    encoder: Encoder
+
+    def reader(self, control: Control) -> PackedReader:
+        return PackedReader(self, control)
+
+    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
+        """Train to `max_steps` or until told to stop.
+
+        Raises:
+            Interrupted: told to leave; a checkpoint holds what was reached.
+            Diverged: a loss, gradient norm or evaluation loss is not finite.
+        """
+        learner: Learner = self._call(lambda: Learner(self._own(), self.pack.device, checkpoint), lesson.control)
+        if not resume(lesson, progress):
+            return
+        data = MicroBatches(self.config, lesson.rows, lesson.pad_id, progress.step)
+        diary = Diary(
+            lesson,
+            progress,
+            data,
+            moments=learner.moments,
+            schedule_steps=learner.done,
+            loss_scale=learner.scaler.get_scale if learner.scaler is not None else None,
+            more_facts=learner.facts,
+            clock=self.seconds,
+        )
+        last = False
+        while not last:
+            outcome = self._step(learner, data.of_step(progress.step), diary)
+            last = diary.stepped(outcome.loss, outcome.learning_rate, outcome.grad_norm)
+
+    def _step(self, learner: Learner, micro: list[MicroBatch], diary: Diary) -> Outcome:
+        diary.tick()
+        try:
+            outcome: Outcome = self.pack.ask(Ask(self.member, diary.lesson.control, turn=Turn(learner, micro)))
+        except Interrupted as left:
+            if diary.progress.step and not (isinstance(left, Crowded) and left.is_spoiled):
+                diary.checkpoint()
+            raise
+        return outcome
+
+    def tensors(self) -> Tensors:
+        return self._own().tensors()
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        self._own().set_tensors(tensors)
+
+    def load(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        self.set_tensors(load_file(folder / WEIGHTS))
+
+    def export(self, folder: Path) -> tuple[int, str]:
+        config, base = self.config, self.base
+        return write_adapter(
+            self.tensors(), peft_description(config, base.peft_targets(config), base.has_conv1d(config)), folder
+        )
+
+    def counts(self) -> tuple[int, int]:
+        return self.adapter.count if self.adapter is not None else 0, self.base.total_parameters
+
+    def rehearse(self, rows: list[Row]) -> tuple[int, float, float]:
+        batch = collate(rows, self.encoder.pad_id)
+        micro = MicroBatch(batch, 0, 0, sum(len(row.target_ids) for row in rows))
+        loss, norm = self._call(lambda: rehearse(self.base, self._own(), micro, self.pack.device), go_on)
+        return batch.input_ids_BT.numel(), loss, norm
+
+    def seconds(self) -> float:
+        return self.member.seconds
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "device_share": self.member.device_share,
+            "packmates": sorted(name for name in self.member.packmates if name),
+            **self.pack.room.facts(),
+        }
+
+    def leave(self) -> None:
+        self.pack.leave(self.member)
+
+    def _own(self) -> Adapter:
+        assert self.adapter is not None, "a baseline has no adapter"
+        return self.adapter
+
+    def _call(self, work: Callable[[], Any], control: Control) -> Any:
+        return self.pack.ask(Ask(self.member, control, call=work))
+
+
+@dataclass(frozen=True)
+class PackedReader:
+    """Losses and texts of one trial's rows, in batches that it shares."""
+
+    seat: PackedSeat
+    control: Control
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.seat.encoder
+
+    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+        """Return (summed negative log-likelihood, tokens) per row, None for one that does not fit."""
+        answers = iter(self._ask([row for row in rows if row.fits], None))
+        return [next(answers) if row.fits else None for row in rows]
+
+    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+        """Return per row what was written, or in one line why that failed."""
+        encoder, seed = self.encoder, self.seat.config.seed
+        prompts = [Prompt(row.example_id, row.prompt_ids, seed, row.target_ids) for row in rows if row.fits]
+        writing = Writing(decoding, max_new_tokens, encoder.eos_ids, encoder.pad_id, 0, self.seat.pack.device)
+        answers = iter(self._ask(prompts, writing))
+        return [next(answers) if row.fits else "the example does not fit" for row in rows]
+
+    def _ask(self, items: Sequence[Any], writing: Writing | None) -> list[Any]:
+        question = Question(self.seat.adapter, items)
+        self.seat.pack.ask(Ask(self.seat.member, self.control, question=question, writing=writing))
+        if question.error is not None:
+            raise question.error
+        return question.found
+
+
+def peft_description(train: TrainConfig, targets: Sequence[str], has_conv1d: bool) -> dict[str, Any]:
+    """Return an adapter as PEFT describes it, without importing PEFT, which takes seconds."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": train.model,
+        "r": train.lora_rank,
+        "lora_alpha": train.lora_alpha,
+        "lora_dropout": train.lora_dropout,
+        "target_modules": list(targets),
+        "fan_in_fan_out": has_conv1d,
+        "bias": "none",
+        "init_lora_weights": True,
+        "modules_to_save": None,
+        "use_dora": False,
+        "use_rslora": False,
+    }

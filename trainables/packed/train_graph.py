@@ -1,0 +1,206 @@
+"""Training batches of several adapters, forward and backward, replayed as CUDA graphs where that pays.
+
+A shared batch of eight adapters over a small model is a few thousand kernels of microseconds, and starting them takes
+Python longer than running them. A batch of adapters, rows, tokens and completion tokens that has been met before is
+captured, and from then on replayed: what changes between batches lies in tensors that are written anew (token ids,
+positions, targets, and the dropout masks, which are drawn before). Weights and gradients are the adapters' own, so a
+graph is of no use without them. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
+
+Whether it pays is measured with the widths (see `width`). A capture that fails leaves torch's allocator in a state of
+its own, so what waits for the GPU, which no graph captures, is found out before (see `replay.Watch`).
+
+Shapes: R rows, T padded tokens, D inputs of a layer, N completion tokens, as in `shared_batch`; K adapters.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.decoding.token_graph import GAIN, Watch, captured, keep_failed
+from trainables.hardware.device_memory import capturing, give_back, is_lost, is_out_of_memory
+from trainables.modeling.base_model import agree
+from trainables.modeling.multi_lora import PackedBase
+from trainables.packed.adapter_optimizer import Learner
+from trainables.packed.multi_batch import Shared, forward_backward
+
+MOST = 16  # graphs of one base; those used last stay
+MOST_MET = 128  # batches that were met, most of them once
+REPEATS = 3
+
+Key = tuple[tuple[int, ...], tuple[int, ...], int, int]  # learners and their rows, tokens, completion tokens
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """A captured batch: its graph, the tensors that it reads and the losses that it leaves."""
+
+    graph: Any
+    shared: Shared
+    masks: Sequence[dict[str, Tensor]]  # of each adapter, by layer
+    losses_K: Tensor
+
+    def replay(self, learners: Sequence[Learner], shared: Shared) -> Tensor:
+        """Return the losses (K,) of this batch, and add to the gradients."""
+        _fill(learners, self.masks)
+        self.shared.copy_(shared)  # waits for the batch before: the masks are drawn meanwhile
+        self.graph.replay()
+        return self.losses_K.clone()
+
+
+class StepGraphs:
+    """The graphs of one base, and which batches have been met; for the thread of the device.
+
+    `watch`: sees each batch that is met for the first time.
+    """
+
+    def __init__(self, watch: AbstractContextManager[Any] | None = None) -> None:
+        self.watch = watch or nullcontext()
+        self._met: OrderedDict[Key, tuple[list[weakref.ref[Learner]], StepGraph | None]] = OrderedDict()
+        self._masks: dict[tuple[int, str], Tensor] = {}  # of a learner's layer: all graphs read the same memory
+        self._stream: Any = None  # of all captures, which share their memory
+
+    @property
+    def holds_any(self) -> bool:
+        return any(graph is not None for _, graph in self._met.values())
+
+    def clear(self) -> None:
+        self._met.clear()
+        self._masks.clear()
+
+    def take(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:
+        """Return the losses (K,) of a batch, and add to the gradients: in the plain way, or by a graph."""
+        tokens, targets = shared.batch.input_ids_BT.shape[1], len(shared.owner_N)
+        key = tuple(map(id, learners)), shared.rows, tokens, targets
+        refs, found = self._met.get(key, ([], None))
+        if not refs or any(ref() is not learner for ref, learner in zip(refs, learners, strict=True)):
+            self._met[key] = [weakref.ref(learner) for learner in learners], None
+            self._forget()
+            return self._plain(base, learners, shared, device)
+        self._met.move_to_end(key)
+        if found is None:
+            found = self._capture(base, learners, shared, device)
+            if found is None:
+                self.clear()
+                return self._plain(base, learners, shared, device)
+            self._met[key] = refs, found
+            self._forget()
+        return found.replay(learners, shared)
+
+    def _plain(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:
+        mine = shared.to(device)
+        with self.watch:
+            return forward_backward(base, learners, mine, device)
+
+    def _forget(self) -> None:
+        """Let go of graphs whose adapters are gone, and of those not used for longest."""
+        gone = [key for key, (refs, _) in self._met.items() if any(ref() is None for ref in refs)]
+        for key in gone:
+            del self._met[key]
+        held = [key for key, (_, graph) in self._met.items() if graph is not None]
+        for key in held[: max(0, len(held) - MOST)]:
+            del self._met[key]
+        while len(self._met) > MOST_MET:
+            self._met.popitem(last=False)
+        alive = {id(ref()) for refs, _ in self._met.values() for ref in refs}
+        self._masks = {key: mask for key, mask in self._masks.items() if key[0] in alive}
+
+    def _capture(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> StepGraph | None:
+        """Capture a batch's kernels, which does not run them; None where that fails, and is then tried no more.
+
+        Where only memory was missing, it may be tried again.
+        """
+        give_back(device)  # while a graph is captured, nothing that the plain way has left is
+        mine = shared.to(device)
+        tokens = mine.batch.input_ids_BT.shape[1]
+        masks = [
+            self._masks_of(learner, rows, tokens, device) for learner, rows in zip(learners, mine.rows, strict=True)
+        ]
+        graph = torch.cuda.CUDAGraph()
+        others = (one.graph for _, one in self._met.values() if one is not None)
+        pool = next((other.pool() for other in others), None)  # graphs are never replayed at the same time
+        self._stream = self._stream or torch.cuda.Stream(device)
+        try:
+            for learner, mask in zip(learners, masks, strict=True):
+                learner.adapter.clock.masks = mask
+            with capturing, captured(graph, torch.device(device), pool, self._stream):
+                losses_K = forward_backward(base, learners, mine, device)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                keep_failed(graph)
+                base.graphs, base.cannot_replay = None, True
+            traceback.clear_frames(error.__traceback__)
+            return None
+        finally:
+            for learner in learners:
+                learner.adapter.clock.masks = {}
+        return StepGraph(graph, mine, masks, losses_K)
+
+    def _masks_of(self, learner: Learner, rows: int, tokens: int, device: str) -> dict[str, Tensor]:
+        """Return where a learner's masks of a batch are to be written, by layer, each (R, T, D)."""
+        found: dict[str, Tensor] = {}
+        for layer, part in learner.adapter.parts.items():
+            if part.dropout is not None:
+                shape = rows, tokens, part.a_rD.shape[1]
+                count = shape[0] * shape[1] * shape[2]
+                whole = self._masks.get((id(learner), layer))
+                if whole is None or len(whole) < count:  # a graph that reads a smaller one keeps it
+                    whole = torch.zeros(count, dtype=torch.bool, device=device)
+                    self._masks[id(learner), layer] = whole
+                found[layer] = whole[:count].view(shape)
+        return found
+
+
+def _fill(learners: Sequence[Learner], masks: Sequence[dict[str, Tensor]]) -> None:
+    for learner, mine in zip(learners, masks, strict=True):
+        for layer, mask_RTD in mine.items():
+            dropout = learner.adapter.parts[layer].dropout
+            assert dropout is not None
+            dropout.fill(mask_RTD)
+
+
+def try_graphs(base: PackedBase, run: Callable[[], Tensor], device: str) -> bool:
+    """Find out whether replays of `run` give the plain way's numbers in clearly less time; no graphs are left behind.
+
+    `run` takes a step's batches, updates nothing and returns losses and norms.
+    """
+    base.graphs = None
+    dtype = next(base.model.parameters()).dtype
+    try:
+        base.graphs = StepGraphs(Watch())
+        run()
+        base.graphs = None
+        wanted, plain_s = _timed(run, device)
+        base.graphs = graphs = StepGraphs()
+        run()  # met for the first time
+        run()  # captured, and replayed
+        found, replayed_s = _timed(run, device)
+        is_same = base.graphs is graphs and agree(found, wanted, dtype)
+    except Exception:  # of a model or driver that does something else: the plain way is there for it
+        if is_lost(device):
+            raise
+        return False
+    finally:
+        base.graphs = None
+    return is_same and replayed_s <= GAIN * plain_s
+
+
+def _timed(run: Callable[[], Tensor], device: str) -> tuple[Tensor, float]:
+    """Return what a run gives, and the least seconds of a few."""
+    seconds = []
+    for _ in range(REPEATS):
+        torch.cuda.synchronize(device)
+        began = time.monotonic()
+        found = run()
+        torch.cuda.synchronize(device)
+        seconds.append(time.monotonic() - began)
+    return found, min(seconds)

@@ -1,0 +1,142 @@
+"""The solo engine: one trial at a time through Hugging Face Trainer and PEFT; the plain twin of the packed engine.
+
+The base is loaded once and given back as it was after each trial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.bases.loaded_bases import LoadedBases
+from trainables.config import TrainConfig, TrialConfig
+from trainables.hardware.device_memory import limit_memory, reset_peak_memory
+from trainables.jobs import Control, EngineSetup, Report, TrialJob
+from trainables.modeling.base_model import arithmetic, parameter_counts, quiet
+from trainables.modeling.loss import collate, completion_loss
+from trainables.modeling.peft_lora import (
+    Clock,
+    adapter_parameters,
+    adapter_tensors,
+    attach,
+    detach,
+    export_adapter,
+    load_adapter,
+    set_adapter_tensors,
+)
+from trainables.records.checkpoint import Checkpoint, Tensors
+from trainables.records.record import Fence, SweepFolder, no_fence
+from trainables.solo.hf_trainer import train
+from trainables.tokenization.served_tokenizer import load_served
+from trainables.tokenization.token_rows import Encoder, Row
+from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.trial import preflight
+from trainables.trial.evaluate import Reader
+from trainables.trial.run_trial import run_trial
+from trainables.trial.training_loop import Lesson, Progress
+
+
+class SoloEngine:
+    """Trains and evaluates one trial at a time on one device."""
+
+    name = "solo"
+
+    def __init__(self, setup: EngineSetup, fence: Fence = no_fence) -> None:
+        self.setup = setup
+        self.fence = fence
+        load = partial(load_served, trust_remote_code=setup.trust_remote_code)
+        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load)
+        self.bases = LoadedBases(setup)
+        if setup.threads:
+            torch.set_num_threads(setup.threads)
+        limit_memory(setup.device, setup.memory_bytes)
+
+    def warm(self, trial: TrialConfig) -> None:
+        """Load the base of a trial, so that its run need not wait."""
+        self.base(trial.train)
+
+    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+        """Prove that every stage can work before anything trains; raises UserError with the reason."""
+        with quiet():
+            return preflight.check(self, trials)
+
+    def base(self, config: TrainConfig) -> Any:
+        """Return the frozen base of a trial."""
+        return self.bases.get(config, self.shelf.folder(config))
+
+    def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> SoloSeat:
+        """Return the base for one trial, with a fresh adapter or without any."""
+        base, clock = self.base(config), Clock(config.seed)
+        model = attach(base, config, clock) if adapted else base
+        return SoloSeat(model, clock, config, self.shelf.encoder(config), self.setup.device, adapted)
+
+    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+        """Take a trial to its result: see `run_trial`."""
+        reset_peak_memory(self.setup.device)
+        with quiet():
+            return run_trial(self, job, report, control)
+
+
+@dataclass
+class SoloSeat:
+    """The base and, on it, the adapter of one trial by PEFT."""
+
+    model: Any
+    clock: Clock
+    config: TrainConfig
+    encoder: Encoder
+    device: str
+    adapted: bool
+
+    def reader(self, control: Control) -> Reader:
+        return Reader(self.model, self.encoder, self.config, self.device, control)
+
+    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
+        if self.config.gradient_checkpointing:
+            self.model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+        train(lesson, self.model, self.clock, self.device, progress, checkpoint)
+
+    def tensors(self) -> Tensors:
+        return adapter_tensors(self.model)
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        set_adapter_tensors(self.model, tensors)
+
+    def load(self, folder: Path) -> None:
+        load_adapter(self.model, folder)
+
+    def export(self, folder: Path) -> tuple[int, str]:
+        return export_adapter(self.model, folder)
+
+    def counts(self) -> tuple[int, int]:
+        trainable, total = parameter_counts(self.model)
+        return trainable, total - trainable
+
+    def rehearse(self, rows: Sequence[Row]) -> tuple[int, float, float]:
+        self.model.train()
+        batch = collate(rows, self.encoder.pad_id).to(self.device)
+        with arithmetic(self.config.precision, self.device):
+            loss = completion_loss(self.model, batch, sum(len(row.target_ids) for row in rows))
+        loss.backward()
+        gradients = [parameter.grad for parameter in adapter_parameters(self.model).values()]
+        norm = sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None) ** 0.5
+        return batch.input_ids_BT.numel(), loss.item(), norm
+
+    def seconds(self) -> float:
+        return time.monotonic()
+
+    def facts(self) -> dict[str, Any]:
+        return {"device_share": 1.0, "packmates": [], "pack_width": None, "narrowed_to": None}
+
+    def leave(self) -> None:
+        """Give the base back as it was."""
+        if self.adapted:
+            base = detach(self.model)
+            if self.config.gradient_checkpointing:
+                base.gradient_checkpointing_disable()

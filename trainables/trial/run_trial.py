@@ -1,0 +1,382 @@
+"""The way of one trial from what its record holds to its result, whatever engine lends it a seat.
+
+What a trial does next is read from its record: a result with this evaluation is returned, one without it is evaluated
+and never trained again, a checkpoint continues. An engine lends a seat: a base, an adapter where the trial trains one,
+and the means to train and read them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from trainables.config import EvalConfig, TrainConfig, TrialConfig
+from trainables.hardware.device_memory import is_lost, is_out_of_memory, peak_memory_bytes
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
+from trainables.records import atomic_files
+from trainables.records.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_checkpoint
+from trainables.records.damage import adapter_faults, told
+from trainables.records.lineage import settle, trained_with
+from trainables.records.record import Fence, TrialRecord
+from trainables.scoring import evaluate_library, rescore
+from trainables.tokenization.token_rows import Row
+from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.trial.evaluate import Reads, mean_loss, predictions
+from trainables.trial.learning_curve import Curve
+from trainables.trial.training_loop import Diverged, Lesson, Progress, progress_of, report_row
+
+TRAIN_LOSS_EXAMPLES = 64  # at most, and no more than the examples of the curve's loss that it stands beside
+
+
+class Seat(Protocol):
+    """A trial's place at an engine; `adapted` seats hold an adapter, started afresh."""
+
+    def reader(self, control: Control) -> Reads: ...
+
+    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None: ...
+
+    def tensors(self) -> Tensors: ...
+
+    def set_tensors(self, tensors: Tensors) -> None: ...
+
+    def load(self, folder: Path) -> None: ...
+
+    def export(self, folder: Path) -> tuple[int, str]:
+        """Write the adapter in PEFT format; returns the size in bytes and SHA-256 of its weights."""
+
+    def counts(self) -> tuple[int, int]:
+        """Return the parameters of the adapter and of the base."""
+
+    def rehearse(self, rows: list[Row]) -> tuple[int, float, float]:
+        """Take a batch forward and backward once; returns its padded tokens, loss and gradient norm."""
+
+    def seconds(self) -> float:
+        """Return a count of the seconds that are this trial's own."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return `device_share`, `packmates`, `pack_width` and `narrowed_to` for the result."""
+
+    def leave(self) -> None: ...
+
+
+class Engine(Protocol):
+    """What trains and evaluates trials on one device."""
+
+    name: str
+    setup: EngineSetup
+    fence: Fence
+    shelf: RowShelf
+
+    def seat(self, train: TrainConfig, adapted: bool, control: Control, name: str = "") -> Seat: ...
+
+    def base(self, train: TrainConfig) -> Any: ...
+
+
+@contextmanager
+def seated(engine: Engine, train: TrainConfig, control: Control, adapted: bool, name: str = "") -> Iterator[Seat]:
+    """Lend a seat for the length of a block; raises Interrupted."""
+    seat = engine.seat(train, adapted, control, name)
+    try:
+        yield seat
+    finally:
+        seat.leave()
+
+
+def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    """Take a trial to its result and its evaluation, whatever is left to do of them, and return the result.
+
+    A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, DeviceLost,
+    and what the fence raises.
+    """
+    record = TrialRecord(Path(job.folder), engine.fence)
+    course = _Course(engine, job.trial, record, report, control)
+    try:
+        return course.finish()
+    except Interrupted:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Interrupted(f"the disk is full: {error}") from error
+        return course.fail("failed", error)
+    except Diverged as error:
+        return course.fail("diverged", error)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return course.fail("oom", error)
+    except Exception as error:
+        # A lost lease is no fault of the trial: then this raises instead of writing.
+        engine.fence()
+        if is_lost(engine.setup.device):
+            cause = f"the GPU is lost to this process: {error}"
+            record.write_error(cause, traceback.format_exc())
+            raise DeviceLost(cause) from error
+        return course.fail("oom" if is_out_of_memory(error) else "failed", error)
+    finally:
+        course.seat = None
+        gc.collect()
+        if engine.setup.device != "cpu":
+            with contextlib.suppress(RuntimeError):  # of a GPU that is lost
+                torch.cuda.empty_cache()
+
+
+@dataclass
+class _Course:
+    """One trial on its way."""
+
+    engine: Engine
+    trial: TrialConfig
+    record: TrialRecord
+    report: Report
+    control: Control
+    seat: Any = None
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()
+        self.config, self.shelf = self.trial.train, self.engine.shelf
+        self.device = self.engine.setup.device
+        self.progress = Progress()
+        self.evaluate_s = 0.0
+        self.curve = Curve(self.trial, self.shelf)
+
+    # --- the way -------------------------------------------------------------------------------------------------
+
+    def finish(self) -> dict[str, Any]:
+        result = self.record.result()
+        if result is not None and result["state"] in ("done", "stopped"):
+            self._replay(int(result["steps"]))
+            if self.record.needs_evaluation(self.trial.eval_id):
+                self._evaluate_kept()
+        else:
+            self._check_interrupt()
+            result = self._train_and_evaluate()
+        summary = self.record.summary(self.trial.eval_id)
+        splits = (summary or {}).get("splits", {})
+        loss = splits.get("validation", splits.get("test", {})).get("eval_loss")
+        self.report(report_row(int(result["steps"]), loss, result["train_loss"], "done", recorded=True))
+        return result
+
+    def _train_and_evaluate(self) -> dict[str, Any]:
+        started_at = _now()
+        checkpoint = None if self.config.is_baseline else self._resume(started_at)
+        with self._seated() as self.seat:
+            if not self.config.is_baseline:
+                return self._trained(checkpoint)
+            adapter: dict[str, Any] = {"adapter_bytes": 0, "adapter_sha256": None}
+            counts = {"trainable_parameters": 0, "total_parameters": self.seat.counts()[1]}
+            result = self._measured({**adapter, **counts, "started_at": started_at, "kept_step": 0})
+            self.record.write_result(result)
+            return result
+
+    def _trained(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
+        progress = self.progress
+        self.seat.train(self._lesson(), progress, checkpoint)
+        kept_step = progress.step
+        if self.config.keep_checkpoint == "best" and progress.best:
+            self.seat.set_tensors(progress.best)
+            self.curve.forget()
+            kept_step = progress.best_step or kept_step
+        self.record.fence()
+        size, checksum = self.seat.export(self.record.adapter_folder)
+        trainable, base = self.seat.counts()
+        result = self._measured(
+            {
+                "kept_step": kept_step,
+                "trainable_parameters": trainable,
+                "total_parameters": base,
+                "adapter_bytes": size,
+                "adapter_sha256": checksum,
+                "started_at": progress.started_at,
+            }
+        )
+        self.record.write_result(result)
+        drop_checkpoints(self.record)
+        return result
+
+    def _seated(self) -> AbstractContextManager[Seat]:
+        return seated(self.engine, self.config, self.control, not self.config.is_baseline, self.record.folder.name)
+
+    def _resume(self, started_at: str) -> Checkpoint | None:
+        """Read where the trial is, replay what it reported, and cut what it will do again from the curves."""
+        checkpoint = latest_checkpoint(self.record)
+        had_begun = bool(self.record.metrics()) or checkpoint is not None
+        self.progress = progress_of(checkpoint)
+        self.progress.restarts += had_begun
+        self.progress.started_at = self.progress.started_at or started_at
+        if lineage := settle(self.record, self.progress.changes):
+            self.config = trained_with(self.trial.train, lineage)
+        if had_begun:
+            self.record.cut_metrics_after(self.progress.step)
+            self._cut_what_is_owed()
+        self._replay(self.progress.step)
+        return checkpoint
+
+    def _cut_what_is_owed(self) -> None:
+        """Drop lines of an evaluation that an interruption came upon: it is made again."""
+        step, owes = self.progress.step, self.progress.owes
+        if owes:
+            rows = [row for row in self.record.metrics() if row["step"] < step or row["kind"] not in owes]
+            self.record.write_metrics(rows)
+
+    def _replay(self, step: int) -> None:
+        train_loss = None
+        for row in self.record.metrics():
+            if row["step"] > step:
+                break
+            if row["kind"] == "train":
+                train_loss = row["train_loss"]
+            elif row["kind"] == "eval":
+                self.report(report_row(row["step"], row["eval_loss"], train_loss, "train", recorded=True))
+
+    def _evaluate_kept(self) -> None:
+        """Evaluate kept weights anew: from stored texts where the metrics alone differ, else by the model."""
+        examples = self._evaluation_examples(self.trial.evaluation)
+        if rescore.rescore(self.record, self.trial.evaluation, examples) is not None:
+            return
+        with self._seated() as self.seat:
+            if not self.config.is_baseline:
+                self._check_adapter()
+                self.seat.load(self.record.adapter_folder)
+            self._evaluate()
+
+    def _check_adapter(self) -> None:
+        found = adapter_faults(self.record, self.record.result() or {})
+        if found:
+            raise atomic_files.DamagedFile(told(found))
+
+    # --- the parts -----------------------------------------------------------------------------------------------
+
+    def _lesson(self) -> Lesson:
+        rows = [row for row in self._train_rows() if row.fits]
+        if not rows:
+            raise ValueError("no training example fits")
+        return Lesson(
+            train=self.config,
+            record=self.record,
+            rows=rows,
+            pad_id=self.shelf.encoder(self.config).pad_id,
+            tensors=self.seat.tensors,
+            # Between steps nothing is lost by leaving: the step after which these run is done again.
+            evaluate=lambda: self.curve.loss(self._reader(), "generate" in self.progress.owes),
+            generate=lambda: self.curve.texts(self._reader()),
+            report=self.report,
+            control=self.control,
+        )
+
+    def _train_rows(self) -> list[Row]:
+        return self.shelf.train_rows(self.config)
+
+    def _reader(self) -> Reads:
+        reader: Reads = self.seat.reader(self.control)
+        return reader
+
+    def _evaluate(self) -> None:
+        began = time.monotonic()
+        evaluation = self.trial.evaluation
+        rows = {
+            split: self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
+            for split, count in evaluation.examples.items()
+        }
+        examples = self._evaluation_examples(evaluation)
+        found = predictions(self._reader(), rows, examples, evaluation, self.curve.known, self.curve.written)
+        whole = evaluate_library.scored(evaluation.metrics, found, examples)
+        rescore.write(self.record, evaluation, whole, time.monotonic() - began)
+
+    def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
+        return {split: self.shelf.evaluation_examples(split, count) for split, count in evaluation.examples.items()}
+
+    def _measured(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate the weights in the seat and return the whole result."""
+        began = self.seat.seconds()
+        progress = self.progress
+        if not self.config.is_baseline:
+            last = self.record.metrics()[-1:] or [{}]
+            self.report(report_row(progress.step, last[0].get("eval_loss"), None, "evaluate", recorded=False))
+        rows = self._train_rows()
+        fitting = [row for row in rows if row.fits]
+        evaluation = self.trial.evaluation
+        count = min(TRAIN_LOSS_EXAMPLES, evaluation.validation_examples or evaluation.test_examples)
+        train_loss = mean_loss(self._reader().losses(fitting[:count]))
+        if self.record.needs_evaluation(self.trial.eval_id):
+            self._evaluate()
+        self.evaluate_s = self.seat.seconds() - began
+        return self._result(
+            "stopped" if progress.stopped else "done",
+            {
+                **facts,
+                "train_loss": train_loss,
+                "train_examples_used": len(fitting),
+                "train_examples_dropped": len(rows) - len(fitting),
+                "train_sources_cut": sum(row.source_tokens_cut > 0 for row in fitting),
+                "first_eval_id": self.trial.eval_id,
+            },
+        )
+
+    def _result(self, state: str, facts: dict[str, Any]) -> dict[str, Any]:
+        progress = self.progress
+        steps_s = progress.steps_s / progress.step if progress.step else None
+        return {
+            "state": state,
+            "cause": None,
+            "engine": self.engine.name,
+            "device": self.device,
+            "precision": self.config.precision,
+            "steps": progress.step,
+            "skipped_steps": progress.skipped_steps,
+            "kept_step": None,
+            "trainable_parameters": None,
+            "total_parameters": None,
+            "adapter_bytes": None,
+            "adapter_sha256": None,
+            "train_loss": None,
+            "train_examples_used": None,
+            "train_examples_dropped": None,
+            "train_sources_cut": None,
+            "tokens_trained": progress.tokens,
+            "train_s": round(progress.train_s, 3),
+            "evaluate_s": round(self.evaluate_s, 3),
+            "wall_s": round(time.monotonic() - self.began, 3),
+            "seconds_per_step": steps_s,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "device_share": None,
+            "packmates": [],
+            "pack_width": None,
+            "narrowed_to": None,
+            "restarts": progress.restarts,
+            "first_eval_id": None,
+            "started_at": progress.started_at,
+            "ended_at": _now(),
+            **(self.seat.facts() if self.seat is not None else {}),
+            **facts,
+        }
+
+    def fail(self, state: str, error: BaseException) -> dict[str, Any]:
+        """Commit a failure: its cause in one line, the traceback in error.txt."""
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, Diverged):
+            cause = str(error)
+        self.record.write_error(cause, "".join(traceback.format_exception(error)))
+        kept = self.record.result()
+        if kept is not None and kept["state"] in ("done", "stopped"):
+            # Only a further evaluation has failed: the training and the evaluations that there are stay as they are.
+            return {**kept, "state": state, "cause": cause}
+        result = self._result(state, {"cause": cause})
+        self.record.write_result(result)
+        return result
+
+    def _check_interrupt(self) -> None:
+        if self.control() == "interrupt":
+            raise Interrupted("interrupted before the start")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
