@@ -41,8 +41,9 @@ Made by `python -m benchmarks.architectures`, which tries all of them, and compa
 model of each family trains and is evaluated by both engines: two adapters of different ranks over all the layers that
 are named here, in one batch of the packed engine, and each alone by Trainer and PEFT. "Packed as alone": losses of
 every step and evaluation within 1e-5 of themselves, the same texts, and the number of trained parameters that `plan`
-had counted. How far weights may be apart is in [decisions.md](decisions.md). Layers in the last column are refused
-before anything trains, by `plan` and `run` alike; a family that is refused as a whole has its reason in the third.
+had counted. How far weights may be apart is in [decision 0095](decisions/0095-how-far-weights-may-part.md). Layers in
+the last column are refused before anything trains, by `plan` and `run` alike; a family that is refused as a whole has
+its reason in the third.
 
 | family | adapters on | result | no adapter on |
 | --- | --- | --- | --- |

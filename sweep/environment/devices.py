@@ -18,7 +18,7 @@ from trainables.errors import UserError
 from trainables.hardware import machine
 from trainables.model_files import layer_shapes
 
-GAINS_BY_BF16 = 20_000_000  # parameters; below, casting costs a CPU what its products gain (docs/decisions.md)
+GAINS_BY_BF16 = 20_000_000  # parameters; below, casting costs a CPU what its products gain (docs/decisions/0032)
 
 
 @dataclass(frozen=True)

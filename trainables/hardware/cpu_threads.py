@@ -2,7 +2,7 @@
 
 OpenMP keeps waiting threads for every thread that has ever computed in parallel. Where they outnumber the cores, none
 of them spins between two regions any more, each is put to sleep and woken: a step of GPT-2's shape on two cores then
-takes 1.50 s instead of 1.34 s (docs/decisions.md).
+takes 1.50 s instead of 1.34 s (docs/decisions/0034).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The compiled part of decoding on a CPU, where a C compiler is at hand: `cpu_kernel.c`, built once a machine.
 
-torch reads keys and values in bf16 at 2 to 4 GB/s while it decodes and in fp32 at 13; this reads them at 20 and 30 (see
-docs/decisions.md). Without a compiler, or where the result is not torch's, texts are written by torch's own operators.
+torch reads keys and values in bf16 at 2 to 4 GB/s while it decodes and in fp32 at 13; this reads them at 20 and 30
+(docs/decisions/0041). Without a compiler, or where the result is not torch's, torch's own operators write the texts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Frozen linear layers whose weights lie as oneDNN wants them: a plain product on a CPU rearranges its own each time.
 
 A layer keeps its weight twice, once for each direction, and no longer as it was. The products are the same in bf16 and
-the same up to rounding in fp32. GPT-2's shape on two AVX512-BF16 cores (docs/decisions.md): 80 rows by 768 x 3,072 at
+the same up to rounding in fp32. GPT-2's shape on two AVX512-BF16 cores (docs/decisions/0039): 80 rows by 768 x 3,072 at
 197 in place of 105 GFLOP/s in fp32 and 394 in place of 311 in bf16; of 1,000 rows 219 and 176, 374 and 356.
 """
 

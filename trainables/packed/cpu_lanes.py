@@ -3,7 +3,7 @@
 A team of cores that shares each product waits for its slowest at the end of every operation, and one core works alone
 on what is small. In lanes nobody waits until there is nothing left to do. The lanes' modules are copies over the same
 weights, since a module knows whose the rows in it are. GPT-2's shape on two cores: 1.1 to 1.2 times the steps of a team
-(docs/decisions.md), with the same bits.
+(docs/decisions/0052), with the same bits.
 """
 
 from __future__ import annotations
