@@ -26,7 +26,7 @@ from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob, go_on, no_report
 from trainables.model_files.adaptable_layers import refusal
 from trainables.model_files.layer_shapes import HEAD, linear_shapes, lora_parameters
-from trainables.modeling.base_model import quiet
+from trainables.model_files.load_pretrained import quiet
 from trainables.packed.engine import PackedEngine
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.solo.engine import SoloEngine

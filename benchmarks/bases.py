@@ -107,7 +107,7 @@ def write_random(config: Any, folder: Path, tokenizer: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from trainables.modeling.base_model import quiet
+    from trainables.model_files.load_pretrained import quiet
 
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sweep.environment.devices import (
     usable_gpus,
 )
 from sweep.plan import size
+from trainables.bases import refusals
 from trainables.data import hub, sources
 from trainables.errors import UserError
 from trainables.hardware import machine
@@ -72,6 +74,7 @@ def examine() -> dict[str, Any]:
         "cache": {"folder": str(hub.hub_cache()), "models": _cached("model"), "data": _cached("dataset")},
         "bundled": _bundled(problems),
         "widths": _widths(),
+        "refused_ways": [asdict(one) for one in refusals.read_all()],
         "disk_free_bytes": disk.free,
         "temporary_folder": tempfile.gettempdir(),
         "problems": problems,
@@ -157,6 +160,9 @@ def _print(found: dict[str, Any]) -> None:
     line("pack width", f"{len(measured)} measured, kept in {found['widths']['file']}")
     for one in measured[-SHOWN_WIDTHS:]:
         line("", _width_line(one))
+    for one in found["refused_ways"]:
+        ways = "; ".join(f"{way.replace('_', ' ')} ({reason})" for way, reason in one["refused"].items())
+        line("not used", f"{one['model']} {one['precision']} on {one['device']}: {ways}")
     line("disk", f"{size(found['disk_free_bytes'])} free here")
     for problem in found["problems"]:
         console.print(f"problem: {problem}", style="red")

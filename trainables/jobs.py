@@ -6,11 +6,11 @@ each evaluation and asks `control` between steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainables.config import TrialConfig
+from trainables.config import TrainConfig, TrialConfig
 
 Control = Callable[[], Literal["go", "stop", "interrupt"]]
 """Asked every optimizer step and every few decoding steps: go on; end here and keep what there is; write and leave."""
@@ -20,6 +20,10 @@ PACK_WIDTH = 8
 
 Report = Callable[[dict[str, Any]], None]
 """Called with {"step", "eval_loss", "train_loss", "phase", "recorded"} after each evaluation of a trial."""
+
+
+BaseKey = tuple[str, str, str]
+"""Model, quantization and precision: trials that have them in common share a base, and so may share a pack."""
 
 
 class Interrupted(RuntimeError):
@@ -68,3 +72,16 @@ def go_on() -> Literal["go"]:
 
 def no_report(row: dict[str, Any]) -> None:
     """The report of a caller that reads the record instead."""
+
+
+def key_of(train: TrainConfig) -> BaseKey:
+    """Return what the trials of a pack have in common."""
+    return train.model, train.quantization, train.precision
+
+
+def by_base(trials: Iterable[TrialConfig]) -> dict[BaseKey, list[TrialConfig]]:
+    """Return the trials of each base."""
+    found: dict[BaseKey, list[TrialConfig]] = {}
+    for one in trials:
+        found.setdefault(key_of(one.train), []).append(one)
+    return found

@@ -82,7 +82,7 @@ def _adapters(base: Any, job: Job, shelf: Any) -> tuple[Any, list[Learner]]:
 
     from benchmarks.peers import trainer
     from benchmarks.work import NEW_TOKENS
-    from trainables.modeling.base_model import quiet
+    from trainables.model_files.load_pretrained import quiet
     from trainables.modeling.peft_lora import start_of
 
     work = job.read_work()

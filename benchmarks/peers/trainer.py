@@ -18,9 +18,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, PrinterCallback, Trai
 
 from benchmarks.peers.job import Job
 from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS, Work
+from trainables.bases.load import keep_trainable_after_evaluation, nf4, switch_off_dropout
 from trainables.config import TrainConfig
 from trainables.hardware.device_memory import limit_memory
-from trainables.modeling.base_model import DTYPES, keep_trainable_after_evaluation, nf4, quiet, switch_off_dropout
+from trainables.model_files.load_pretrained import quiet
+from trainables.modeling.base_model import DTYPES
 from trainables.modeling.peft_lora import Clock, attach
 from trainables.tokenization.token_rows import Row
 from trainables.tokenization.tokenized_corpus import RowShelf

@@ -11,8 +11,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from trainables.config import TrainConfig, TrialConfig
-from trainables.jobs import TrialJob
-from trainables.packed.workload import Key, key_of
+from trainables.jobs import BaseKey, TrialJob, key_of
 
 EVALUATION_WORK = 2  # of an example that is evaluated, in rows that are trained on
 SPLIT_COST = 0.25  # of an engine's share: what more of unequal work is worth not to split a pack
@@ -20,7 +19,7 @@ SPLIT_COST = 0.25  # of an engine's share: what more of unequal work is worth no
 
 def by_pack(jobs: Iterable[TrialJob]) -> list[TrialJob]:
     """Return jobs pack by pack, packs in the order of their first job, else in the order given."""
-    packs: dict[Key, list[TrialJob]] = {}
+    packs: dict[BaseKey, list[TrialJob]] = {}
     for job in jobs:
         packs.setdefault(key_of(job.trial.train), []).append(job)
     return list(itertools.chain.from_iterable(packs.values()))
@@ -28,7 +27,7 @@ def by_pack(jobs: Iterable[TrialJob]) -> list[TrialJob]:
 
 def describe(trains: Iterable[TrainConfig]) -> list[str]:
     """Return a phrase per pack: its base, its limits of length, its trials."""
-    packs: dict[Key, list[TrainConfig]] = {}
+    packs: dict[BaseKey, list[TrainConfig]] = {}
     for train in trains:
         packs.setdefault(key_of(train), []).append(train)
     return [_phrase(key, members) for key, members in packs.items()]
@@ -45,7 +44,7 @@ def listed(phrases: Sequence[str]) -> str:
     return f"{len(phrases)} packs: {'; '.join(phrases)}"
 
 
-def _phrase(key: Key, members: Sequence[TrainConfig]) -> str:
+def _phrase(key: BaseKey, members: Sequence[TrainConfig]) -> str:
     model, quantization, precision = key
     limits = sorted({train.max_length_tokens for train in members})
     tokens = f"{limits[0]} tokens" if len(limits) == 1 else f"{limits[0]} to {limits[-1]} tokens"

@@ -15,9 +15,9 @@ from sweep.request import estimates
 from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.hardware import machine
-from trainables.jobs import EngineSetup, TrialJob
+from trainables.jobs import EngineSetup, TrialJob, by_base
 from trainables.packed import pack_size
-from trainables.packed.workload import by_base, task_of
+from trainables.packed.workload import task_of
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.tokenization.tokenized_corpus import RowShelf
 

@@ -18,7 +18,7 @@ from trainables.data.configurations import parted
 from trainables.errors import UserError
 from trainables.model_files.fingerprint import SCHEME
 from trainables.startup_progress import stage
-from trainables.tokenization import end_tokens, token_rows
+from trainables.tokenization import end_checks, token_rows
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def model_notes(bases: Bases, stored: Mapping[str, Any] | None = None) -> list[s
     ]
     for model in bases.models:
         encoder = token_rows.load_encoder(model.place)
-        end_tokens.check_ends(encoder, Path(model.place))
-        sentence = end_tokens.ends_sentence(encoder)
+        end_checks.check_ends(encoder, Path(model.place))
+        sentence = end_checks.ends_sentence(encoder)
         notes += [f"model: {model.label}: {sentence}"] if sentence else []
     return notes
 

@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from benchmarks import flops
+from trainables.bases.probes import probe_last_mlp
 from trainables.config import TrainConfig
-from trainables.modeling.last_mlp import try_tail
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_loss
 from trainables.modeling.peft_lora import Clock, attach
 from trainables.tokenization.token_rows import Row
@@ -36,11 +37,11 @@ def test_a_training_step_counts_what_torch_counts_but_for_causality_and_the_firs
     shape = flops.shape_of(gpt2)
     ours = flops.training_flop(shape, flops.adapter_weights(gpt2, train), ROWS)
 
-    base = AutoModelForCausalLM.from_pretrained(gpt2, attn_implementation="eager")
-    try_tail(base.requires_grad_(False))
-    model = attach(base.requires_grad_(False), train, Clock(0))
+    base = LoadedBase(AutoModelForCausalLM.from_pretrained(gpt2, attn_implementation="eager").requires_grad_(False))
+    probe_last_mlp(base)
+    base.model = attach(base.model, train, Clock(0))
     with FlopCounterMode(display=False) as counter:
-        completion_loss(model, collate(ROWS, 0), 1).backward()
+        completion_loss(base, collate(ROWS, 0), 1).backward()
 
     # Torch's full attention looks at later tokens too, and the first layer's input needs no gradient.
     pairs = sum(TOKENS * (TOKENS + 1) // 2 for _ in ROWS)

@@ -12,8 +12,8 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, close, run_packed
 from pretend_device import pretend_gpu
 
+from trainables.bases import probes
 from trainables.config import TrialConfig
-from trainables.decoding import token_graph
 from trainables.jobs import EngineSetup, Interrupted, go_on, no_report
 from trainables.packed import train_graph
 from trainables.packed.engine import PackedEngine
@@ -108,7 +108,7 @@ def test_replayed_training_steps_are_those_of_each_trial_alone(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("PACKSWEEP_CACHE", raising=False)
-    monkeypatch.setattr(train_graph, "GAIN", float("inf"))
+    monkeypatch.setattr(probes, "GAIN", float("inf"))
     replayed: list[int] = []
     replay_one = train_graph.StepGraph.replay
 
@@ -140,7 +140,7 @@ def test_replayed_tokens_are_the_plain_ones(
     }
     found = {}
     for gain in (0.0, float("inf")):
-        monkeypatch.setattr(token_graph, "GAIN", gain)
+        monkeypatch.setattr(probes, "GAIN", gain)
         sweep = write_sweep(tmp_path / f"at {gain}")
         found[gain] = [one.texts() for one in run_packed(packed_on(gpu, sweep, base, 4), sweep, wanted).values()]
     assert found[0.0] == found[float("inf")]

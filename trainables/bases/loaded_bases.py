@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainables.bases import refusals
+from trainables.bases.load import load_base
 from trainables.config import TrainConfig
 from trainables.hardware import machine
 from trainables.hardware.device_memory import give_back
-from trainables.jobs import EngineSetup
+from trainables.jobs import BaseKey, EngineSetup, key_of
 from trainables.model_files.layer_shapes import total_parameters
-from trainables.modeling.base_model import load_base
-from trainables.packed.workload import Key, key_of
+from trainables.modeling.base_model import LoadedBase
 from trainables.startup_progress import stage
 
 KEPT_SHARE = 0.25  # of the memory that may be used
@@ -35,9 +36,9 @@ class LoadedBases:
 
     setup: EngineSetup
     loads: int = 0
-    _held: dict[Key, Any] = field(default_factory=dict)
+    _held: dict[BaseKey, Any] = field(default_factory=dict)
 
-    def get(self, train: TrainConfig, folder: Path, wrap: Callable[[Any], Any] = lambda model: model) -> Any:
+    def get(self, train: TrainConfig, folder: Path, wrap: Callable[[LoadedBase], Any] = lambda base: base) -> Any:
         """Return the base of a trial as `wrap` made it, loaded where it is not there; raises UserError."""
         key = key_of(train)
         if key in self._held:
@@ -45,9 +46,10 @@ class LoadedBases:
             return self._held[key]
         self._make_room(total_parameters(folder) * BYTES[train.precision])
         with stage(f"loading {train.model}"):
-            model = load_base(folder, train, self.setup.device, self.setup.trust_remote_code)
+            base = load_base(folder, train, self.setup.device, self.setup.trust_remote_code)
             self.loads += 1
-            self._held[key] = wrap(model)
+            self._held[key] = wrap(base)
+            refusals.remember(train.model, train.precision, self.setup.device, base.capabilities.refused)
         # Garbage is collected once a trial: hundreds of thousands of objects of the imported libraries and of the
         # models would be walked each time.
         gc.freeze()
@@ -71,7 +73,7 @@ class LoadedBases:
             del held[gone[-1]]
         self._drop(gone)
 
-    def _drop(self, keys: list[Key]) -> None:
+    def _drop(self, keys: list[BaseKey]) -> None:
         if keys:
             gc.unfreeze()
             for key in keys:
@@ -81,8 +83,8 @@ class LoadedBases:
 
 
 def nbytes_of(base: Any) -> int:
-    """Return the bytes of a model's weights, or of those of what wraps it."""
-    model: nn.Module = base if isinstance(base, nn.Module) else base.model
+    """Return the bytes of the weights of a base, as it was loaded or as an engine has wrapped it."""
+    model: nn.Module = base.model
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 

@@ -18,7 +18,12 @@ import torch
 from torch import Tensor
 
 from trainables.config import Decoding
+from trainables.decoding.prefill import Filler, filler_of, read_prompts
+from trainables.decoding.token_graph import token_steps
 from trainables.jobs import Control, Interrupted
+from trainables.kv_cache.beam_states import BeamFiller
+from trainables.kv_cache.preallocated import roomy_cache
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import LOSS_TOKENS, batches, bucket
 from trainables.modeling.peft_lora import seed_of
 from trainables.modeling.rotary_positions import crosses
@@ -130,16 +135,16 @@ class HalfEnded:
         return (2 * going.sum() <= len(going)).expand(len(going))
 
 
-def decoding_batches(model: Any, prompts: Sequence[Prompt], rows: int, writing: Writing) -> list[list[int]]:
+def decoding_batches(base: LoadedBase, prompts: Sequence[Prompt], rows: int, writing: Writing) -> list[list[int]]:
     """Return indices of prompts that decode together, at most `rows`, the longest first.
 
     They are of equal padded length, unless the model decodes rows of unequal length without padding. A prompt whose
     rotary positions change while its text is written decodes alone: the library then reads it all again.
     """
-    alone = [index for index, prompt in enumerate(prompts) if _crosses(model, prompt, writing)]
+    alone = [index for index, prompt in enumerate(prompts) if _crosses(base, prompt, writing)]
     others = [index for index in range(len(prompts)) if index not in set(alone)]
     lengths = [len(prompts[index].ids) for index in others]
-    if not decodes_ragged(model, writing):
+    if not decodes_ragged(base, writing):
         found = batches(lengths, lambda width: rows, PROMPT_BUCKET_TOKENS)
     else:
         order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
@@ -147,19 +152,18 @@ def decoding_batches(model: Any, prompts: Sequence[Prompt], rows: int, writing: 
     return [[others[position] for position in group] for group in found] + [[index] for index in alone]
 
 
-def _crosses(model: Any, prompt: Prompt, writing: Writing) -> bool:
-    return crosses(model, len(prompt.ids), max(writing.max_new_tokens, len(prompt.target_ids)))
+def _crosses(base: LoadedBase, prompt: Prompt, writing: Writing) -> bool:
+    boundary = base.capabilities.rotary_boundary_tokens
+    return crosses(boundary, len(prompt.ids), max(writing.max_new_tokens, len(prompt.target_ids)))
 
 
-def decodes_ragged(model: Any, writing: Writing) -> bool:
+def decodes_ragged(base: LoadedBase, writing: Writing) -> bool:
     """Tell whether these texts are written over a ragged cache; beams reorder theirs at every token."""
-    from trainables.decoding.prefill import reads_ragged
-
-    return writing.decoding.strategy != "beam" and reads_ragged(model)
+    return writing.decoding.strategy != "beam" and base.capabilities.ragged_cache
 
 
 def generate_batch(
-    model: Any,
+    base: LoadedBase,
     prompts: Sequence[Prompt],
     writing: Writing,
     control: Control,
@@ -173,24 +177,22 @@ def generate_batch(
     """
     from transformers import StoppingCriteriaList
 
-    from trainables.decoding.token_graph import replays, token_steps
-
     width = max(len(prompt.ids) for prompt in prompts)
-    is_alone = len(prompts) == 1 and _crosses(model, prompts[0], writing)
-    if not decodes_ragged(model, writing) and not is_alone:
+    is_alone = len(prompts) == 1 and _crosses(base, prompts[0], writing)
+    if not decodes_ragged(base, writing) and not is_alone:
         width = bucket(width, PROMPT_BUCKET_TOKENS)
-    cache, losses = (None, None) if is_alone else _begin(model, prompts, writing, width, control, send)
+    cache, losses = (None, None) if is_alone else _begin(base, prompts, writing, width, control, send)
     ids_BT, mask_BT = _padded(prompts, width, writing)
     found: dict[int, Completion] = {}
     rows = list(range(len(prompts)))
     while rows:
         criteria: list[Callable[..., Tensor]] = [PollControl(control)]
-        if _goes_on_with_fewer(model, writing, len(rows)):
+        if _goes_on_with_fewer(base.model, writing, len(rows)):
             criteria.append(HalfEnded(writing.eos_ids, width))
         if send is not None:
             send(rows)
-        with token_steps(model, cache, replays(model)):
-            output = model.generate(
+        with token_steps(base, cache, base.capabilities.token_graphs):
+            output = base.model.generate(
                 input_ids=ids_BT,
                 attention_mask=mask_BT,
                 past_key_values=cache,
@@ -252,7 +254,7 @@ def _goes_on_with_fewer(model: Any, writing: Writing, rows: int) -> bool:
 
 
 def _begin(
-    model: Any,
+    base: LoadedBase,
     prompts: Sequence[Prompt],
     writing: Writing,
     width: int,
@@ -260,22 +262,18 @@ def _begin(
     send: Callable[[Sequence[int]], None] | None,
 ) -> tuple[Any, list[tuple[float, int] | None] | None]:
     """Return the cache to decode with, and the references' losses where the prompts have been read into it."""
-    from trainables.decoding.prefill import Filler, filler_of, read_prompts, reads_ragged
-    from trainables.kv_cache.beam_states import BeamFiller
-    from trainables.kv_cache.preallocated import roomy_cache
-
     is_beam = writing.decoding.strategy == "beam"
-    if not reads_ragged(model):
+    if not base.capabilities.ragged_cache:
         # Beams reorder the whole cache at every token: room would gain nothing there.
-        return None if is_beam else roomy_cache(model, width + writing.max_new_tokens), None
+        return None if is_beam else roomy_cache(base.model, width + writing.max_new_tokens), None
     filler: Filler
     if is_beam:
         filler = BeamFiller(len(prompts), width - 1, writing.decoding.num_beams)
     else:
-        filler = filler_of(model, [len(prompt.ids) - 1 for prompt in prompts], writing.max_new_tokens)
+        filler = filler_of(base.model, [len(prompt.ids) - 1 for prompt in prompts], writing.max_new_tokens)
     rows = [Row(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
     budget = writing.read_tokens or LOSS_TOKENS[writing.device.split(":")[0]]
-    return read_prompts(model, rows, filler, width, writing.pad_id, budget, control, send)
+    return read_prompts(base, rows, filler, width, writing.pad_id, budget, control, send)
 
 
 def _processors(writing: Writing, prompts: Sequence[Prompt], width: int) -> Any:

@@ -14,9 +14,8 @@ Shapes: R rows.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,26 +25,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers.cache_utils import DynamicCache
 
-from trainables.decoding.prefill import reads_ragged
-from trainables.hardware.device_memory import capturing, is_lost, is_out_of_memory
-from trainables.kv_cache.ragged import Prefill
-from trainables.kv_cache.static import StaticFiller, StaticLayer
-from trainables.modeling.base_model import agree, device_of, forwarding, unwrapped
+from trainables.hardware.device_memory import capturing
+from trainables.kv_cache.static import StaticLayer
+from trainables.modeling.base_model import LoadedBase, forwarding, unwrapped
 
-CHECKED = "_replays"
-GAIN = 0.9  # replays must take at most this share of the plain way's time
 WAITS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
 COPIES = ("_to_copy", "copy_")
 MAKES = ("tensor", "as_tensor", "new_tensor")
-TRIED_ROWS, TRIED_TOKENS = 8, 8
 
 
 class TokenStep:
     """The forward pass of one token a row, in place of the model's own while texts are written."""
 
-    def __init__(self, model: Any, in_graph: bool) -> None:
-        self.model = model
-        self.forward = model.forward
+    def __init__(self, base: LoadedBase, in_graph: bool) -> None:
+        self.base = base
+        self.forward = unwrapped(base.model).forward  # which `generate` calls
         functools.update_wrapper(self, self.forward)  # `generate` asks for its signature
         self.in_graph = in_graph
         self.is_warm = False
@@ -79,10 +73,10 @@ class TokenStep:
             with capturing, captured(graph, ids_R1.device):
                 self.output = self._plain(self.ids_R1, self.positions_R1, cache)
             self.graph = graph
-        except Exception:
+        except Exception as error:
             keep_failed(graph)
             self.in_graph = False
-            setattr(self.model, CHECKED, False)
+            self.base.refuse("token_graphs", f"a capture failed: {type(error).__name__}: {error}".splitlines()[0])
         finally:
             _set_seen(cache, seen)
 
@@ -124,37 +118,14 @@ def _set_seen(cache: DynamicCache, seen: int) -> None:
 
 
 @contextmanager
-def token_steps(model: Any, cache: Any, in_graph: bool) -> Iterator[TokenStep | None]:
+def token_steps(base: LoadedBase, cache: Any, in_graph: bool) -> Iterator[TokenStep | None]:
     """Have the model compute tokens by `TokenStep` in this block, where the cache is a static one."""
     if not isinstance(cache, DynamicCache) or not isinstance(cache.layers[0], StaticLayer):
         yield None
         return
-    base = unwrapped(model)  # whose forward `generate` calls
     step = TokenStep(base, in_graph)
-    with forwarding(base, step):
+    with forwarding(unwrapped(base.model), step):
         yield step
-
-
-def replays(model: Any) -> bool:
-    """Tell what `try_replay` found."""
-    return bool(getattr(model, CHECKED, False))
-
-
-def try_replay(model: Any) -> None:
-    """Find out whether tokens of this base can be replayed, with the plain way's logits and in less time."""
-    setattr(model, CHECKED, device_of(model).type == "cuda" and reads_ragged(model) and _pays(model))
-
-
-def _pays(model: Any) -> bool:
-    try:
-        _try(model, in_graph=False, watch=Watch())
-        wanted, plain_s = _try(model, in_graph=False)
-        found, replayed_s = _try(model, in_graph=True)
-    except Exception as error:  # of a model or driver that does something else: the plain way is there for it
-        if is_out_of_memory(error) or is_lost(str(device_of(model))):
-            raise
-        return False
-    return agree(found, wanted, model.dtype) and replayed_s <= GAIN * plain_s
 
 
 class Watch(TorchDispatchMode):
@@ -193,33 +164,3 @@ class Makes(TorchFunctionMode):
 
 def _indices(args: Any) -> list[Tensor]:
     return [one for one in tree_leaves(args[1:2]) if isinstance(one, Tensor)]
-
-
-@torch.no_grad()
-def _try(model: Any, in_graph: bool, watch: Watch | None = None) -> tuple[Tensor, float]:
-    """Return the logits of a few tokens of a few rows, and the seconds of the later ones; `watch` sees one token."""
-    device = device_of(model)
-    config = model.config.get_text_config(decoder=True)
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    prompt = torch.arange(TRIED_ROWS * 3, device=device).view(TRIED_ROWS, 3) % vocabulary
-    lengths = [1 + row % 3 for row in range(TRIED_ROWS)]
-    states = model(input_ids=prompt, past_key_values=DynamicCache(config=config), use_cache=True).past_key_values
-    filler = StaticFiller(lengths, TRIED_TOKENS)
-    filler.add(Prefill(range(TRIED_ROWS), lengths, states))
-    cache = filler.cache(config, max(lengths))
-    positions_R1 = torch.tensor(lengths, device=device)[:, None]
-    found: list[Tensor] = []
-    began = 0.0
-    with token_steps(model, cache, in_graph) as step:
-        for number in range(TRIED_TOKENS):
-            if number == 2:  # the first was plain, the second was captured
-                torch.cuda.synchronize(device)
-                began = time.monotonic()
-            ids_R1 = (prompt[:, :1] + number) % vocabulary
-            with watch if watch is not None and number == 1 else nullcontext():
-                output = model(input_ids=ids_R1, position_ids=positions_R1 + number, past_key_values=cache)
-            found.append(output.logits[:, -1].clone())
-        torch.cuda.synchronize(device)
-    assert step is not None
-    assert step.in_graph == in_graph, "the token was not captured"
-    return torch.stack(found), time.monotonic() - began

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainables.errors import UserError, nearest
 from trainables.model_files.adaptable_layers import refusal
-from trainables.model_files.completeness import BUFFERS
+from trainables.model_files.weight_differences import BUFFERS
 from trainables.model_files.weight_files import config_of, no_weights, tensors_of, weight_files
 
 # Families whose linear layers are Conv1D, which stores its weight as (in, out).

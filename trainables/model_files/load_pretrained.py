@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from trainables.errors import UserError
-from trainables.model_files.completeness import BUFFERS, Differences, differences_problem, prefix_problem
+from trainables.model_files.weight_differences import BUFFERS, Differences, differences_problem, prefix_problem
 from trainables.model_files.weight_files import weights_problem
 
 

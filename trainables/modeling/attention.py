@@ -24,7 +24,7 @@ from transformers.masking_utils import sdpa_mask
 
 from trainables.kv_cache.ragged import RaggedLayer
 from trainables.kv_cache.static import StaticLayer
-from trainables.modeling.base_model import agree, sample_logits
+from trainables.modeling.base_model import LoadedBase
 
 NAME = "packed_rows"
 LONGEST_TOKENS = 1024  # of plain products: their memory grows with the square
@@ -44,13 +44,13 @@ def strung(lengths: Sequence[int]) -> Iterator[None]:
 
 
 @contextmanager
-def whole_rows(model: Any, ids_BT: Tensor) -> Iterator[Tensor | None]:
+def whole_rows(base: LoadedBase, ids_BT: Tensor) -> Iterator[Tensor | None]:
     """Say that rows are read whole and padded on the right; yields the mask to hand the model, None for another.
 
     Without a mask the library looks at the positions whether rows are packed one behind another, for which a GPU is
     waited for, and no graph can be captured.
     """
-    if model.config.get_text_config(decoder=True)._attn_implementation != NAME:
+    if not base.capabilities.packed_attention:
         yield None
         return
     token = _whole.set(True)
@@ -60,24 +60,10 @@ def whole_rows(model: Any, ids_BT: Tensor) -> Iterator[Tensor | None]:
         _whole.reset(token)
 
 
-def use(model: Any) -> None:
-    """Have a model that attends by `sdpa` attend by this module, where it then still computes the same.
-
-    Falcon's own code asks for the library's name and fails without it.
-    """
-    config = model.config.get_text_config(decoder=True)
-    if config._attn_implementation != "sdpa":
-        return
-    wanted = sample_logits(model)
+def register() -> None:
+    """Make this module known to transformers under its name."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, _mask)
-    config._attn_implementation = NAME
-    try:
-        is_same = agree(sample_logits(model), wanted, model.dtype)
-    except Exception:  # of a model whose code does something else by the name
-        is_same = False
-    if not is_same:
-        config._attn_implementation = "sdpa"
 
 
 def _mask(**asked: Any) -> Tensor | None:

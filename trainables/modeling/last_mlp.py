@@ -15,19 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from trainables.modeling.base_model import agree, device_of, forwarding, recomputes, unwrapped
+from trainables.modeling.base_model import LoadedBase, forwarding, recomputes, unwrapped
 from trainables.modeling.multi_lora import PackedLinear
-
-CHECKED = "_tail"  # the name of the MLP
 
 
 @contextmanager
-def tail_only(model: Any, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
-    """Let the last MLP of a model that `try_tail` found fit see these tokens alone; to the others it adds nothing."""
-    name = getattr(model, CHECKED, None)
+def tail_only(base: LoadedBase, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
+    """Let the last MLP of a base that bears it see these tokens alone; to the others it adds nothing."""
+    model, name = base.model, base.capabilities.last_mlp
     mlp = unwrapped(model).get_submodule(name) if name else None
     if mlp is None or (model.training and recomputes(model)) or _is_adapted(mlp):
         yield
@@ -52,29 +49,7 @@ def _is_adapted(mlp: nn.Module) -> bool:
     )
 
 
-def try_tail(model: Any) -> None:
-    """Find the last layer's MLP, and whether losses are the same, in the base's arithmetic, without the rest of it."""
-    from trainables.modeling.loss import collate, completion_nll
-    from trainables.tokenization.token_rows import Row
-
-    setattr(model, CHECKED, None)
-    name = _last_mlp(model)
-    if name is None:
-        return
-    rows = [Row("0", (1, 2, 3), (4, 5), 0, True), Row("1", (6, 5, 4, 3, 2), (1,), 0, True)]
-    batch = collate(rows, 0).to(str(device_of(model)))
-    with torch.no_grad():
-        wanted = completion_nll(model, batch)
-        setattr(model, CHECKED, name)
-        try:
-            same = agree(completion_nll(model, batch), wanted, model.dtype)
-        except Exception:  # of a model that calls it in another way, or looks at all of it
-            same = False
-    if not same:
-        setattr(model, CHECKED, None)
-
-
-def _last_mlp(model: Any) -> str | None:
+def last_mlp(model: Any) -> str | None:
     """Return the name of the MLP of the last layer, None for a model that has none under the usual name."""
     layers = model.config.get_text_config(decoder=True).num_hidden_layers
     found = [name for name, _ in model.named_modules() if re.search(rf"\.{layers - 1}\.mlp$", name)]

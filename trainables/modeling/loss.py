@@ -1,9 +1,9 @@
 """The loss: negative log-likelihood of the completion, end-of-text included, over its number of tokens.
 
 One function for training and evaluation. Logits are computed at completion tokens alone: a hook hands the output head
-just those hidden states, and another the last layer's MLP (see `tail`). Rows are padded on the right to a length fixed
-by the longest row's bucket and carry no mask: a causal model's tokens never see what follows them, and padding is told
-by length, since its id may be the end-of-text.
+just those hidden states, and another the last layer's MLP (see `last_mlp`). Rows are padded on the right to a length
+fixed by the longest row's bucket and carry no mask: a causal model's tokens never see what follows them, and padding
+is told by length, since its id may be the end-of-text.
 
 Shapes: B rows, T padded tokens, N completion tokens of all rows, V vocabulary.
 """
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.modeling.attention import whole_rows
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.last_mlp import tail_only
 from trainables.tokenization.token_rows import Row
 
@@ -105,10 +106,10 @@ def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int) -> li
     return found
 
 
-def completion_nll(model: Any, batch: Batch, cache: Any = None) -> Tensor:
+def completion_nll(base: LoadedBase, batch: Batch, cache: Any = None) -> Tensor:
     """Return the negative log-likelihood of each completion token, shape (N,), fp32; `cache` keeps the states."""
-    with completion_only(model, batch), whole_rows(model, batch.input_ids_BT) as mask_BT:
-        output = model(
+    with completion_only(base, batch), whole_rows(base, batch.input_ids_BT) as mask_BT:
+        output = base.model(
             input_ids=batch.input_ids_BT,
             attention_mask=mask_BT,
             position_ids=batch.position_ids_BT,
@@ -120,21 +121,21 @@ def completion_nll(model: Any, batch: Batch, cache: Any = None) -> Tensor:
     return nn.functional.cross_entropy(logits_NV.float(), batch.target_N, reduction="none")
 
 
-def completion_loss(model: Any, batch: Batch, tokens: int) -> Tensor:
+def completion_loss(base: LoadedBase, batch: Batch, tokens: int) -> Tensor:
     """Return this batch's share of a loss over `tokens` completion tokens: those of the whole accumulated step."""
-    return completion_nll(model, batch).sum() / tokens
+    return completion_nll(base, batch).sum() / tokens
 
 
 @contextmanager
-def completion_only(model: Any, batch: Batch) -> Iterator[None]:
+def completion_only(base: LoadedBase, batch: Batch) -> Iterator[None]:
     """Let the output head see the hidden states that predict completion tokens alone: (B, T, D) -> (1, N, D)."""
 
     def select(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0][batch.row_N, batch.column_N].unsqueeze(0), *inputs[1:])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    handle = base.model.get_output_embeddings().register_forward_pre_hook(select)
     try:
-        with tail_only(model, batch.row_N, batch.column_N):
+        with tail_only(base, batch.row_N, batch.column_N):
             yield
     finally:
         handle.remove()

@@ -9,9 +9,10 @@ Shapes: R rows of a batch, T padded tokens, D inputs and O outputs of a layer, r
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn.functional import linear
 
 from trainables.config import TrainConfig
 from trainables.modeling import lora_targets
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.onednn_linear import BlockedLinear
 from trainables.modeling.peft_lora import Clock, SeededDropout, start_of
 
@@ -188,14 +190,26 @@ def _added(out: Tensor, pieces: Sequence[tuple[int, int, Tensor]]) -> Tensor:
 class PackedBase:
     """A frozen base whose targeted layers are packed as adapters ask for them."""
 
-    model: Any
+    loaded: LoadedBase
     total_parameters: int
     pad_id: int
     route: Route = field(default_factory=Route)
     _layers: dict[str, PackedLinear] = field(default_factory=dict)
-    twins: list[PackedBase] = field(default_factory=list)  # see `lanes`
-    graphs: Any = None  # see `step_graph`; None where training steps are not replayed
+    copies: list[PackedBase] = field(default_factory=list)  # see `cpu_lanes`
+    graphs: Any = None  # see `train_graph`; None where training steps are not replayed
     cannot_replay: bool = False  # a capture has failed
+
+    @property
+    def model(self) -> Any:
+        return self.loaded.model
+
+    def copy_modules(self) -> PackedBase:
+        """Return modules of their own over the same weights, for the adapters made for this base."""
+        route = Route()
+        kept: dict[int, Any] = {id(one): one for one in (*self.model.parameters(), *self.model.buffers())}
+        model = copy.deepcopy(self.model, kept | {id(self.route): route})
+        layers = {one.name: one for one in model.modules() if isinstance(one, PackedLinear)}
+        return PackedBase(replace(self.loaded, model=model), self.total_parameters, self.pad_id, route, layers)
 
     def adapter(self, train: TrainConfig, device: str) -> Adapter:
         """Return a fresh adapter of this trial; its layers are packed from now on."""
@@ -237,7 +251,7 @@ class PackedBase:
         setattr(self.model.get_submodule(parent), last, packed)
         packed.train(layer.training)
         self._layers[name] = packed
-        self.twins.clear()
+        self.copies.clear()
 
 
 def _is_conv1d(layer: nn.Module) -> bool:

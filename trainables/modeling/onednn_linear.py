@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from trainables.hardware import machine
-from trainables.modeling.base_model import agree, sample_logits
+from trainables.modeling.agreement import agree, sample_logits, why_not
+from trainables.modeling.base_model import LoadedBase
 
 SHARE = 1 / 4  # of the memory that may be used, at most, for both copies of all weights
 DTYPES = (torch.float32, torch.bfloat16)
@@ -95,12 +96,13 @@ class BlockedLinear(nn.Module):
         return _linear(x, self.forward_OI, self.bias)
 
 
-def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
-    """Block the linear layers of `model` in place where that is possible and known to pay; tells whether it was done.
+def block_where_room(base: LoadedBase, device: str, memory_bytes: int) -> bool:
+    """Block the linear layers of a base in place where that is possible and known to pay; tells whether it was done.
 
     `memory_bytes`: what may be used in all. It decides and not what happens to be free, so that a sweep that is
     continued computes as it began.
     """
+    model = base.model
     layers = plain_layers(model)
     needed = 2 * sum(layer.weight.nbytes for _, layer in layers)
     dtypes = {layer.weight.dtype for _, layer in layers}
@@ -108,15 +110,19 @@ def block_where_room(model: Any, device: str, memory_bytes: int) -> bool:
         return False
     embedding = model.get_input_embeddings().weight
     wanted = _logits(model)
-    try:
+
+    def blocked() -> list[tuple[Tensor, Tensor]]:
         for name, layer in layers:
             _put(model, name, BlockedLinear(layer, keeps_weight=layer.weight is embedding))
-        if all(agree(found, one, model.dtype) for found, one in zip(_logits(model), wanted, strict=True)):
-            return True
-    except Exception:  # of a processor, or a model that does something else with its weights: they stay as they are
-        pass
+        return list(zip(_logits(model), wanted, strict=True))
+
+    # A processor, or a model that does something else with its weights, may refuse.
+    reason = why_not(blocked, lambda found, one: agree(found, one, model.dtype))
+    if reason is None:
+        return True
     for name, layer in layers:
         _put(model, name, layer)
+    base.refuse("blocked_weights", reason)
     return False
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import TrainConfig
-from trainables.modeling.base_model import quiet
+from trainables.model_files.load_pretrained import quiet
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import TrainConfig
-from trainables.modeling.base_model import quiet
+from trainables.model_files.load_pretrained import quiet
 from trainables.modeling.lora_targets import by_peft, chosen
 from trainables.records import atomic_files
 

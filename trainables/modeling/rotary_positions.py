@@ -16,26 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-BOUNDARY = "_rotary_boundary_tokens"
 BY_LENGTH = "longrope"
 
 
-def choose_by_row(model: Any) -> None:
-    """Have every rotary embedding that chooses by length choose for each row, and note at which length."""
+def choose_by_row(model: Any) -> int | None:
+    """Have every rotary embedding that chooses by length choose for each row.
+
+    Returns the length up to which texts have one set of factors, None where all texts have the same.
+    """
     found = [(module, tokens) for module in model.modules() if (tokens := _boundary_of(module)) is not None]
     for module, tokens in found:
         module.forward = _by_row(_fixed(module, tokens - 1), _fixed(module, tokens), tokens)
-    setattr(model, BOUNDARY, min((tokens for _, tokens in found), default=None))
+    return min((tokens for _, tokens in found), default=None)
 
 
-def boundary_tokens(model: Any) -> int | None:
-    """Return the length up to which texts have one set of factors, None where all texts have the same."""
-    return getattr(model, BOUNDARY, None)
-
-
-def crosses(model: Any, prompt_tokens: int, more_tokens: int) -> bool:
+def crosses(boundary: int | None, prompt_tokens: int, more_tokens: int) -> bool:
     """Tell whether a prompt has other factors than it would have with so many more tokens behind it."""
-    boundary = boundary_tokens(model)
     return boundary is not None and prompt_tokens <= boundary < prompt_tokens + more_tokens
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 
+from trainables.bases.probes import probe_step_graphs
 from trainables.config import TrainConfig
-from trainables.decoding.prefill import filler_of, reads_ragged
+from trainables.decoding.prefill import filler_of
 from trainables.hardware.device_memory import (
     give_back,
     is_out_of_memory,
@@ -34,7 +35,7 @@ from trainables.modeling.multi_lora import Adapter, Group, PackedBase
 from trainables.packed.adapter_optimizer import Learner, Turn
 from trainables.packed.cpu_lanes import in_lanes, lanes_for, most_lanes
 from trainables.packed.pack_size import Measured, Place, Point, fastest, today
-from trainables.packed.train_graph import try_graphs
+from trainables.packed.train_graph import StepGraphs
 from trainables.packed.training import rehearse_all, take_steps, train_together
 from trainables.startup_progress import stage
 from trainables.tokenization.token_rows import Row
@@ -205,7 +206,9 @@ def _replays(bench: Bench, width: int) -> bool:
     turns = [bench.turn(number) for number in range(width)]
     for turn in turns:
         turn.learner.scaler = None  # whose first scale may be too large for norms to be compared
-    return try_graphs(bench.base, lambda: rehearse_all(bench.base, turns, bench.device), bench.device)
+    return probe_step_graphs(
+        bench.base, lambda: rehearse_all(bench.base, turns, bench.device), bench.device, StepGraphs
+    )
 
 
 def _raise_first(answers: Sequence[object]) -> None:
@@ -253,7 +256,7 @@ def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
     with arithmetic(bench.train.precision, device):
         cache: Any = roomy_cache(model, bench.place.tokens)
         cache = model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
-    if not reads_ragged(model):
+    if not bench.base.loaded.capabilities.ragged_cache:
         cache.batch_repeat_interleave(width)
     else:  # as texts are written here
         for layer in cache.layers:  # views of the one row: its states are not there twice

@@ -12,7 +12,7 @@ from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.hardware import machine
 from trainables.hardware.device_memory import give_back, is_out_of_memory, memory_in_use_bytes
-from trainables.jobs import EngineSetup
+from trainables.jobs import EngineSetup, by_base
 from trainables.modeling.loss import LOSS_TOKENS
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed import pack_size
@@ -21,7 +21,7 @@ from trainables.packed.cpu_lanes import most_lanes
 from trainables.packed.pack_size import UNMEASURED, Measured, Room, Widths, Workload
 from trainables.packed.scheduler import TooLarge
 from trainables.packed.train_graph import StepGraphs
-from trainables.packed.workload import Task, adapter_bytes, by_base, task_of
+from trainables.packed.workload import Task, adapter_bytes, task_of
 from trainables.tokenization.tokenized_corpus import RowShelf
 
 

@@ -8,17 +8,12 @@ weights, since a module knows whose the rows in it are. GPT-2's shape on two cor
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import torch
 
 from trainables.hardware.cpu_threads import compute_on
-from trainables.modeling.multi_lora import PackedBase, PackedLinear, Route
+from trainables.modeling.multi_lora import PackedBase
 
-CHECKED = "_has_twins"
 MOST = 8
 
 
@@ -32,14 +27,14 @@ def lanes_for(base: PackedBase, count: int) -> int:
 
     One where a model cannot be copied, or memory does not suffice for the copies.
     """
-    if count <= 1 or not getattr(base.model, CHECKED, False):
+    if count <= 1 or not base.loaded.capabilities.cpu_lanes:
         return 1
     try:
-        while len(base.twins) < count - 1:
-            base.twins.append(twin(base))
-    except Exception:  # of memory: a copy was made when the base was loaded
-        setattr(base.model, CHECKED, False)
-        base.twins.clear()
+        while len(base.copies) < count - 1:
+            base.copies.append(base.copy_modules())
+    except Exception as error:  # of memory: a copy was made when the base was loaded
+        base.loaded.refuse("cpu_lanes", f"{type(error).__name__}: {error}".splitlines()[0])
+        base.copies.clear()
         return 1
     return count
 
@@ -58,27 +53,6 @@ def in_lanes(base: PackedBase, count: int, threads: int, work: Callable[[PackedB
         work(one)
 
     with ThreadPoolExecutor(count, thread_name_prefix="lane") as pool:
-        lanes = [pool.submit(lane, one) for one in (base, *base.twins[: count - 1])]
+        lanes = [pool.submit(lane, one) for one in (base, *base.copies[: count - 1])]
         for one in lanes:
             one.result()
-
-
-def twin(base: PackedBase) -> PackedBase:
-    """Return modules of their own over the weights of `base`, for the adapters made for `base`."""
-    route = Route()
-    kept: dict[int, Any] = {id(one): one for one in (*base.model.parameters(), *base.model.buffers())}
-    model = copy.deepcopy(base.model, kept | {id(base.route): route})
-    layers = {one.name: one for one in model.modules() if isinstance(one, PackedLinear)}
-    return PackedBase(model, base.total_parameters, base.pad_id, route, layers)
-
-
-def try_lanes(base: PackedBase) -> None:
-    """Find out whether a copy of the modules of a base computes what the base does."""
-    ids = torch.arange(1, 9)[None] % base.model.get_input_embeddings().weight.shape[0]
-    try:
-        with torch.no_grad():
-            found, wanted = (one.model(input_ids=ids, use_cache=False).logits for one in (twin(base), base))
-    except Exception:  # of a model that cannot be copied: its adapters train in turn
-        setattr(base.model, CHECKED, False)
-        return
-    setattr(base.model, CHECKED, torch.equal(found, wanted))

@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 
+from trainables.bases import probes
 from trainables.bases.loaded_bases import LoadedBases, usable_bytes
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.decoding.generate import Completion, Prompt, Writing
 from trainables.hardware import machine
 from trainables.hardware.cpu_threads import one_core
 from trainables.hardware.device_memory import limit_memory, reset_peak_memory
-from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on
-from trainables.modeling.base_model import parameter_counts
+from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on, key_of
+from trainables.modeling.base_model import LoadedBase, parameter_counts
 from trainables.modeling.dequantize import unpack_where_room
 from trainables.modeling.loss import collate
 from trainables.modeling.multi_lora import Adapter, PackedBase
@@ -30,11 +31,9 @@ from trainables.modeling.onednn_linear import block_where_room
 from trainables.modeling.peft_lora import WEIGHTS, write_adapter
 from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
 from trainables.packed.choose_size import Widener
-from trainables.packed.cpu_lanes import try_lanes
 from trainables.packed.evaluation import Question
 from trainables.packed.scheduler import Ask, Member, Pack
 from trainables.packed.training import rehearse
-from trainables.packed.workload import key_of
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence, SweepFolder, no_fence
 from trainables.tokenization.served_tokenizer import load_served
@@ -77,11 +76,11 @@ class PackedEngine:
         with one_core():
             return preflight.check(self, trials)
 
-    def base(self, config: TrainConfig) -> Any:
+    def base(self, config: TrainConfig) -> LoadedBase:
         """Return the frozen base of a trial."""
         seat = self.seat(config, False, go_on)
         try:
-            return seat.base.model
+            return seat.base.loaded
         finally:
             seat.leave()
 
@@ -117,16 +116,16 @@ class PackedEngine:
         """Turn to a base on the device's thread, loading it where it is not there."""
         pack = self.pack
 
-        def packed(model: Any) -> PackedBase:
-            total = parameter_counts(model)[1]
+        def packed(loaded: LoadedBase) -> PackedBase:
+            total = parameter_counts(loaded.model)[1]
             usable = usable_bytes(self.setup)
             if config.quantization == "nf4":
-                unpack_where_room(model, usable)
-            block_where_room(model, self.setup.device, usable)
-            base = PackedBase(model, total, self.shelf.encoder(config).pad_id)
+                unpack_where_room(loaded.model, usable)
+            block_where_room(loaded, self.setup.device, usable)
+            base = PackedBase(loaded, total, self.shelf.encoder(config).pad_id)
             # Python waits for ever for a thread that it had no memory to start, and lanes start threads all the time.
             if self.setup.device == "cpu" and not machine.is_limited():
-                try_lanes(base)
+                probes.probe_lanes(base)
             return base
 
         if pack.base is None or key != pack.base_key:

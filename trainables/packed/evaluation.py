@@ -75,7 +75,7 @@ def read_losses(desk: Desk, questions: Sequence[Question]) -> None:
         batch = collate([question.items[index] for question, index in places], desk.base.pad_id).to(desk.device)
         desk.base.route.send(_groups(desk, places))
         with torch.no_grad(), arithmetic(desk.precision, desk.device):
-            nll_N = completion_nll(desk.base.model, batch)
+            nll_N = completion_nll(desk.base.loaded, batch)
         for (question, index), result in zip(places, row_sums(nll_N, batch, len(places)), strict=True):
             question.found[index] = result
 
@@ -121,12 +121,12 @@ def write_texts(desk: Desk, questions: Sequence[Question], writing: Writing) -> 
         prompts: list[Prompt] = [question.items[index] for question, index in places]
         with arithmetic(desk.precision, desk.device):
             now = replace(writing, read_tokens=max(1, desk.room.loss_tokens // count))
-            results = generate_batch(desk.base.model, prompts, now, desk.control, send)
+            results = generate_batch(desk.base.loaded, prompts, now, desk.control, send)
         for (question, index), result in zip(places, results, strict=True):
             question.found[index] = result
 
     def share(prompts: Sequence[Prompt]) -> list[list[int]]:
-        return decoding_batches(desk.base.model, prompts, most(()), writing)
+        return decoding_batches(desk.base.loaded, prompts, most(()), writing)
 
     shared = _shared(desk, questions, share)
     parts = [part for places in shared for part in _parts(places, count)]

@@ -4,7 +4,7 @@ Its first rows are the first adapter's, and so on. Of an adapter as many micro-b
 tokens at once allow: a GPU takes a wide batch in the time of a narrow one. Rows are padded to the widest; each has its
 own share of the sum that is differentiated, so no gradient of one adapter depends on another.
 
-Where steps are replayed (see `step_graph`), tokens and completion tokens are padded further, to one of few numbers.
+Where steps are replayed (see `train_graph`), tokens and completion tokens are padded further, to one of few numbers.
 
 Shapes: B rows, T padded tokens, N completion tokens, as in `loss`; K adapters.
 """
@@ -112,7 +112,7 @@ def take(base: PackedBase, shares: Sequence[Share], device: str) -> None:
 def forward_backward(base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:
     """Return each adapter's part of its loss, shape (K,), and add to its gradients."""
     with arithmetic(learners[0].adapter.train.precision, device):
-        nll_N = completion_nll(base.model, shared.batch)
+        nll_N = completion_nll(base.loaded, shared.batch)
     # What is not an adapter's own is left out before the sum: times zero, another's NaN would be one here.
     is_others_KN = shared.owner_N != torch.arange(len(learners), device=nll_N.device)[:, None]
     losses_K = (nll_N * shared.weight_N).expand(len(learners), -1).masked_fill(is_others_KN, 0.0).sum(1)

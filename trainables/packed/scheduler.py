@@ -25,7 +25,7 @@ from trainables.decoding.generate import Writing
 from trainables.hardware.cpu_threads import compute_on
 from trainables.hardware.device_memory import give_back, is_out_of_memory
 from trainables.jobs import Control, Crowded, Interrupted
-from trainables.modeling.base_model import quiet
+from trainables.model_files.load_pretrained import quiet
 from trainables.modeling.loss import LOSS_TOKENS
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed.adapter_optimizer import Outcome, Turn

@@ -6,19 +6,18 @@ captured, and from then on replayed: what changes between batches lies in tensor
 positions, targets, and the dropout masks, which are drawn before). Weights and gradients are the adapters' own, so a
 graph is of no use without them. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
 
-Whether it pays is measured with the widths (see `width`). A capture that fails leaves torch's allocator in a state of
-its own, so what waits for the GPU, which no graph captures, is found out before (see `replay.Watch`).
+Whether it pays is measured with the widths (see `probes`). A capture that fails leaves torch's allocator in a state of
+its own, so what waits for the GPU, which no graph captures, is found out before (see `token_graph.Watch`).
 
-Shapes: R rows, T padded tokens, D inputs of a layer, N completion tokens, as in `shared_batch`; K adapters.
+Shapes: R rows, T padded tokens, D inputs of a layer, N completion tokens, as in `multi_batch`; K adapters.
 """
 
 from __future__ import annotations
 
-import time
 import traceback
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +25,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.decoding.token_graph import GAIN, Watch, captured, keep_failed
-from trainables.hardware.device_memory import capturing, give_back, is_lost, is_out_of_memory
-from trainables.modeling.base_model import agree
+from trainables.decoding.token_graph import captured, keep_failed
+from trainables.hardware.device_memory import capturing, give_back, is_out_of_memory
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed.adapter_optimizer import Learner
 from trainables.packed.multi_batch import Shared, forward_backward
 
 MOST = 16  # graphs of one base; those used last stay
 MOST_MET = 128  # batches that were met, most of them once
-REPEATS = 3
 
 Key = tuple[tuple[int, ...], tuple[int, ...], int, int]  # learners and their rows, tokens, completion tokens
 
@@ -166,41 +163,3 @@ def _fill(learners: Sequence[Learner], masks: Sequence[dict[str, Tensor]]) -> No
             dropout = learner.adapter.parts[layer].dropout
             assert dropout is not None
             dropout.fill(mask_RTD)
-
-
-def try_graphs(base: PackedBase, run: Callable[[], Tensor], device: str) -> bool:
-    """Find out whether replays of `run` give the plain way's numbers in clearly less time; no graphs are left behind.
-
-    `run` takes a step's batches, updates nothing and returns losses and norms.
-    """
-    base.graphs = None
-    dtype = next(base.model.parameters()).dtype
-    try:
-        base.graphs = StepGraphs(Watch())
-        run()
-        base.graphs = None
-        wanted, plain_s = _timed(run, device)
-        base.graphs = graphs = StepGraphs()
-        run()  # met for the first time
-        run()  # captured, and replayed
-        found, replayed_s = _timed(run, device)
-        is_same = base.graphs is graphs and agree(found, wanted, dtype)
-    except Exception:  # of a model or driver that does something else: the plain way is there for it
-        if is_lost(device):
-            raise
-        return False
-    finally:
-        base.graphs = None
-    return is_same and replayed_s <= GAIN * plain_s
-
-
-def _timed(run: Callable[[], Tensor], device: str) -> tuple[Tensor, float]:
-    """Return what a run gives, and the least seconds of a few."""
-    seconds = []
-    for _ in range(REPEATS):
-        torch.cuda.synchronize(device)
-        began = time.monotonic()
-        found = run()
-        torch.cuda.synchronize(device)
-        seconds.append(time.monotonic() - began)
-    return found, min(seconds)

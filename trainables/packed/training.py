@@ -1,7 +1,7 @@
 """Optimizer steps of adapters over one packed base: one adapter's at a time, or several adapters' in shared batches.
 
 On a CPU an adapter alone takes its rows in strings, one behind another without padding (see `attention`); otherwise
-see `shared_batch`. Each adapter has its own loss, its own clipping and its own optimizer.
+see `multi_batch`. Each adapter has its own loss, its own clipping and its own optimizer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from trainables.modeling.base_model import arithmetic, recomputes
 from trainables.modeling.loss import Batch, completion_nll, row_of, string
 from trainables.modeling.multi_lora import Adapter, Group, PackedBase
 from trainables.modeling.peft_lora import Part
-from trainables.modeling.sequence_packing import reads_strings
 from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
 from trainables.packed.multi_batch import rounds, take
 from trainables.trial.training_loop import MicroBatch
@@ -130,7 +129,7 @@ def _take_strings(base: PackedBase, turn: Turn, device: str) -> None:
     """Take a step's rows forward and backward without padding, each under its part of the masks."""
     adapter, step_tokens = turn.learner.adapter, turn.micro[0].step_tokens
     adapter.clock.step = turn.micro[0].step
-    most = turn.learner.tokens_at_once if reads_strings(base.model) else 0
+    most = turn.learner.tokens_at_once if base.loaded.capabilities.sequence_packing else 0
     try:
         for rows in _strings(turn.micro, most):
             adapter.clock.parts = tuple(part for part, _ in rows)
@@ -139,7 +138,7 @@ def _take_strings(base: PackedBase, turn: Turn, device: str) -> None:
             lengths = [part.length for part, _ in rows]
             with strung(lengths if len(lengths) > 1 else ()):
                 with arithmetic(adapter.train.precision, device):
-                    nll_N = completion_nll(base.model, batch)
+                    nll_N = completion_nll(base.loaded, batch)
                 loss = nll_N.sum() / step_tokens
                 turn.learner.scaled(loss).backward()
             turn.loss = loss.detach() if turn.loss is None else turn.loss + loss.detach()

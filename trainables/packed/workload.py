@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +24,6 @@ LONGEST_SAMPLE = 512  # and for the longest
 FP32_BYTES = 4
 # Numbers kept per weight of an adapter: itself, its gradient, and two moments, which may have a byte each.
 FLOATS = {"paged_adamw_8bit": 2.5}
-
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,6 @@ class Task:
             rows=self.rows_at_once,
             tokens=self.tokens,
         )
-
-
-def key_of(train: TrainConfig) -> Key:
-    """Return what the trials of a pack have in common."""
-    return train.model, train.quantization, train.precision
-
-
-def by_base(trials: Iterable[TrialConfig]) -> dict[Key, list[TrialConfig]]:
-    """Return the trials of each base."""
-    found: dict[Key, list[TrialConfig]] = {}
-    for one in trials:
-        found.setdefault(key_of(one.train), []).append(one)
-    return found
 
 
 def task_of(shelf: RowShelf, trials: Sequence[TrialConfig]) -> Task | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import UserError, nearest
-from trainables.model_files.completeness import Differences, differences_problem
+from trainables.model_files.weight_differences import Differences, differences_problem
 from trainables.model_files.weight_files import adapter_problem
 
 NAME = "bertscore"

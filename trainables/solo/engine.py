@@ -18,7 +18,8 @@ from trainables.bases.loaded_bases import LoadedBases
 from trainables.config import TrainConfig, TrialConfig
 from trainables.hardware.device_memory import limit_memory, reset_peak_memory
 from trainables.jobs import Control, EngineSetup, Report, TrialJob
-from trainables.modeling.base_model import arithmetic, parameter_counts, quiet
+from trainables.model_files.load_pretrained import quiet
+from trainables.modeling.base_model import LoadedBase, arithmetic, parameter_counts
 from trainables.modeling.loss import collate, completion_loss
 from trainables.modeling.peft_lora import (
     Clock,
@@ -66,15 +67,17 @@ class SoloEngine:
         with quiet():
             return preflight.check(self, trials)
 
-    def base(self, config: TrainConfig) -> Any:
+    def base(self, config: TrainConfig) -> LoadedBase:
         """Return the frozen base of a trial."""
-        return self.bases.get(config, self.shelf.folder(config))
+        base: LoadedBase = self.bases.get(config, self.shelf.folder(config))
+        return base
 
     def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> SoloSeat:
         """Return the base for one trial, with a fresh adapter or without any."""
         base, clock = self.base(config), Clock(config.seed)
-        model = attach(base, config, clock) if adapted else base
-        return SoloSeat(model, clock, config, self.shelf.encoder(config), self.setup.device, adapted)
+        if adapted:
+            base.model = attach(base.model, config, clock)
+        return SoloSeat(base, clock, config, self.shelf.encoder(config), self.setup.device, adapted)
 
     def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
         """Take a trial to its result: see `run_trial`."""
@@ -87,20 +90,24 @@ class SoloEngine:
 class SoloSeat:
     """The base and, on it, the adapter of one trial by PEFT."""
 
-    model: Any
+    base: LoadedBase
     clock: Clock
     config: TrainConfig
     encoder: Encoder
     device: str
     adapted: bool
 
+    @property
+    def model(self) -> Any:
+        return self.base.model
+
     def reader(self, control: Control) -> Reader:
-        return Reader(self.model, self.encoder, self.config, self.device, control)
+        return Reader(self.base, self.encoder, self.config, self.device, control)
 
     def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
         if self.config.gradient_checkpointing:
             self.model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
-        train(lesson, self.model, self.clock, self.device, progress, checkpoint)
+        train(lesson, self.base, self.clock, self.device, progress, checkpoint)
 
     def tensors(self) -> Tensors:
         return adapter_tensors(self.model)
@@ -122,7 +129,7 @@ class SoloSeat:
         self.model.train()
         batch = collate(rows, self.encoder.pad_id).to(self.device)
         with arithmetic(self.config.precision, self.device):
-            loss = completion_loss(self.model, batch, sum(len(row.target_ids) for row in rows))
+            loss = completion_loss(self.base, batch, sum(len(row.target_ids) for row in rows))
         loss.backward()
         gradients = [parameter.grad for parameter in adapter_parameters(self.model).values()]
         norm = sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None) ** 0.5
@@ -137,6 +144,6 @@ class SoloSeat:
     def leave(self) -> None:
         """Give the base back as it was."""
         if self.adapted:
-            base = detach(self.model)
+            self.base.model = detach(self.model)
             if self.config.gradient_checkpointing:
-                base.gradient_checkpointing_disable()
+                self.model.gradient_checkpointing_disable()

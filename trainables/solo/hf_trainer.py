@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from trainables.modeling.base_model import arithmetic, quiet
+from trainables.model_files.load_pretrained import quiet
+from trainables.modeling.base_model import LoadedBase, arithmetic
 from trainables.modeling.loss import completion_loss
 from trainables.modeling.optim import build_optimizer, build_schedule, load_optimizer_state, optimizer_state
 from trainables.modeling.peft_lora import Clock, adapter_parameters, set_adapter_tensors
@@ -22,7 +23,7 @@ from trainables.trial.training_loop import Diary, Lesson, MicroBatch, MicroBatch
 
 
 def train(
-    lesson: Lesson, model: Any, clock: Clock, device: str, progress: Progress, checkpoint: Checkpoint | None
+    lesson: Lesson, base: LoadedBase, clock: Clock, device: str, progress: Progress, checkpoint: Checkpoint | None
 ) -> None:
     """Train to `max_steps` or until told to stop; the model then holds the weights of `progress.step`.
 
@@ -30,7 +31,7 @@ def train(
         Interrupted: told to leave; a checkpoint holds what was reached.
         Diverged: a loss, gradient norm or evaluation loss is not finite.
     """
-    config = lesson.train
+    config, model = lesson.train, base.model
     parameters = adapter_parameters(model)
     optimizer = build_optimizer(config, parameters)
     done = progress.step
@@ -43,6 +44,7 @@ def train(
     data = MicroBatches(config, lesson.rows, lesson.pad_id, progress.step)
     with quiet():
         trainer = _LoraTrainer(
+            base=base,
             clock=clock,
             model=model,
             args=_arguments(lesson, device, config.max_steps - progress.step),
@@ -74,8 +76,9 @@ class _LoraTrainer(Trainer):
     precision: str
     device: str
 
-    def __init__(self, clock: Clock, **options: Any) -> None:
+    def __init__(self, base: LoadedBase, clock: Clock, **options: Any) -> None:
         super().__init__(**options)
+        self.base = base
         self.clock = clock
 
     def get_train_dataloader(self) -> DataLoader[MicroBatch]:
@@ -87,7 +90,7 @@ class _LoraTrainer(Trainer):
         one: MicroBatch = inputs["one"]
         self.clock.step, self.clock.micro = one.step, one.micro
         with arithmetic(self.precision, self.device):
-            return completion_loss(self.model, one.batch.to(self.device), one.step_tokens)
+            return completion_loss(self.base, one.batch.to(self.device), one.step_tokens)
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # counting them walks all parameters at every micro-batch

@@ -1,16 +1,12 @@
-"""Where a text ends: every end that a model declares stops it, and one of these is what is trained (no torch)."""
+"""The end-of-text ids that a model declares, and the number of ids that it has weights for (no torch)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trainables.errors import UserError
-from trainables.model_files.weight_files import GENERATION, generation_of, json_of
-
-if TYPE_CHECKING:
-    from trainables.tokenization.token_rows import Encoder
+from trainables.model_files.weight_files import generation_of, json_of
 
 
 def declared_ends(folder: Path) -> tuple[int, ...]:
@@ -41,46 +37,3 @@ def embedding_rows(folder: Path) -> int | None:
     config = _read(folder, "config.json")
     value = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
     return value if type(value) is int else None
-
-
-def ends_sentence(encoder: Encoder) -> str | None:
-    """Say which end is trained where a model declares several, None where there is but one."""
-    others = [one for one in encoder.eos_ids if one != encoder.eos_id]
-    if not others:
-        return None
-    return (
-        f"summaries are trained to end with {_token(encoder, encoder.eos_id)}; "
-        f"a text also stops at {', '.join(_token(encoder, one) for one in others)}"
-    )
-
-
-def check_ends(encoder: Encoder, folder: Path) -> None:
-    """Raise UserError unless the end that is trained stops a text, and model and tokenizer know it by the same id."""
-    rows = embedding_rows(folder)
-    for one in (encoder.eos_id, *encoder.bos_ids):
-        if rows is not None and one >= rows:
-            raise UserError(
-                f"the tokenizer in {folder} puts {_token(encoder, one)} around every text, and the model has weights "
-                f"for the ids 0 to {rows - 1} alone: it was added without resizing the model"
-            )
-    if encoder.eos_id not in encoder.eos_ids:
-        raise UserError(
-            f"summaries would be trained to end with {_token(encoder, encoder.eos_id)}, the tokenizer's eos_token, at "
-            f"which {folder} does not stop ({', '.join(_token(encoder, one) for one in encoder.eos_ids)} by its "
-            f"{GENERATION} or config.json): name one of these as eos_token in tokenizer_config.json, or that one there"
-        )
-
-
-def check_ids(encoder: Encoder, folder: Path, example_id: str, ids: Iterable[int]) -> None:
-    """Raise UserError where a row has a token that the model has no weights for."""
-    rows = embedding_rows(folder)
-    largest = max(ids, default=0)
-    if rows is not None and largest >= rows:
-        raise UserError(
-            f"example {example_id!r} has the token {_token(encoder, largest)}, and the model in {folder} has weights "
-            f"for the ids 0 to {rows - 1} alone: its tokenizer was extended without resizing the model"
-        )
-
-
-def _token(encoder: Encoder, one: int) -> str:
-    return f"{encoder.tokenizer.id_to_token(one)!r} ({one})"

@@ -13,7 +13,7 @@ from trainables.data.corpus import Example
 from trainables.decoding.generate import Completion, Prompt, Writing, decoding_batches, generate_batch
 from trainables.hardware.device_memory import is_lost, is_out_of_memory
 from trainables.jobs import Control, Interrupted
-from trainables.modeling.base_model import arithmetic
+from trainables.modeling.base_model import LoadedBase, arithmetic
 from trainables.modeling.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.scoring.rescore import scores_of
 from trainables.tokenization.token_rows import Encoder, Row
@@ -32,9 +32,9 @@ class Reads(Protocol):
 
 @dataclass(frozen=True)
 class Reader:
-    """How rows are read and written by the model of one trial."""
+    """How rows are read and written by the base of one trial, with its adapter."""
 
-    model: Any
+    base: LoadedBase
     encoder: Encoder
     train: TrainConfig
     device: str
@@ -59,14 +59,14 @@ def losses(reader: Reader, rows: Sequence[Row]) -> list[tuple[float, int] | None
     fitting = [index for index, row in enumerate(rows) if row.fits]
     lengths = [len(rows[index].prompt_ids) + len(rows[index].target_ids) for index in fitting]
     budget = LOSS_TOKENS[reader.device.split(":")[0]]
-    reader.model.eval()
+    reader.base.model.eval()
     for group in batches(lengths, lambda width: max(1, budget // width), BUCKET_TOKENS):
         if reader.control() == "interrupt":
             raise Interrupted("interrupted while evaluating the loss")
         indices = [fitting[position] for position in group]
         batch = collate([rows[index] for index in indices], reader.encoder.pad_id).to(reader.device)
         with torch.no_grad(), reader.arithmetic():
-            nll_N = completion_nll(reader.model, batch)
+            nll_N = completion_nll(reader.base, batch)
         for index, result in zip(indices, row_sums(nll_N, batch, len(indices)), strict=True):
             found[index] = result
     return found
@@ -84,10 +84,10 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
     fitting = [index for index, row in enumerate(rows) if row.fits]
     encoder = reader.encoder
     writing = Writing(decoding, max_new_tokens, encoder.eos_ids, encoder.pad_id, reader.train.seed, reader.device)
-    reader.model.eval()
+    reader.base.model.eval()
     failures = 0
     prompts = [Prompt(row.example_id, row.prompt_ids, None, row.target_ids) for row in (rows[i] for i in fitting)]
-    groups = decoding_batches(reader.model, prompts, writing.rows, writing)
+    groups = decoding_batches(reader.base, prompts, writing.rows, writing)
     for group in groups:
         if reader.control() == "interrupt":
             raise Interrupted("interrupted between generations")
@@ -96,7 +96,7 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
         results: Sequence[Completion | str]
         try:
             with reader.arithmetic():
-                results = generate_batch(reader.model, asked, writing, reader.control)
+                results = generate_batch(reader.base, asked, writing, reader.control)
         except Interrupted:
             raise
         except (RuntimeError, IndexError, ValueError) as error:

@@ -10,13 +10,13 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.hardware.device_memory import is_out_of_memory
-from trainables.jobs import go_on
+from trainables.jobs import by_base, go_on
 from trainables.model_files.layer_shapes import lora_parameters
 from trainables.modeling.lora_targets import chosen
 from trainables.prompts import template_of
 from trainables.scoring import evaluate_library
 from trainables.startup_progress import stage
-from trainables.tokenization.end_tokens import check_ends, check_ids
+from trainables.tokenization.end_checks import check_ends, check_ids
 from trainables.tokenization.served_tokenizer import differences
 from trainables.tokenization.token_rows import Row, check_lengths
 from trainables.trial.evaluate import longest
@@ -38,7 +38,7 @@ def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
 
 def _stages(trials: list[TrialConfig]) -> int:
     """Return how many things `_check` proves that may take long."""
-    bases = _by_base(trials)
+    bases = by_base(trials).values()
     texts = sum(len(_distinct(members, *PROMPT)) for members in bases)
     steps = sum(any(not one.train.is_baseline for one in members) for members in bases)
     return len(_distinct(trials, *PROMPT, "train.is_baseline")) + texts + steps
@@ -69,11 +69,11 @@ def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]
         proved()
     for trial in _distinct(trials, "train.model", "train.prompt", "train.tokenization"):
         facts["said"] += [one for one in _served(engine, trial) if one not in facts["said"]]
-    facts["base_dropout_switched_off"] = dict(engine.base(trials[0].train).base_dropout)
-    for members in _by_base(trials):
+    facts["base_dropout_switched_off"] = engine.base(trials[0].train).dropout_switched_off
+    for members in by_base(trials).values():  # what has to be shown on one is shown before the next is loaded
         for trial in _distinct(members, "train.target_modules", "train.is_baseline"):
             if not trial.train.is_baseline:
-                chosen(engine.base(trial.train), trial.train.target_modules, trial.train.model)
+                chosen(engine.base(trial.train).model, trial.train.target_modules, trial.train.model)
         for trial in _distinct(members, *PROMPT):
             facts["prompts"].append(_check_texts(engine, trial))
             proved()
@@ -84,14 +84,6 @@ def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]
 
 
 PROMPT = ("train.model", "train.prompt", "train.max_length_tokens", "train.data_seed", "evaluation.max_new_tokens")
-
-
-def _by_base(trials: list[TrialConfig]) -> list[list[TrialConfig]]:
-    """Return trials by base, in order: what has to be shown on one is shown before the next is loaded."""
-    found: dict[tuple[str, ...], list[TrialConfig]] = {}
-    for trial in trials:
-        found.setdefault((trial.train.model, trial.train.quantization, trial.train.precision), []).append(trial)
-    return list(found.values())
 
 
 def _distinct(trials: list[TrialConfig], *fields: str) -> list[TrialConfig]:

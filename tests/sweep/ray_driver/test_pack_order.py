@@ -8,8 +8,7 @@ from small_sweep import BASE, EVALUATION
 
 from sweep.ray_driver.pack_order import by_pack, describe, sentence, spread
 from trainables.config import TrainConfig, TrialConfig
-from trainables.jobs import TrialJob
-from trainables.packed.workload import key_of
+from trainables.jobs import TrialJob, key_of
 
 NF4 = {"quantization": "nf4"}
 

@@ -14,6 +14,7 @@ from tiny_inputs import write_data, write_model
 
 from sweep import cli
 from sweep.request.pack_memory import narrowed_sentence
+from trainables.bases import refusals
 from trainables.hardware import machine
 from trainables.packed import pack_size
 from trainables.packed.pack_size import Measured, Place, Point
@@ -124,6 +125,14 @@ def test_the_doctor_lists_what_was_measured_on_this_machine(place: Path, capsys:
     assert (entry["device"], entry["together"], entry["best_rows"]) == (machine.processor(), 1, 32)
     cli.main(["doctor"])
     assert "trains 1 at a time, decodes 32 rows" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_doctor_says_which_faster_ways_a_base_does_not_take_and_why(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusals.remember("mine", "fp32", "cpu", {"last_mlp": "its numbers differ"})
+    cli.main(["doctor"])
+    assert "mine fp32 on cpu: last mlp (its numbers differ)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_memory_narrowed_is_said_in_one_sentence() -> None:

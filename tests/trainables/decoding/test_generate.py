@@ -11,11 +11,11 @@ import torch
 from engine_inputs import REAL, engine_of, evaluation_of, trial, write_model, write_sweep
 from transformers import AutoModelForCausalLM, RepetitionPenaltyLogitsProcessor
 
+from trainables.bases.load import load_base
 from trainables.config import Decoding
 from trainables.decoding import generate
 from trainables.decoding.generate import Completion, GumbelNoise, PenaltyWithoutPadding, Prompt, Writing, generate_batch
 from trainables.jobs import Interrupted, go_on
-from trainables.modeling.base_model import load_base
 from trainables.tokenization.token_rows import load_encoder
 
 GREEDY, BEAM = Decoding(), Decoding(strategy="beam", num_beams=3)
@@ -40,11 +40,11 @@ def writing(decoding: Decoding, tokens: int = 24, eos_id: int = 2, seed: int = 4
 
 @pytest.mark.parametrize("decoding", [GREEDY, BEAM, SAMPLE, Decoding(repetition_penalty=1.5)], ids=str)
 def test_a_text_is_the_same_in_a_batch_and_alone(storyteller: tuple[Any, list[Prompt]], decoding: Decoding) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
     # The token of "." as the end: texts then end early, and at different lengths.
     stop = load_encoder(STORIES).encode("the.")[-1]
-    together = generate_batch(model, prompts, writing(decoding, eos_id=stop), go_on)
-    alone = [generate_batch(model, [prompt], writing(decoding, eos_id=stop), go_on)[0] for prompt in prompts]
+    together = generate_batch(base, prompts, writing(decoding, eos_id=stop), go_on)
+    alone = [generate_batch(base, [prompt], writing(decoding, eos_id=stop), go_on)[0] for prompt in prompts]
     assert together == alone
     assert len(set(together)) > 2
     assert "eos" in {one.ended for one in together}
@@ -54,7 +54,7 @@ def test_a_text_is_the_same_in_a_batch_and_alone(storyteller: tuple[Any, list[Pr
 def test_a_prompt_is_read_once_for_its_text_and_its_references_loss(
     storyteller: tuple[Any, list[Prompt]], decoding: Decoding
 ) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
     read: list[tuple[int, int]] = []
 
     def note(module: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -63,25 +63,25 @@ def test_a_prompt_is_read_once_for_its_text_and_its_references_loss(
             read.append(tuple(ids.shape))
 
     with_reference = [replace(prompt, target_ids=prompt.ids[1:5]) for prompt in prompts]
-    handle = model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    handle = base.model.base_model.register_forward_pre_hook(note, with_kwargs=True)
     try:
-        found = generate_batch(model, with_reference, writing(decoding), go_on)
+        found = generate_batch(base, with_reference, writing(decoding), go_on)
     finally:
         handle.remove()
     assert sum(rows for rows, _ in read) == len(prompts)
     for one, prompt in zip(found, with_reference, strict=True):
         ids = torch.tensor([[*prompt.ids, *prompt.target_ids]])
         with torch.no_grad():
-            nll = torch.nn.functional.cross_entropy(model(ids).logits[0, -5:-1], ids[0, -4:], reduction="sum")
+            nll = torch.nn.functional.cross_entropy(base.model(ids).logits[0, -5:-1], ids[0, -4:], reduction="sum")
         assert one.loss == (pytest.approx(nll.item(), rel=1e-5), 4)
 
 
 def test_beams_are_those_of_the_plain_library(storyteller: tuple[Any, list[Prompt]]) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
     plain = AutoModelForCausalLM.from_pretrained(STORIES)
     stop = load_encoder(STORIES).encode("the.")[-1]
     options = {"num_beams": 3, "do_sample": False, "eos_token_id": stop, "pad_token_id": stop}
-    for prompt, found in zip(prompts, generate_batch(model, prompts, writing(BEAM, 30, stop), go_on), strict=True):
+    for prompt, found in zip(prompts, generate_batch(base, prompts, writing(BEAM, 30, stop), go_on), strict=True):
         ids = torch.tensor([prompt.ids])
         expected = plain.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=30, **options)
         new = expected[0, len(prompt.ids) :].tolist()
@@ -89,10 +89,10 @@ def test_beams_are_those_of_the_plain_library(storyteller: tuple[Any, list[Promp
 
 
 def test_greedy_texts_are_those_of_the_plain_library(storyteller: tuple[Any, list[Prompt]]) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
     plain = AutoModelForCausalLM.from_pretrained(STORIES)
     stop = load_encoder(STORIES).encode("the.")[-1]
-    for prompt, found in zip(prompts, generate_batch(model, prompts, writing(GREEDY, 40, stop), go_on), strict=True):
+    for prompt, found in zip(prompts, generate_batch(base, prompts, writing(GREEDY, 40, stop), go_on), strict=True):
         ids = torch.tensor([prompt.ids])
         mask = torch.ones_like(ids)
         expected = plain.generate(
@@ -104,27 +104,27 @@ def test_greedy_texts_are_those_of_the_plain_library(storyteller: tuple[Any, lis
 def test_rows_that_go_on_after_others_ended_are_not_changed_by_that(
     storyteller: tuple[Any, list[Prompt]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
     stop = load_encoder(STORIES).encode("the.")[-1]
     calls = []
-    real = model.generate
-    monkeypatch.setattr(model, "generate", lambda **options: calls.append(options) or real(**options))
+    real = base.model.generate
+    monkeypatch.setattr(base.model, "generate", lambda **options: calls.append(options) or real(**options))
     monkeypatch.setattr(generate, "LEAST_ROWS", 1)
-    compacted = generate_batch(model, prompts, writing(SAMPLE, 40, stop), go_on)
+    compacted = generate_batch(base, prompts, writing(SAMPLE, 40, stop), go_on)
     assert len(calls) > 1
     assert [options["input_ids"].shape[0] for options in calls] == sorted(
         (options["input_ids"].shape[0] for options in calls), reverse=True
     )
     monkeypatch.setattr(generate, "LEAST_ROWS", 100)
-    assert generate_batch(model, prompts, writing(SAMPLE, 40, stop), go_on) == compacted
+    assert generate_batch(base, prompts, writing(SAMPLE, 40, stop), go_on) == compacted
 
 
 def test_sampling_depends_on_seed_example_and_position(storyteller: tuple[Any, list[Prompt]]) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
 
     def texts(seed: int, names: tuple[str, ...]) -> list[Completion]:
         named = [Prompt(name, prompts[0].ids) for name in names]
-        return generate_batch(model, named, writing(SAMPLE, seed=seed), go_on)
+        return generate_batch(base, named, writing(SAMPLE, seed=seed), go_on)
 
     first = texts(42, ("a", "b", "c"))
     assert len(set(first)) == 3
@@ -156,7 +156,7 @@ def test_the_repetition_penalty_ignores_padding_and_is_the_librarys_without() ->
 
 
 def test_an_interruption_is_heard_while_tokens_are_written(storyteller: tuple[Any, list[Prompt]]) -> None:
-    model, prompts = storyteller
+    base, prompts = storyteller
     asked = []
 
     def control() -> Any:
@@ -164,7 +164,7 @@ def test_an_interruption_is_heard_while_tokens_are_written(storyteller: tuple[An
         return "interrupt" if len(asked) == 2 else "go"
 
     with pytest.raises(Interrupted):
-        generate_batch(model, prompts, writing(GREEDY, 100, eos_id=2), control)
+        generate_batch(base, prompts, writing(GREEDY, 100, eos_id=2), control)
     assert len(asked) == 2
 
 

@@ -23,12 +23,12 @@ from transformers import (
     Qwen3Config,
 )
 
+from trainables.bases.load import load_base
 from trainables.data.sources import resolve_model
 from trainables.errors import UserError
 from trainables.model_files.completeness import check_headers
 from trainables.model_files.expected_tensors import expected_shapes
 from trainables.model_files.load_pretrained import load_without_memory
-from trainables.modeling.base_model import load_base
 from trainables.pocket import model_folder
 
 LAYER = "model.layers.1."
@@ -131,7 +131,7 @@ def test_what_older_versions_saved_and_newer_compute_is_no_difference(tmp_path: 
     for old, new in folders.items():
         check_headers(old)
         wanted = AutoModelForCausalLM.from_pretrained(new)(ids).logits
-        assert torch.allclose(load_base(old, trial().train, "cpu")(ids).logits, wanted, atol=1e-5)
+        assert torch.allclose(load_base(old, trial().train, "cpu").model(ids).logits, wanted, atol=1e-5)
 
 
 def test_a_family_that_only_the_library_knows_is_checked_without_reading_its_weights(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def used(folder: Path) -> Any:
     """Take a folder all the way that a sweep takes it."""
     resolve_model(str(folder))
     check_headers(folder)
-    return load_base(folder, trial().train, "cpu")
+    return load_base(folder, trial().train, "cpu").model
 
 
 @pytest.mark.skipif(not CASES.is_file(), reason="../shared/cases is absent")

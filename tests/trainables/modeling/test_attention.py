@@ -12,8 +12,8 @@ from engine_inputs import trial, write_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
+from trainables.bases.load import load_base
 from trainables.modeling import attention
-from trainables.modeling.base_model import load_base
 from trainables.modeling.loss import collate, completion_nll
 from trainables.tokenization.token_rows import Row
 
@@ -54,9 +54,9 @@ def test_attention_that_computes_something_else_is_left_to_the_library(
         return plain(module, query, key, value.index_fill(2, torch.tensor(0), 0.0), *others, **more)
 
     folder = write_model(tmp_path / "m", spread=0.2)
-    assert load_base(folder, trial().train, "cpu").config._attn_implementation == attention.NAME
+    assert load_base(folder, trial().train, "cpu").model.config._attn_implementation == attention.NAME
     monkeypatch.setattr(attention, "attend", forgets_the_first_token)
-    assert load_base(folder, trial().train, "cpu").config._attn_implementation == "sdpa"
+    assert load_base(folder, trial().train, "cpu").model.config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize(("family", "masks"), [("gpt2", 0), ("llama", 0), ("mistral", 1)])
@@ -64,8 +64,8 @@ def test_attention_that_computes_something_else_is_left_to_the_library(
 def test_a_mask_is_made_for_a_window_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, masks: int
 ) -> None:
-    model = load_base(write_model(tmp_path / "m", family), trial().train, "cpu")
+    base = load_base(write_model(tmp_path / "m", family), trial().train, "cpu")
     made = Mock(wraps=attention.sdpa_mask)
     monkeypatch.setattr(attention, "sdpa_mask", made)
-    completion_nll(model, collate(ROWS, 0))
+    completion_nll(base, collate(ROWS, 0))
     assert made.call_count == masks

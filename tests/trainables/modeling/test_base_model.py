@@ -10,8 +10,9 @@ import torch
 from engine_inputs import TARGETS, trial, write_model
 from transformers import AutoModelForCausalLM
 
+from trainables.bases.load import load_base
 from trainables.errors import UserError
-from trainables.modeling.base_model import load_base, parameter_counts
+from trainables.modeling.base_model import LoadedBase, parameter_counts
 from trainables.modeling.peft_lora import Clock, SeededDropout, adapter_tensors, attach, detach, seed_of
 
 
@@ -20,21 +21,22 @@ def test_the_base_has_no_dropout_and_its_loss_in_training_mode_is_that_in_evalua
     tmp_path: Path, family: str
 ) -> None:
     folder = write_model(tmp_path / family, family)
-    base = load_base(folder, trial().train, "cpu")
+    loaded = load_base(folder, trial().train, "cpu")
+    base = loaded.model
     ids = torch.arange(1, 40).unsqueeze(0)
     with torch.no_grad():
         expected = AutoModelForCausalLM.from_pretrained(folder).eval()(ids).logits
         torch.testing.assert_close(base(ids).logits, expected, rtol=1e-5, atol=1e-5)
         assert torch.equal(base.train()(ids).logits, base.eval()(ids).logits)
     if family == "gpt2":
-        assert base.base_dropout == {"attn_pdrop": 0.1, "embd_pdrop": 0.1, "resid_pdrop": 0.1} | {
+        assert loaded.dropout_switched_off == {"attn_pdrop": 0.1, "embd_pdrop": 0.1, "resid_pdrop": 0.1} | {
             "summary_first_dropout": 0.1
         }
 
 
 def test_a_trial_gives_the_base_back_as_it_was(tmp_path: Path) -> None:
     config = trial().train
-    base = load_base(write_model(tmp_path / "m"), config, "cpu")
+    base = load_base(write_model(tmp_path / "m"), config, "cpu").model
     before = {name: value.clone() for name, value in base.state_dict().items()}
     for _ in range(2):
         model = attach(base, config, Clock(1))
@@ -48,7 +50,7 @@ def test_a_trial_gives_the_base_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_start_of_an_adapter_depends_on_seed_and_layer_alone(tmp_path: Path) -> None:
     config = trial().train
-    base = load_base(write_model(tmp_path / "m"), config, "cpu")
+    base = load_base(write_model(tmp_path / "m"), config, "cpu").model
 
     def start(process_seed: int, **changes: object) -> dict[str, torch.Tensor]:
         torch.manual_seed(process_seed)
@@ -89,7 +91,7 @@ def test_gradient_checkpointing_recomputes_the_same_masks(tmp_path: Path) -> Non
     from trainables.tokenization.token_rows import Row
 
     config = trial(lora_dropout=0.5).train
-    base = load_base(write_model(tmp_path / "m"), config, "cpu")
+    base = load_base(write_model(tmp_path / "m"), config, "cpu").model
     batch = collate([Row("a", tuple(range(1, 30)), (5, 6, 0), 0, True)], 0)
 
     def gradients(checkpointing: bool) -> list[torch.Tensor]:
@@ -100,7 +102,7 @@ def test_gradient_checkpointing_recomputes_the_same_masks(tmp_path: Path) -> Non
         if checkpointing:
             base.gradient_checkpointing_enable({"use_reentrant": False})
         model.train()
-        completion_loss(model, batch, 3).backward()
+        completion_loss(LoadedBase(model), batch, 3).backward()
         found = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
         detach(model)
         base.gradient_checkpointing_disable()
@@ -117,7 +119,7 @@ def test_gradient_checkpointing_recomputes_the_same_masks(tmp_path: Path) -> Non
 @pytest.mark.parametrize("family", ["gpt2", "phi", "llama"])
 def test_adapters_and_their_gradients_are_fp32_over_a_bf16_base(tmp_path: Path, family: str) -> None:
     config = trial(precision="bf16", target_modules=TARGETS[family]).train
-    base = load_base(write_model(tmp_path / family, family), config, "cpu")
+    base = load_base(write_model(tmp_path / family, family), config, "cpu").model
     assert {parameter.dtype for parameter in base.parameters()} == {torch.bfloat16}
     model = attach(base, config, Clock(0))
     assert {value.dtype for value in adapter_tensors(model).values()} == {torch.float32}

@@ -9,13 +9,13 @@ import pytest
 import torch
 from engine_inputs import TARGETS, trial, write_model
 
-from trainables.modeling.base_model import load_base
+from trainables.bases.load import load_base
 from trainables.modeling.dequantize import four_bit_layers, unpack_where_room
 
 
 def base(folder: Path, family: str) -> Any:
     config = trial(quantization="nf4", target_modules=TARGETS[family]).train
-    return load_base(write_model(folder / family, family), config, "cpu")
+    return load_base(write_model(folder / family, family), config, "cpu").model
 
 
 @pytest.mark.parametrize("family", ["gpt2", "phi", "llama"])

@@ -10,9 +10,9 @@ import torch
 from engine_inputs import TARGETS, trial, write_model
 from torch import nn
 
-from trainables.modeling import last_mlp
-from trainables.modeling.base_model import load_base
-from trainables.modeling.last_mlp import try_tail
+from trainables.bases.load import load_base
+from trainables.bases.probes import probe_last_mlp
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_nll
 from trainables.modeling.multi_lora import Group, PackedBase
 from trainables.tokenization.token_rows import Row
@@ -21,17 +21,12 @@ ROWS = [Row("0", tuple(range(3, 30)), (7, 8, 9), 0, True), Row("1", tuple(range(
 COMPLETION_TOKENS = 5
 
 
-def found_tail(model: Any) -> str | None:
-    name: str | None = getattr(model, last_mlp.CHECKED)
-    return name
-
-
-def tokens_of_last_mlp(model: Any, run: Any) -> list[int]:
+def tokens_of_last_mlp(base: LoadedBase, run: Any) -> list[int]:
     """Return the tokens that the last MLP's activation sees during a run."""
     seen: list[int] = []
-    name = found_tail(model)
+    name = base.capabilities.last_mlp
     assert name is not None
-    mlp = model.get_submodule(name)
+    mlp = base.model.get_submodule(name)
     handle = (mlp.act if hasattr(mlp, "act") else mlp.act_fn).register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].shape[:-1].numel())
     )
@@ -44,22 +39,22 @@ def tokens_of_last_mlp(model: Any, run: Any) -> list[int]:
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "qwen2", "phi", "gemma"])
 def test_losses_and_gradients_are_those_of_the_whole(tmp_path: Path, family: str) -> None:
-    model = load_base(write_model(tmp_path / "m", family), trial().train, "cpu")
-    base = PackedBase(model, 0, pad_id=0)
+    loaded = load_base(write_model(tmp_path / "m", family), trial().train, "cpu")
+    base = PackedBase(loaded, 0, pad_id=0)
     adapter = base.adapter(trial(target_modules=TARGETS[family]).train, "cpu")
     with torch.no_grad():
         adapter.flat.add_(torch.randn(adapter.flat.shape, generator=torch.Generator().manual_seed(1)) * 0.05)
-    assert found_tail(model) is not None
+    assert loaded.capabilities.last_mlp is not None
 
     def read() -> tuple[torch.Tensor, torch.Tensor]:
         adapter.flat_gradient.zero_()
         base.route.send([Group(adapter, 0, 2)], training=True)
-        nll_N = completion_nll(model, collate(ROWS, 0))
+        nll_N = completion_nll(loaded, collate(ROWS, 0))
         nll_N.sum().backward()
         return nll_N.detach(), adapter.flat_gradient.clone()
 
     narrow = read()
-    setattr(model, last_mlp.CHECKED, None)
+    loaded.allow("last_mlp", None)
     whole = read()
     assert whole[1].abs().max() > 0
     for ours, theirs in zip(narrow, whole, strict=True):
@@ -67,44 +62,47 @@ def test_losses_and_gradients_are_those_of_the_whole(tmp_path: Path, family: str
 
 
 def test_only_completion_tokens_reach_it(tmp_path: Path) -> None:
-    model = load_base(write_model(tmp_path / "m"), trial().train, "cpu")
-    assert tokens_of_last_mlp(model, lambda: completion_nll(model, collate(ROWS, 0))) == [COMPLETION_TOKENS]
-    assert tokens_of_last_mlp(model, lambda: model(input_ids=torch.ones(1, 9, dtype=torch.long))) == [9]
+    loaded = load_base(write_model(tmp_path / "m"), trial().train, "cpu")
+    assert tokens_of_last_mlp(loaded, lambda: completion_nll(loaded, collate(ROWS, 0))) == [COMPLETION_TOKENS]
+    assert tokens_of_last_mlp(loaded, lambda: loaded.model(input_ids=torch.ones(1, 9, dtype=torch.long))) == [9]
 
 
 def test_an_adapter_in_it_trains_on_whole_rows(tmp_path: Path) -> None:
-    model = load_base(write_model(tmp_path / "m", "llama"), trial().train, "cpu")
-    base = PackedBase(model, 0, pad_id=0)
+    loaded = load_base(write_model(tmp_path / "m", "llama"), trial().train, "cpu")
+    base = PackedBase(loaded, 0, pad_id=0)
     inside, outside = (
         base.adapter(trial(target_modules=targets).train, "cpu") for targets in (("up_proj",), ("q_proj",))
     )
     for adapter, tokens in ((inside, 2 * 32), (outside, COMPLETION_TOKENS)):
         base.route.send([Group(adapter, 0, 2)], training=True)
-        assert tokens_of_last_mlp(model, lambda: completion_nll(model, collate(ROWS, 0))) == [tokens]
+        assert tokens_of_last_mlp(loaded, lambda: completion_nll(loaded, collate(ROWS, 0))) == [tokens]
 
 
 def test_trainable_weights_in_it_and_recomputed_layers_keep_it_whole(tmp_path: Path) -> None:
-    model = load_base(write_model(tmp_path / "m"), trial().train, "cpu")
+    loaded = load_base(write_model(tmp_path / "m"), trial().train, "cpu")
     batch = collate(ROWS, 0)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    model.train()
-    assert tokens_of_last_mlp(model, lambda: completion_nll(model, batch)) == [2 * 32]
-    model.gradient_checkpointing_disable()
-    next(model.get_submodule(str(found_tail(model))).parameters()).requires_grad_(True)
-    assert tokens_of_last_mlp(model, lambda: completion_nll(model, batch)) == [2 * 32]
+    loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+    loaded.model.train()
+    assert tokens_of_last_mlp(loaded, lambda: completion_nll(loaded, batch)) == [2 * 32]
+    loaded.model.gradient_checkpointing_disable()
+    next(loaded.model.get_submodule(str(loaded.capabilities.last_mlp)).parameters()).requires_grad_(True)
+    assert tokens_of_last_mlp(loaded, lambda: completion_nll(loaded, batch)) == [2 * 32]
 
 
 def test_a_model_whose_last_mlp_looks_at_all_tokens_keeps_it_whole(tmp_path: Path) -> None:
-    model = load_base(write_model(tmp_path / "m"), trial().train, "cpu")
+    loaded = load_base(write_model(tmp_path / "m"), trial().train, "cpu")
 
     class Mixing(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.cumsum(1)
 
-    model.get_submodule("transformer.h")[-1].mlp = Mixing()
-    try_tail(model)
-    assert found_tail(model) is None
+    loaded.model.get_submodule("transformer.h")[-1].mlp = Mixing()
+    probe_last_mlp(loaded)
+    assert loaded.capabilities.last_mlp is None
+    assert "differ" in loaded.capabilities.refused["last_mlp"]
 
 
 def test_a_model_without_one_of_that_name_is_left_alone(tmp_path: Path) -> None:
-    assert found_tail(load_base(write_model(tmp_path / "m", "opt"), trial().train, "cpu")) is None
+    found = load_base(write_model(tmp_path / "m", "opt"), trial().train, "cpu").capabilities
+    assert found.last_mlp is None
+    assert found.refused["last_mlp"] == "the last layer has no module called mlp"

@@ -17,10 +17,10 @@ from transformers import AutoModelForCausalLM
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from benchmarks.families import write_family
+from trainables.bases.load import load_base
 from trainables.errors import UserError
 from trainables.model_files import adaptable_layers
 from trainables.model_files.layer_shapes import lora_parameters, target_names, total_parameters
-from trainables.modeling.base_model import load_base
 from trainables.modeling.lora_targets import chosen
 from trainables.modeling.multi_lora import PackedBase
 from trainables.modeling.peft_lora import ADAPTER, Clock, attach, export_adapter
@@ -88,7 +88,7 @@ def test_a_layer_that_can_have_no_adapter_is_refused_with_its_reason(
         target_names(folders[family], (target,))
     if target == "lm_head":
         return
-    base = load_base(folders[family], trial().train, "cpu")
+    base = load_base(folders[family], trial().train, "cpu").model
     with pytest.raises(UserError, match=f"{target!r} of tiny can have no adapter: {reason}"):
         chosen(base, (target,), "tiny")
 
@@ -116,7 +116,7 @@ def test_a_multimodal_model_has_adapters_where_text_goes_alone_and_peft_loads_th
 ) -> None:
     folder, config = folders["gemma3"], trial(target_modules=("q_proj", "v_proj"), lora_rank=3).train
     counted = lora_parameters(folder, 3, config.target_modules)
-    model = attach(load_base(folder, config, "cpu"), config, Clock(0))
+    model = attach(load_base(folder, config, "cpu").model, config, Clock(0))
     names = [name for name, _ in adapted_layers(model)]
     assert len(names) == 4
     assert all("language_model" in name for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ def test_loss_is_the_token_mean_of_full_logits_whatever_the_batch_size(
     monkeypatch.setitem(evaluate.LOSS_TOKENS, "cpu", budget)
     one = trial().train
     rows = engine.shelf.train_rows(one)
-    model = engine.base(one)
-    found = losses(Reader(model, engine.shelf.encoder(one), one, "cpu", go_on), rows)
-    assert mean_loss(found) == pytest.approx(plain_loss(model, rows), abs=1e-6)
+    base = engine.base(one)
+    found = losses(Reader(base, engine.shelf.encoder(one), one, "cpu", go_on), rows)
+    assert mean_loss(found) == pytest.approx(plain_loss(base.model, rows), abs=1e-6)
     assert [result[1] for result in found if result] == [len(row.target_ids) for row in rows]
 
 
@@ -70,7 +71,8 @@ def test_each_step_of_trainer_equals_a_plain_loop(tmp_path: Path, engine: SoloEn
 
     config, rows = one.train, engine.shelf.train_rows(one.train)
     clock = Clock(config.seed)
-    model = attach(engine.base(config), config, clock)
+    base = engine.base(config)
+    model = attach(base.model, config, clock)
     model.train()
     parameters = list(adapter_parameters(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -82,7 +84,8 @@ def test_each_step_of_trainer_equals_a_plain_loop(tmp_path: Path, engine: SoloEn
         loss = torch.zeros(())
         for micro in range(2):
             clock.step, clock.micro = step, micro
-            loss = loss + completion_loss(model, collate(chosen[2 * micro : 2 * micro + 2], 0), tokens)
+            batch = collate(chosen[2 * micro : 2 * micro + 2], 0)
+            loss = loss + completion_loss(replace(base, model=model), batch, tokens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         optimizer.param_groups[0]["lr"] = config.learning_rate * rate_factor(config, step)

@@ -12,9 +12,10 @@ from engine_inputs import TARGETS, trial, write_model
 from torch import nn
 
 from benchmarks.families import write_family
+from trainables.bases.load import load_base
 from trainables.bases.loaded_bases import nbytes_of
 from trainables.hardware import machine
-from trainables.modeling.base_model import load_base
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.dequantize import unpack_where_room
 from trainables.modeling.multi_lora import PackedBase
 from trainables.modeling.onednn_linear import BlockedLinear, block_where_room, is_possible, plain_layers
@@ -29,7 +30,7 @@ pytestmark = [
 def base(folder: Path, family: str = "gpt2", **changes: Any) -> Any:
     return load_base(
         write_model(folder / family, family), trial(target_modules=TARGETS[family], **changes).train, "cpu"
-    )
+    ).model
 
 
 def logits_and_gradient(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,7 +54,7 @@ def test_a_blocked_base_gives_the_logits_and_gradients_of_the_plain_one(
     model = base(tmp_path, family, precision=precision)
     names = [name for name, _ in plain_layers(model)]
     wanted = logits_and_gradient(model)
-    assert block_where_room(model, "cpu", PLENTY)
+    assert block_where_room(LoadedBase(model), "cpu", PLENTY)
     assert plain_layers(model) == []
     assert all(isinstance(model.get_submodule(name), BlockedLinear) for name in names)
     for found, one in zip(logits_and_gradient(model), wanted, strict=True):
@@ -66,7 +67,7 @@ def test_a_bf16_base_keeps_its_weights_on_a_processor_without_avx512(
     monkeypatch.setenv(machine.WITHOUT_AVX512, "1")
     model = base(tmp_path, precision="bf16")
     layers = plain_layers(model)
-    assert not block_where_room(model, "cpu", PLENTY)
+    assert not block_where_room(LoadedBase(model), "cpu", PLENTY)
     assert plain_layers(model) == layers
     assert is_possible("cpu", torch.float32)
 
@@ -76,7 +77,7 @@ def test_a_4_bit_base_that_was_unpacked_is_blocked_too(tmp_path: Path, family: s
     model = base(tmp_path, family, quantization="nf4")
     assert unpack_where_room(model, 2**34)
     wanted = logits_and_gradient(model)
-    assert block_where_room(model, "cpu", PLENTY)
+    assert block_where_room(LoadedBase(model), "cpu", PLENTY)
     for found, one in zip(logits_and_gradient(model), wanted, strict=True):
         assert (found - one).abs().max() <= 1e-5 * one.abs().max()
 
@@ -129,20 +130,20 @@ def test_a_weight_of_another_kind_is_not_blocked(layer: nn.Linear) -> None:
 
 def test_a_weight_is_held_twice_and_one_that_is_the_embedding_stays_as_well(tmp_path: Path) -> None:
     model = base(tmp_path)
-    before = nbytes_of(model)
+    before = nbytes_of(LoadedBase(model))
     layers = sum(layer.weight.nbytes for _, layer in plain_layers(model))
     head = model.lm_head.weight.nbytes
-    assert block_where_room(model, "cpu", PLENTY)
-    assert nbytes_of(model) == before + layers + head
+    assert block_where_room(LoadedBase(model), "cpu", PLENTY)
+    assert nbytes_of(LoadedBase(model)) == before + layers + head
     assert model.lm_head.weight is model.get_input_embeddings().weight
 
 
 def test_weights_stay_as_they_are_where_two_copies_would_take_too_much(tmp_path: Path) -> None:
     model = base(tmp_path)
     layers = plain_layers(model)
-    assert not block_where_room(model, "cpu", 8 * sum(layer.weight.nbytes for _, layer in layers) - 1)
+    assert not block_where_room(LoadedBase(model), "cpu", 8 * sum(layer.weight.nbytes for _, layer in layers) - 1)
     assert plain_layers(model) == layers
-    assert block_where_room(model, "cpu", 8 * sum(layer.weight.nbytes for _, layer in layers))
+    assert block_where_room(LoadedBase(model), "cpu", 8 * sum(layer.weight.nbytes for _, layer in layers))
 
 
 def test_a_model_that_computes_with_its_weights_itself_keeps_them(tmp_path: Path) -> None:
@@ -154,16 +155,17 @@ def test_a_model_that_computes_with_its_weights_itself_keeps_them(tmp_path: Path
         return (output[0] + attention.c_proj.weight.sum(), *output[1:])
 
     attention.register_forward_hook(itself)
-    assert not block_where_room(model, "cpu", PLENTY)
+    assert not block_where_room(LoadedBase(model), "cpu", PLENTY)
     assert plain_layers(model) == layers
     assert model.lm_head is head
 
 
 def test_a_model_that_computes_with_its_weights_in_training_alone_keeps_them(tmp_path: Path) -> None:
     # Gemma 3n clamps coefficients of its own as it trains: losses were those of whatever the memory held.
-    model = load_base(write_family(tmp_path / "m", "gemma3n_text"), trial(target_modules=("q_proj",)).train, "cpu")
+    folder = write_family(tmp_path / "m", "gemma3n_text")
+    model = load_base(folder, trial(target_modules=("q_proj",)).train, "cpu").model
     layers = plain_layers(model)
-    assert not block_where_room(model, "cpu", PLENTY)
+    assert not block_where_room(LoadedBase(model), "cpu", PLENTY)
     assert plain_layers(model) == layers
     assert not model.training
 
@@ -172,7 +174,7 @@ def test_the_weight_of_a_blocked_layer_is_told_about_and_never_computed_with() -
     layer = BlockedLinear(nn.Linear(32, 48))
     assert layer.weight.shape == (48, 32)
     assert layer.weight.dtype == torch.float32
-    assert copy.deepcopy(layer.weight) is layer.weight  # as a twin of the base copies it
+    assert copy.deepcopy(layer.weight) is layer.weight  # as a copy of the modules of a base has it
     for compute in (nn.functional.linear, torch.matmul, torch.add):
         with pytest.raises(TypeError, match="a blocked layer has no weight"):
             compute(torch.zeros(48, 32), layer.weight)
@@ -183,9 +185,9 @@ def test_the_weight_of_a_blocked_layer_is_told_about_and_never_computed_with() -
 def test_adapters_find_inputs_outputs_and_layout_of_blocked_layers(tmp_path: Path) -> None:
     config = trial(target_modules=("c_attn", "c_fc")).train
     model = base(tmp_path)
-    plain = PackedBase(model, 0, 0).adapter(config, "cpu").places
+    plain = PackedBase(LoadedBase(model), 0, 0).adapter(config, "cpu").places
     model = base(tmp_path)
-    assert block_where_room(model, "cpu", PLENTY)
-    packed = PackedBase(model, 0, 0)
+    assert block_where_room(LoadedBase(model), "cpu", PLENTY)
+    packed = PackedBase(LoadedBase(model), 0, 0)
     assert packed.adapter(config, "cpu").places == plain
     assert packed.has_conv1d(config)

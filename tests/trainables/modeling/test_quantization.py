@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import bitsandbytes
 import pytest
@@ -13,9 +13,10 @@ from engine_inputs import TARGETS, engine_of, record_of, train_losses, trial, wr
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
+from trainables.bases.load import load_base
 from trainables.errors import UserError
 from trainables.jobs import go_on, no_report
-from trainables.modeling.base_model import load_base
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_loss
 from trainables.modeling.peft_lora import Clock, adapter_parameters, attach, detach
 from trainables.tokenization.token_rows import Row, load_encoder
@@ -25,14 +26,14 @@ FAMILIES = ["gpt2", "phi", "llama"]
 ROWS = [Row(str(i), tuple(range(1 + i, 60 + i)), (7, 8, 9, 0), 0, True) for i in range(3)]
 
 
-def gradients(base: Any, family: str, quantization: str) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(base: LoadedBase, family: str, quantization: str) -> tuple[float, dict[str, torch.Tensor]]:
     config = trial(target_modules=TARGETS[family], quantization=quantization, lora_dropout=0.1).train
-    model = attach(base, config, Clock(3))
+    model = attach(base.model, config, Clock(3))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(len(name)))
     model.train()
-    loss = completion_loss(model, collate(ROWS, 0), 12)
+    loss = completion_loss(replace(base, model=model), collate(ROWS, 0), 12)
     loss.backward()
     found = {name: value.grad.clone() for name, value in adapter_parameters(model).items() if value.grad is not None}
     detach(model)
@@ -44,7 +45,7 @@ def test_training_after_an_evaluation_has_the_gradients_of_the_dequantized_model
     folder = write_model(tmp_path / family, family, width=64)
     config = trial(quantization="nf4").train
     base = load_base(folder, config, "cpu")
-    quantized = {name for name, layer in base.named_modules() if isinstance(layer, bitsandbytes.nn.Linear4bit)}
+    quantized = {name for name, layer in base.model.named_modules() if isinstance(layer, bitsandbytes.nn.Linear4bit)}
     assert quantized
 
     before = gradients(base, family, "nf4")
@@ -56,9 +57,9 @@ def test_training_after_an_evaluation_has_the_gradients_of_the_dequantized_model
     assert all(torch.equal(before[1][name], after[1][name]) for name in before[1])
 
     plain = load_base(folder, trial().train, "cpu")
-    for name, layer in plain.named_modules():
+    for name, layer in plain.model.named_modules():
         if name in quantized:
-            source = base.get_submodule(name).weight
+            source = base.model.get_submodule(name).weight
             weight = dequantize_4bit(source.data, source.quant_state).to(torch.float32)
             layer.weight.data = weight.T.contiguous() if isinstance(layer, Conv1D) else weight
     expected = gradients(plain, family, "none")

@@ -12,13 +12,11 @@ import torch
 from engine_inputs import VOCABULARY, trial, write_model
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config
 
+from trainables.bases.load import load_base
 from trainables.config import Decoding
 from trainables.decoding.generate import Completion, Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import go_on
-from trainables.modeling.base_model import load_base
 from trainables.modeling.loss import collate, completion_nll, row_sums
-from trainables.modeling.rotary_positions import boundary_tokens
-from trainables.modeling.sequence_packing import reads_strings
 from trainables.tokenization.token_rows import Row
 
 BOUNDARY = 40
@@ -121,8 +119,11 @@ def test_a_loss_and_its_gradient_are_those_of_the_row_alone_by_the_library(phi3:
 
 def test_a_base_that_chooses_by_length_reads_no_strings_and_others_are_left_alone(phi3: Path, tmp_path: Path) -> None:
     base = load_base(phi3, trial().train, "cpu")
-    assert (boundary_tokens(base), reads_strings(base)) == (BOUNDARY, False)
-    assert boundary_tokens(load_base(write_model(tmp_path / "m", "phi"), trial().train, "cpu")) is None
+    assert base.capabilities.rotary_boundary_tokens == BOUNDARY
+    assert not base.capabilities.sequence_packing
+    assert base.capabilities.refused["sequence_packing"] == "rotary positions look at the length of a whole row"
+    plain = load_base(write_model(tmp_path / "m", "phi"), trial().train, "cpu")
+    assert plain.capabilities.rotary_boundary_tokens is None
 
 
 def test_factors_that_grow_with_the_longest_text_do_not_within_the_context(tmp_path: Path) -> None:

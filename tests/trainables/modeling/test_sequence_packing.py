@@ -9,11 +9,11 @@ import torch
 from engine_inputs import trial, write_model
 from packs import Ran, assert_same, packed_engine, run_packed, run_solo, write_sweep
 
+from trainables.bases.load import load_base
 from trainables.modeling.attention import strung
-from trainables.modeling.base_model import arithmetic, load_base
+from trainables.modeling.base_model import arithmetic
 from trainables.modeling.loss import collate, completion_nll, row_of, string
 from trainables.modeling.peft_lora import Clock, Part, SeededDropout
-from trainables.modeling.sequence_packing import reads_strings
 from trainables.packed import adapter_optimizer, training
 from trainables.tokenization.token_rows import Row
 from trainables.trial.training_loop import MicroBatch
@@ -62,9 +62,9 @@ def test_a_trial_taken_in_strings_is_the_trial_alone(
 def test_rows_in_a_string_have_the_losses_that_they_have_alone(model: Path, precision: str) -> None:
     config = trial(precision=precision).train
     base, batch = load_base(model, config, "cpu"), collate(ROWS, 0)
-    assert reads_strings(base)
+    assert base.capabilities.sequence_packing
     each = [row_of(batch, row) for row in range(len(ROWS))]
-    for parameter in base.parameters():
+    for parameter in base.model.parameters():
         parameter.requires_grad_()  # as in training, where attention goes another way
     with arithmetic(precision, "cpu"):
         alone = torch.cat([completion_nll(base, one) for one in each])
@@ -84,7 +84,9 @@ def test_a_base_with_a_window_takes_its_rows_one_by_one(tmp_path: Path) -> None:
         intermediate_size=64, max_position_embeddings=256, sliding_window=16,
     )  # fmt: skip
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    assert not reads_strings(load_base(folder, trial().train, "cpu"))
+    found = load_base(folder, trial().train, "cpu").capabilities
+    assert not found.sequence_packing
+    assert found.refused["sequence_packing"] == "a layer attends to a window alone"
 
 
 def test_strings_hold_no_more_tokens_than_they_may_and_every_row_once() -> None:

@@ -11,12 +11,13 @@ import torch
 from engine_inputs import evaluation_of, trial, write_model, write_sweep
 from packs import Ran, packed_engine, run_packed
 
+from trainables.bases.load import load_base
+from trainables.bases.probes import probe_lanes
 from trainables.hardware import machine
 from trainables.hardware.cpu_threads import compute_on
-from trainables.modeling.base_model import load_base
 from trainables.modeling.multi_lora import Group, PackedBase
 from trainables.packed import cpu_lanes, evaluation, scheduler
-from trainables.packed.cpu_lanes import in_lanes, lanes_for, try_lanes
+from trainables.packed.cpu_lanes import in_lanes, lanes_for
 from trainables.records.record import SweepFolder
 
 COUNT = 3
@@ -131,15 +132,15 @@ def test_a_model_that_cannot_be_copied_trains_in_turn(
     copies: int,
 ) -> None:
     """A copy is made when the base is loaded, and those to work with when they are needed."""
-    plain, made = cpu_lanes.twin, []
+    plain, made = PackedBase.copy_modules, []
 
-    def twin(base: PackedBase) -> PackedBase:
+    def copy_modules(base: PackedBase) -> PackedBase:
         if len(made) == copies:
             raise error
         made.append(base)
         return plain(base)
 
-    monkeypatch.setattr(cpu_lanes, "twin", twin)
+    monkeypatch.setattr(PackedBase, "copy_modules", copy_modules)
     engine = packed_engine(sweep, model, 2, lanes=True)
     found = run_packed(engine, sweep, {name: MIXED[name] for name in ("A", "E")})
     for name, ran in found.items():
@@ -148,27 +149,27 @@ def test_a_model_that_cannot_be_copied_trains_in_turn(
     assert engine.pack.room.narrowed_to == {"together": 1}
 
 
-def test_a_twin_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None:
+def test_a_copy_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None:
     config = trial().train
     base = PackedBase(load_base(model, config, "cpu"), 0, 0)
     adapter = base.adapter(config, "cpu")
     adapter.flat.normal_(generator=torch.Generator().manual_seed(1))
-    try_lanes(base)
+    probe_lanes(base)
     assert lanes_for(base, 2) == 2
-    twin = base.twins[0]
-    pairs = zip(base.model.parameters(), twin.model.parameters(), strict=True)
+    copied = base.copies[0]
+    pairs = zip(base.model.parameters(), copied.model.parameters(), strict=True)
     assert all(ours is theirs for ours, theirs in pairs)
     ids = torch.arange(1, 9)[None]
     with torch.no_grad():
         plain = base.model(input_ids=ids).logits
-        twin.route.send([Group(adapter, 0, 1)])
+        copied.route.send([Group(adapter, 0, 1)])
         assert torch.equal(base.model(input_ids=ids).logits, plain)
-        assert not torch.equal(twin.model(input_ids=ids).logits, plain)
+        assert not torch.equal(copied.model(input_ids=ids).logits, plain)
 
 
 def test_lanes_share_the_cores_and_raise_what_one_raises(model: Path) -> None:
     base = PackedBase(load_base(model, trial().train, "cpu"), 0, 0)
-    try_lanes(base)
+    probe_lanes(base)
     assert lanes_for(base, 2) == 2
     cores: list[int] = []
     in_lanes(base, 2, 5, lambda one: cores.append(torch.get_num_threads()))

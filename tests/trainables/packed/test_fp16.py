@@ -13,10 +13,10 @@ import torch
 from engine_inputs import engine_of, trial, write_model, write_sweep
 from packs import packed_engine, run_packed
 
+from trainables.bases import load as loading
+from trainables.bases.load import load_base
 from trainables.config import TrialConfig
 from trainables.jobs import Interrupted
-from trainables.modeling import base_model as models
-from trainables.modeling.base_model import load_base
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
 from trainables.packed.training import take_steps
@@ -39,7 +39,7 @@ def sweep(tmp_path: Path) -> SweepFolder:
 
 @pytest.fixture(autouse=True)
 def fp16_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "check_device", lambda *_: None)
+    monkeypatch.setattr(loading, "check_device", lambda *_: None)
 
 
 def half(**changes: Any) -> TrialConfig:

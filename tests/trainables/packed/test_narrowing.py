@@ -73,7 +73,7 @@ def short_engine(
 ) -> PackedEngine:
     """Return an engine whose base has no memory for a forward pass that does not fit (engine, rows, training)."""
     engine = packed_engine(sweep, model, together=together)
-    base = engine.base(TRIALS["A"].train)
+    base = engine.base(TRIALS["A"].train).model
 
     def check(module: Any, arguments: Any, named: dict[str, Any]) -> None:
         if torch.is_grad_enabled():

@@ -13,10 +13,11 @@ import torch
 from engine_inputs import engine_of, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import Ran, assert_same, both, packed_engine, run_packed, run_solo
 
+from trainables.bases.load import load_base
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import Interrupted, go_on, no_report
-from trainables.modeling.base_model import load_base
+from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.multi_lora import PackedBase
 from trainables.modeling.peft_lora import ADAPTER
 from trainables.records.checkpoint import latest_checkpoint
@@ -213,7 +214,7 @@ def test_an_adapter_loads_in_plain_peft_and_gives_the_same_losses(
     peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), ran.record.adapter_folder)
     shelf = engine_of(SweepFolder(ran.record.folder.parents[1]), model).shelf
     rows = shelf.evaluation_rows(ran.trial.train, "test", 4, ran.trial.evaluation.max_new_tokens)
-    found = losses(Reader(peft, load_encoder(model), ran.trial.train, "cpu", go_on), rows)
+    found = losses(Reader(LoadedBase(peft), load_encoder(model), ran.trial.train, "cpu", go_on), rows)
     recorded = ran.record.summary(ran.trial.eval_id)["splits"]["test"]["eval_loss"]  # type: ignore[index]
     assert mean_loss(found) == pytest.approx(recorded, rel=1e-5)
     ours = json.loads((ran.record.adapter_folder / "adapter_config.json").read_text())
@@ -240,7 +241,7 @@ def test_only_the_thread_of_the_device_computes_on_all_cores(sweep: SweepFolder,
     engine.pack.threads = 2
     one = trial(max_steps=2)
     computing, asking = set(), set()
-    engine.base(one.train).register_forward_pre_hook(lambda *_: computing.add(torch.get_num_threads()))
+    engine.base(one.train).model.register_forward_pre_hook(lambda *_: computing.add(torch.get_num_threads()))
 
     def control() -> str:
         if threading.current_thread().name != "pack":
@@ -285,6 +286,6 @@ def test_a_layer_that_sees_chosen_tokens_is_refused(model: Path) -> None:
     base = load_base(model, trial().train, "cpu")
     expert = torch.nn.Module()
     expert.up_proj = torch.nn.Linear(4, 8)
-    base.transformer.h[0].mlp.experts = torch.nn.ModuleList([expert])
+    base.model.transformer.h[0].mlp.experts = torch.nn.ModuleList([expert])
     with pytest.raises(UserError, match="'up_proj' of tiny can have no adapter: an expert sees chosen tokens"):
         PackedBase(base, 0, 0).adapter(trial(target_modules=("up_proj",)).train, "cpu")

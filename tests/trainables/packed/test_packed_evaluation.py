@@ -9,8 +9,8 @@ import pytest
 import torch
 from engine_inputs import engine_of, trial, write_model, write_sweep
 
+from trainables.bases.load import load_base
 from trainables.jobs import go_on
-from trainables.modeling.base_model import load_base
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed.evaluation import Desk, Question, read_losses
 

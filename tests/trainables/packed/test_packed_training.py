@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,7 +12,7 @@ from unittest import mock
 import torch
 from engine_inputs import engine_of, trial, write_model, write_sweep
 
-from trainables.modeling.base_model import load_base
+from trainables.bases.load import load_base
 from trainables.modeling.loss import completion_loss
 from trainables.modeling.multi_lora import PackedBase
 from trainables.modeling.optim import build_optimizer, rate_factor
@@ -33,7 +34,7 @@ def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_
     for config in configurations:
         data = MicroBatches(config, shelf.train_rows(config), 0, 0)
         clock = Clock(config.seed)
-        peft = attach(plain, config, clock)
+        peft = attach(plain.model, config, clock)
         adapter = packed.adapter(config, "cpu")
         generator = torch.Generator().manual_seed(config.seed)
         for name, parameter in adapter_parameters(peft).items():
@@ -43,7 +44,7 @@ def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_
         peft.train()
         for one in data.of_step(0):
             clock.step, clock.micro = one.step, one.micro
-            completion_loss(peft, one.batch, one.step_tokens).backward()
+            completion_loss(replace(plain, model=peft), one.batch, one.step_tokens).backward()
         expected.append({name: parameter.grad for name, parameter in adapter_parameters(peft).items()})
         detach(peft)
         learner = Learner(adapter, "cpu")

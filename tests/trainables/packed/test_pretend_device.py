@@ -12,8 +12,8 @@ from engine_inputs import TARGETS, evaluation_of, record_of, trial, write_model,
 from packs import Ran, assert_same, close, run_packed
 from pretend_device import GPU, DevicesMixed, pretend_gpu
 
+from trainables.bases import probes
 from trainables.config import TrialConfig
-from trainables.decoding import token_graph
 from trainables.jobs import DeviceLost, EngineSetup, Interrupted, go_on, no_report
 from trainables.packed import autotune, evaluation, multi_batch, training
 from trainables.packed.engine import PackedEngine
@@ -102,7 +102,7 @@ def test_what_works_on_a_gpu_works_on_a_pretended_one(gpu: None) -> None:
 def test_a_pack_on_a_gpu_gives_what_it_gives_on_a_cpu(
     gpu: None, sweep: SweepFolder, model: Path, on_cpu: dict[str, Ran], monkeypatch: pytest.MonkeyPatch, gain: float
 ) -> None:
-    monkeypatch.setattr(token_graph, "GAIN", gain)
+    monkeypatch.setattr(probes, "GAIN", gain)
     found = run_packed(engine_on("cuda", sweep, model, memory_bytes=2**30), sweep, MIXED)
     assert {one.result["device"] for one in found.values()} == {"cuda"}
     for name, one in found.items():

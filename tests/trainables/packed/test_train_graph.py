@@ -12,13 +12,15 @@ import torch
 from engine_inputs import TARGETS, engine_of, trial, write_model, write_sweep
 from pretend_device import PretendGraph, pretend_gpu
 
+from trainables.bases import probes
+from trainables.bases.load import load_base
+from trainables.bases.probes import probe_step_graphs
 from trainables.config import TrainConfig
-from trainables.modeling.base_model import load_base
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed import train_graph
 from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
 from trainables.packed.multi_batch import step_of
-from trainables.packed.train_graph import StepGraph, StepGraphs, try_graphs
+from trainables.packed.train_graph import StepGraph, StepGraphs
 from trainables.packed.training import rehearse_all, take_steps
 from trainables.trial.training_loop import MicroBatches
 
@@ -38,7 +40,7 @@ def gpu() -> Iterator[None]:
 @pytest.fixture
 def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with every replay; a pretended graph is not fast, and is taken nevertheless."""
-    monkeypatch.setattr(train_graph, "GAIN", float("inf"))
+    monkeypatch.setattr(probes, "GAIN", float("inf"))
     seen: list[int] = []
     replay = StepGraph.replay
 
@@ -72,6 +74,9 @@ class Bench:
 
     def steps(self, first: int, last: int) -> list[list[Any]]:
         return [take_steps(self.base, self.turns(step), "cuda") for step in range(first, last)]
+
+    def replays_pay(self) -> bool:
+        return probe_step_graphs(self.base, lambda: rehearse_all(self.base, self.turns(0), "cuda"), "cuda", StepGraphs)
 
     def weights(self) -> list[torch.Tensor]:
         return [one.adapter.flat.clone() for one in self.learners]
@@ -179,7 +184,7 @@ def test_a_batch_that_cannot_be_captured_goes_the_plain_way_and_no_other_is_trie
     assert_alike(bench.steps(0, 12), plain.steps(0, 12))
     assert bench.base.graphs is None
     assert not replays
-    assert not try_graphs(bench.base, lambda: rehearse_all(bench.base, bench.turns(0), "cuda"), "cuda")
+    assert not bench.replays_pay()
 
 
 @pytest.mark.slow
@@ -245,10 +250,10 @@ def test_a_failed_batch_leaves_nothing_behind_that_a_capture_would_stumble_over(
 def test_it_is_measured_whether_replays_pay(
     gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float
 ) -> None:
-    monkeypatch.setattr(train_graph, "GAIN", gain)
+    monkeypatch.setattr(probes, "GAIN", gain)
     bench = Bench(tmp_path, configs())
     before = bench.weights()
-    assert try_graphs(bench.base, lambda: rehearse_all(bench.base, bench.turns(0), "cuda"), "cuda") == (gain > 0)
+    assert bench.replays_pay() == (gain > 0)
     assert bench.base.graphs is None
     assert all(map(torch.equal, bench.weights(), before))
     assert all(not one.adapter.flat_gradient.any() for one in bench.learners)
@@ -260,7 +265,7 @@ def test_replays_with_other_gradients_are_left(
 ) -> None:
     monkeypatch.setattr(PretendGraph, "replay", lambda graph: None)  # a graph that changes nothing
     bench = Bench(tmp_path, configs())
-    assert not try_graphs(bench.base, lambda: rehearse_all(bench.base, bench.turns(0), "cuda"), "cuda")
+    assert not bench.replays_pay()
 
 
 def test_shapes_are_few() -> None:

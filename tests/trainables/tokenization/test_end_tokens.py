@@ -14,12 +14,13 @@ from model_folders import with_json
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoModelForCausalLM
 
+from trainables.bases.load import load_base
 from trainables.config import Decoding
 from trainables.decoding.generate import Prompt, Writing, decoding_batches, generate_batch
 from trainables.errors import UserError
 from trainables.jobs import go_on
-from trainables.modeling.base_model import load_base
-from trainables.tokenization.end_tokens import check_ends, declared_ends, ends_sentence
+from trainables.tokenization.end_checks import check_ends, ends_sentence
+from trainables.tokenization.end_tokens import declared_ends
 from trainables.tokenization.token_rows import load_encoder
 from trainables.trial import preflight
 
