@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from analysis import command
-from analysis.compare import Comparison, compare
+from analysis.comparison.comparison import Comparison, compare
+from analysis.findings.findings import Findings
 from analysis.format.terminal import Console, print_json, results
 from analysis.records import reference_rows
 from analysis.render import behaviour_tables, csv_json, latex, markdown, page, terminal_tables
@@ -25,23 +26,24 @@ def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -
     Raises:
         UserError: no sweep there, no such evaluation, or an unknown metric.
     """
-    return write_comparison(compare(folder, metric, eval_id))
+    return write_comparison(Findings(compare(folder, metric, eval_id)))
 
 
-def write_comparison(found: Comparison, alarm: str | None = None) -> list[Path]:
+def write_comparison(findings: Findings, alarm: str | None = None) -> list[Path]:
     """Write a comparison to its sweep's report folder.
 
     One of another evaluation, metric, correction or margin than usual has that in its name, and overwrites nothing.
     What comes first is `alarm`, or without it that of a page of this state: write the page before.
     """
+    found = findings.comparison
     table = found.table
     folder = SweepFolder(table.folder).report_folder
     name = f"comparison{found.ending}"
     texts = {
-        folder / f"{name}.md": markdown.to_markdown(found, page.known_alarm(found) if alarm is None else alarm),
-        folder / f"{name}.tex": latex.to_latex(found),
+        folder / f"{name}.md": markdown.to_markdown(findings, page.known_alarm(found) if alarm is None else alarm),
+        folder / f"{name}.tex": latex.to_latex(findings),
         folder / f"{name}.csv": csv_json.to_csv(found),
-        folder / f"{name}-tests.csv": csv_json.tests_to_csv(found),
+        folder / f"{name}-tests.csv": csv_json.tests_to_csv(findings),
         folder / f"{name}-without-timing.csv": csv_json.to_csv(found, timing=False),
     }
     for path, text in texts.items():
@@ -56,18 +58,18 @@ def write_page(
     metric: str | None = None,
     eval_id: str | None = None,
     by: str = page.BY,
-    found: Comparison | None = None,
+    findings: Findings | None = None,
 ) -> page.Page:
     """Write `report/index.html` where anything that it shows has changed since, and return what it says first.
 
     Args:
         by: column whose quartiles or values the scores are shown by.
-        found: the comparison, where it has been made already.
+        findings: those of the comparison, where it has been made already.
 
     Raises:
         UserError: no sweep there, no such evaluation, an unknown metric, or no example has the column `by`.
     """
-    return page.write(found or compare(folder, metric, eval_id), by)
+    return page.write(findings or Findings(compare(folder, metric, eval_id)), by)
 
 
 def print_table(console: Console, folder: Path, metric: str | None = None, eval_id: str | None = None) -> Comparison:
@@ -77,7 +79,7 @@ def print_table(console: Console, folder: Path, metric: str | None = None, eval_
         UserError: no sweep there, no such evaluation, or an unknown metric.
     """
     found = compare(folder, metric, eval_id)
-    terminal_tables.to_terminal(console, found)
+    terminal_tables.to_terminal(console, Findings(found))
     return found
 
 
@@ -103,19 +105,20 @@ def report(
         if annotate or ratings:
             _rate(found, annotate, systems, ratings or [])
             return
-        written = write_page(run, by=by, found=found) if with_page else None
-        alarm = page.alarm_of(found)
-        paths = write_comparison(found, alarm)
+        findings = Findings(found)
+        written = write_page(run, by=by, findings=findings) if with_page else None
+        alarm = page.alarm_of(findings)
+        paths = write_comparison(findings, alarm)
     except OSError as error:
         raise cannot_write(SweepFolder(run).report_folder, error) from None
     if as_json:
-        document = {"alarm": alarm or None, **csv_json.to_document(found)}
+        document = {"alarm": alarm or None, **csv_json.to_document(findings)}
         print_json(document)
         return
     console = results()
-    terminal_tables.to_terminal(console, found, alarm)
+    terminal_tables.to_terminal(console, findings, alarm)
     if with_behaviour:
-        behaviour_tables.to_terminal(console, found, by)
+        behaviour_tables.to_terminal(console, findings, by)
     paths += [written.path, *written.others] if written else []
     console.print(f"Written to {paths[0].parent}: {', '.join(path.name for path in paths)}", soft_wrap=True)
 

@@ -20,7 +20,7 @@ from trainables.records.damage import adapter_faults, adapter_is_whole, told
 from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
-    from analysis.compare import Comparison
+    from analysis.comparison.comparison import Comparison
     from analysis.records.table import Row
 
 
@@ -33,7 +33,8 @@ def best(
 ) -> int:
     """Show the configuration to keep, or write its adapter with a model card."""
     from analysis.compare import compare
-    from analysis.findings.sentences import headline
+    from analysis.findings.findings import Findings
+    from analysis.findings.sentences import conclusions, headline
     from analysis.render.csv_json import to_document
 
     folder = existing_sweep(run)
@@ -47,14 +48,14 @@ def best(
     if export is not None:
         export_adapter(found, trial, folder.sweep(), export)
     if as_json:
-        document = {key: value for key, value in to_document(found).items() if key != "rows"}
+        document = {key: value for key, value in to_document(Findings(found)).items() if key != "rows"}
         place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}
         command.print_json({**document, **place})
         return command.DONE
     console = command.results()
     if found.table.banner:
         console.print(found.table.banner, style="bold yellow")
-    for number, sentence in enumerate(found.sentences):
+    for number, sentence in enumerate(conclusions(found)):
         console.print(sentence, style="bold green" if number == 0 else None)
     console.print(f"adapter: {export or adapter_of(trial)}")
     return command.DONE

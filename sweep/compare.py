@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from analysis.findings.across_sweeps import show
+from analysis.compare import show
 from sweep.cli_support import command
 from sweep.cli_support.heartbeat import telling
 from trainables.startup_progress import stage

@@ -215,17 +215,19 @@ def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Exa
 
 def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: bool) -> int:
     from analysis.compare import compare
+    from analysis.findings.findings import Findings
     from analysis.render import csv_json, terminal_tables
     from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
     found = compare(folder.folder, metric, identity)
-    write_page(found.table.folder, found=found)
-    write_comparison(found)
+    findings = Findings(found)
+    write_page(found.table.folder, findings=findings)
+    write_comparison(findings)
     if as_json:
-        command.print_json({"folder": str(folder.folder), **csv_json.to_document(found)})
+        command.print_json({"folder": str(folder.folder), **csv_json.to_document(findings)})
     else:
-        terminal_tables.to_terminal(command.results(), found, known_alarm(found))
+        terminal_tables.to_terminal(command.results(), findings, known_alarm(found))
     missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     return SOME_FAILED if missing else DONE
 

@@ -193,20 +193,22 @@ def _introduce(prepared: Prepared) -> None:
 def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool, with_page: bool = False) -> int:
     """Print and write the comparison, and its page where trials have ended; return 1 where one has failed."""
     from analysis.compare import compare
+    from analysis.findings.findings import Findings
     from analysis.render import csv_json, terminal_tables
     from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
     with telling(), stage("comparing the trials"):
         found = compare(out, metric)
+        findings = Findings(found)
         if with_page:
-            write_page(out, metric, found=found)
+            write_page(out, metric, findings=findings)
         if metric == found.table.metric:
-            write_comparison(found)
+            write_comparison(findings)
     if as_json:
-        command.print_json({"folder": str(out), **csv_json.to_document(found)})
+        command.print_json({"folder": str(out), **csv_json.to_document(findings)})
     else:
-        terminal_tables.to_terminal(command.results(), found, known_alarm(found))
+        terminal_tables.to_terminal(command.results(), findings, known_alarm(found))
         curves = shlex.quote(str(shown(out / "tensorboard")))
         note(f"written: {shown(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]

@@ -1,4 +1,4 @@
-"""Several sweeps of one task side by side: `python -m analysis.compare RUN RUN...`; what is not comparable is refused.
+"""Several sweeps of one task side by side; what is not comparable is refused.
 
 Comparable are sweeps that were scored on the same examples, in the same way. Losses only where the tokens are the same.
 """
@@ -9,22 +9,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 
-from analysis import command
-from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates, compare, rank
+from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, candidates, rank
+from analysis.comparison.comparison import Comparison, compare
 from analysis.findings.sentences import damaged, describe, not_settled, title_of, value_of
-from analysis.format.cells import NOTHING, cell
 from analysis.records import older_trials
 from analysis.records.scores import LOSS
-from analysis.render.csv_json import plain
-from analysis.render.panels import interval_text, p_text
-from analysis.render.text_grids import Grid, Head
 from analysis.statistics.multiple_testing import ALPHA, Array, flips_for, holm, sign_flips
-from analysis.statistics.paired import FEWEST, paired
+from analysis.statistics.paired import paired
 from trainables.config import digest
 from trainables.errors import UserError
 from trainables.records import atomic_files
@@ -289,66 +284,3 @@ def _paired(first: Comparison, best: Candidate, other: Comparison, candidate: Ca
         tokens = np.where(np.isnan(found), 0.0, ours.tokens[best.row.label])
         found = found * (np.count_nonzero(tokens) / tokens.sum()) if tokens.any() else found
     return found
-
-
-# --- printing --------------------------------------------------------------------------------------------------------
-
-
-def entry_grid(found: Across) -> Grid:
-    """Return the table of all entries."""
-    shown = [name for name in SCORES if any(entry.scores.get(name) is not None for entry in found.entries)]
-    several = len({entry.model for entry in found.entries}) > 1
-    choice = f"{found.selection_split} {TITLES.get(found.metric, title_of(found.metric))}"
-    heads = [Head("sweep", is_number=False), Head("name", is_number=False)]
-    heads += [Head("model", 2, is_number=False)] if several else []
-    heads += [Head("configuration", 4, is_number=False), *(Head(TITLES[name], 1) for name in shown), Head(choice)]
-    rows = []
-    for entry in found.entries:
-        cells = [entry.run, entry.name, *([entry.model] if several else []), entry.about]
-        cells += [cell(entry.scores.get(name), "loss" if name == LOSS else "points") for name in shown]
-        rows.append((*cells, value_of(found.metric, entry.selection)))
-    ends = [index for index in range(len(rows) - 1) if found.entries[index].kind != found.entries[index + 1].kind]
-    return Grid(tuple(heads), tuple(rows), tuple(entry.kind for entry in found.entries), tuple(ends))
-
-
-def run_grid(found: Across) -> Grid:
-    """Return the best of all against the best of each other sweep."""
-    heads = (Head("best of all minus", is_number=False), Head("by"), Head("95% interval"), Head("Holm p"), Head("n", 1))
-    rows = tuple(
-        (
-            f"{one.name} of {one.run}",
-            value_of(found.metric, one.difference, True),
-            interval_text(found.metric, one.low, one.high) if one.n >= FEWEST and one.high > one.low else NOTHING,
-            p_text(one.p_holm),
-            str(one.n),
-        )
-        for one in found.differences
-    )
-    return Grid(heads, rows, ("",) * len(rows))
-
-
-def show(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="folders of sweeps, or names under runs/")],
-    metric: Annotated[str | None, typer.Option(help="score that decides; default: the first sweep's own")] = None,
-    evaluation: Annotated[str | None, typer.Option("--eval", help="identity of another evaluation")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON in place of tables")] = False,
-) -> None:
-    """Lay several sweeps of one task side by side; refuse what is not comparable."""
-    from analysis.format import terminal
-    from analysis.render import terminal_tables
-
-    try:
-        found = across([command.sweep_folder(run) for run in runs], metric, evaluation)
-    except OSError as error:
-        raise UserError(str(error)) from None
-    if as_json:
-        terminal.print_json(plain(asdict(found)))
-        return
-    console = terminal.results()
-    terminal_tables.print_grids(console, [entry_grid(found), run_grid(found)], found.sentences)
-    for signature in found.signatures:
-        console.print(signature, soft_wrap=True)
-
-
-def main() -> None:
-    command.run(show)

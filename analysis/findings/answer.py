@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from analysis.compare import Comparison, Difference
+from analysis.comparison.comparison import Comparison, Difference
+from analysis.findings.findings import Findings
 from analysis.findings.sentences import describe, headline, interval_of, title_of, value_of, verdict
 from analysis.records.pbt_changes import aside
 
 
-def answer(found: Comparison) -> list[str]:
+def answer(findings: Findings) -> list[str]:
     """Return two sentences; one where nothing has finished."""
+    found = findings.comparison
     best = found.best
     if best is None or found.hidden:
         return [headline(found)]
     roles = {one.role: one for one in found.differences}
-    return [_keep(found, roles.get("baseline")), _how_sure(found, roles.get("runner-up"))]
+    return [_keep(findings, roles.get("baseline")), _how_sure(found, roles.get("runner-up"))]
 
 
-def _keep(found: Comparison, baseline: Difference | None) -> str:
+def _keep(findings: Findings, baseline: Difference | None) -> str:
+    found = findings.comparison
     best, table = found.best, found.table
     assert best is not None
-    won = found.findings.winner
+    won = findings.winner
     name = f"{best.name} ({describe(best, table)}{aside(best.rows)})"
     metric = title_of(found.metric)
     size = table.evaluation.examples[table.split]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, baseline_of, candidates
+from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, baseline_of, candidates
+from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import rounded, value_of
 from analysis.records.scores import LOSS, Scores
 from analysis.statistics.multiple_testing import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.compare import LOWER_IS_BETTER, Comparison
+from analysis.comparison.candidates import LOWER_IS_BETTER
+from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.sentences import title_of, value_of
 from analysis.findings.winner import AgainstBest, Agreement, Cost, Winner, metric_winners

@@ -2,8 +2,8 @@
 
 `effects(found)`, `effect_shares(found)`, `half_normal(found)` and `trends(found)` are for full factorials (every
 combination of the levels has finished) and empty for anything else, `why_no_effects(found)` says why. Each returns
-frozen dataclasses, `winner.frame` makes a DataFrame of them, `sentences(found, effects(found))` puts them in words.
-For searches there is `analysis.findings.searches`.
+frozen dataclasses, `winner.frame` makes a DataFrame of them, `sentences` puts them in words. For searches there is
+`analysis.findings.searches`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.compare import Candidate, Comparison, candidates
+from analysis.comparison.candidates import Candidate, candidates
+from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import title_of, value_of
 from analysis.records.scores import LOSS
 from analysis.statistics.factorial import Factor, factor_of, half_normal_quantiles, lenth, shares, terms
@@ -243,7 +244,7 @@ def trends(found: Comparison, metric: str | None = None) -> tuple[Trend, ...]:
     return tuple(rows)
 
 
-def sentences(found: Comparison, known: Sequence[Effect]) -> list[str]:
+def sentences(found: Comparison, known: Sequence[Effect], along: Sequence[Trend]) -> list[str]:
     """Say which effects hold, or why none is stated."""
     if not known:
         why = why_no_effects(found)
@@ -255,7 +256,7 @@ def sentences(found: Comparison, known: Sequence[Effect]) -> list[str]:
         return [f"All configurations have the same {metric} on each of the {known[0].n} examples: there is no effect."]
     if not known[0].is_attainable:
         return [f"With {known[0].n} examples no effect on {metric} could have held {family}: none is stated."]
-    lines = [text for one in found.findings.trends if (text := _trend_sentence(found, one))]
+    lines = [text for one in along if (text := _trend_sentence(found, one))]
     if not clear:
         return [f"No effect on {metric} holds {family}.", *lines]
     listed = [

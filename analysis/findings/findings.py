@@ -1,12 +1,12 @@
-"""Everything that a comparison allows one to say, each part computed when first asked for: `found.findings`."""
+"""Everything that a comparison allows one to say, each part computed when first asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 
-from analysis.compare import Comparison
-from analysis.findings import baselines, choice, effects, mixed_model, searches, winner
+from analysis.comparison.comparison import Comparison
+from analysis.findings import baselines, choice, effects, mixed_model, searches, sentences, winner
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.effects import Effect, Share, Trend
 from analysis.findings.mixed_model import Crossed
@@ -95,12 +95,17 @@ class Findings:
         return choice.notes(self.comparison, self.tests, self.winner, self.against_best)
 
     @cached_property
+    def conclusions(self) -> list[str]:
+        """What a reader must know, in whole sentences, the best configuration first."""
+        return sentences.conclusions(self.comparison)
+
+    @cached_property
     def sentences(self) -> list[str]:
-        """What the tests, the winner and the effects amount to; what the comparison itself says is not repeated."""
+        """What the tests, the winner and the effects amount to; what `conclusions` says is not repeated."""
         return [
             *baselines.sentences(self.comparison, self.tests),
             *choice.sentences(self.comparison, self.winner, self.agreement),
-            *effects.sentences(self.comparison, self.effects),
+            *effects.sentences(self.comparison, self.effects, self.trends),
             *self._left_out(),
         ]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.compare import baseline_of, candidates
+from analysis.comparison.candidates import baseline_of, candidates
 from analysis.records.table import Row, Table
 from analysis.texts.outputs import name_of
 

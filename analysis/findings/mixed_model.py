@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compare import Candidate, Comparison, baseline_of
+from analysis.comparison.candidates import Candidate, baseline_of
+from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import title_of, value_of
 from analysis.statistics.multiple_testing import Array
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison
+from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate
+from analysis.comparison.comparison import Comparison
 from analysis.findings.effects import design_of, factors_of, why_no_effects
 from analysis.statistics.factorial import Factor, expected_best
 

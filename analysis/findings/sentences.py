@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from analysis.comparison.candidates import Candidate
+from analysis.comparison.comparison import Comparison, Difference
 from analysis.format.cells import NOTHING, cell, points
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
+from analysis.records.table import Row, Table
 from trainables.scoring.metrics import PRECISION, RECALL, UNSTEMMED
-
-if TYPE_CHECKING:
-    from analysis.compare import Candidate, Comparison, Difference
-    from analysis.records.table import Row, Table
 
 TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
 TITLES |= {"bleu": "BLEU"}
@@ -174,7 +172,7 @@ def _about_choice(found: Comparison) -> list[str]:
     """Say where ROUGE could not choose, where the choice was a tie, and where few examples made it mean little."""
     table = found.table
     size = table.evaluation.examples[table.selection_split]
-    said = [text for text in (deciding_metric.sentence(found), tie(found)) if text]
+    said = [text for text in (deciding_metric.sentence(table, found.metric), tie(found)) if text]
     if size < FEW_TO_CHOOSE and len(found.ranking) > 1:
         examples = "example" if size == 1 else "examples"
         said.append(

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.compare import LOWER_IS_BETTER, Candidate, Comparison, candidates, rank
+from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, candidates, rank
+from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import FEW_TO_CHOOSE
 from analysis.records.scores import LOSS
 from analysis.statistics.multiple_testing import ALPHA, Array, flips_for, holm, sign_flips

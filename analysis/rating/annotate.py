@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.compare import Comparison, baseline_of
+from analysis.comparison.candidates import baseline_of
+from analysis.comparison.comparison import Comparison
 from analysis.format.cells import inert
 from analysis.texts.outputs import Outputs, System, collect, name_of
 from trainables.config import digest

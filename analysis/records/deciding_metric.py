@@ -6,15 +6,11 @@ Where it sees no words in most references of the choice, chrF decides in its pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from analysis.records.table import Table
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import is_unseen, mostly_unseen
-
-if TYPE_CHECKING:
-    from analysis.compare import Comparison
-    from analysis.records.table import Table
 
 INSTEAD = "chrf"
 
@@ -25,18 +21,18 @@ def deciding(table: Table) -> str:
     return INSTEAD if table.metric.startswith("rouge") and has_other and _unseen(table) else table.metric
 
 
-def sentence(found: Comparison) -> str:
+def sentence(table: Table, metric: str) -> str:
     """Say where ROUGE sees no words in most references, and what decides or should; empty where it sees them."""
-    unseen = _unseen(found.table)
+    unseen = _unseen(table)
     if not unseen:
         return ""
     what = (
         f"ROUGE sees no words in the references of {unseen} examples (its tokens are a to z and digits), so its scores "
         "say nothing here"
     )
-    if not found.metric.startswith("rouge"):
-        return f"{what}{': chrF decides in its place' if found.metric == INSTEAD else ''}."
-    way = "by --metric chrf" if INSTEAD in found.table.evaluation.metrics else "after sweep eval --metrics rouge,chrf"
+    if not metric.startswith("rouge"):
+        return f"{what}{': chrF decides in its place' if metric == INSTEAD else ''}."
+    way = "by --metric chrf" if INSTEAD in table.evaluation.metrics else "after sweep eval --metrics rouge,chrf"
     return f"{what}: compare by chrF, {way}."
 
 

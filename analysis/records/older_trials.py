@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from analysis.records.table import Row, Table
 from trainables.config import TrainConfig
 from trainables.prompts import PROMPTS
-
-if TYPE_CHECKING:
-    from analysis.records.table import Row, Table
 
 
 def is_older(train: TrainConfig | None, resolved: Mapping[str, Any]) -> bool:

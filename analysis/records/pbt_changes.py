@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from analysis.records.table import Row, Table
 from trainables.records.lineage import sentence
-
-if TYPE_CHECKING:
-    from analysis.records.table import Row, Table
 
 MOST_TOLD = 3  # changes of a row that are told; all are in its lineage.jsonl
 MOST_ROWS = 8

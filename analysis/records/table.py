@@ -1,25 +1,15 @@
-"""Records of a sweep as one table: a row per baseline and configuration, whatever became of it."""
+"""The rows of a sweep as one table: one per baseline and configuration, whatever became of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import ValidationError
-
-from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MAIN_AXES, MORE, Column
-from analysis.records import older_trials
-from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
-from trainables.errors import UserError, nearest
-from trainables.records.atomic_files import DamagedFile
-from trainables.records.damage import faults_of, hides_score, told
-from trainables.records.record import SweepFolder, TrialRecord
+from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column
+from trainables.config import EvalConfig, TrainConfig
+from trainables.records.record import TrialRecord
 from trainables.scoring.metrics import score_names, signature
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -86,131 +76,3 @@ class Table:
 
     def of_kind(self, kind: str) -> list[Row]:
         return [row for row in self.rows if row.kind == kind]
-
-
-def default_eval_id(folder: Path) -> str:
-    """Return the identity of the evaluation that the sweep was last asked for."""
-    return str(read_sweep(folder)["eval_id"])
-
-
-def read_sweep(folder: Path) -> dict[str, Any]:
-    """Return sweep.json; raises UserError where there is none or it is damaged."""
-    try:
-        return SweepFolder(folder).sweep()
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no sweep: it has no sweep.json") from None
-    except DamagedFile as error:
-        raise UserError(str(error)) from None
-
-
-def load(folder: Path, eval_id: str | None = None) -> Table:
-    """Read the records of a sweep under one evaluation: baselines first, then configurations by index.
-
-    Raises:
-        UserError: no sweep there, sweep.json is damaged, or no trial has that evaluation.
-    """
-    sweep = read_sweep(folder)
-    identity = eval_id or str(sweep["eval_id"])
-    records = SweepFolder(folder).records()
-    evaluation = _evaluation(sweep, records, identity)
-    trials = [_read(record, identity) for record in records]
-    trials.sort(key=lambda row: row.kind != "baseline")  # stable: by index within each kind
-    resolved = sweep.get("resolved", {})
-    trials, count = older_trials.set_apart(trials, resolved)
-    table = Table(
-        folder=folder,
-        experiment=str(sweep["experiment"]),
-        model=str(resolved.get("model", {}).get("label", "?")),
-        data=str(resolved.get("data", {}).get("label", "?")),
-        banner=sweep.get("banner"),
-        metric=str(sweep.get("metric") or "rougeL"),
-        eval_id=identity,
-        is_default=identity == sweep["eval_id"],
-        evaluation=evaluation,
-        axes=_axes(trials),
-        rows=tuple(trials),
-        older=count,
-    )
-    for row in trials:
-        row.values.update(_values(row, table))
-    return table
-
-
-def load_table(folder: Path, eval_id: str | None = None) -> pd.DataFrame:
-    """Return the table as a data frame: a row per baseline and configuration, columns as declared."""
-    return to_frame(load(folder, eval_id))
-
-
-def to_frame(table: Table) -> pd.DataFrame:
-    """Return a table as a data frame, scores as fractions."""
-    import pandas as pd  # half a second, which printing does not need
-
-    names = [column.name for column in table.columns()]
-    return pd.DataFrame([[row.values.get(name) for name in names] for row in table.rows], columns=names)
-
-
-def _evaluation(sweep: dict[str, Any], records: Iterable[TrialRecord], identity: str) -> EvalConfig:
-    if identity == sweep["eval_id"]:
-        return EvalConfig.model_validate(sweep["evaluation"])
-    known = {str(sweep["eval_id"])}
-    for record in records:
-        known.update(record.evaluation_ids())
-        if identity in known and (summary := record.summary(identity)):
-            return EvalConfig.model_validate(summary["evaluation"])
-    raise UserError(f"no trial has the evaluation {identity!r}; {nearest(identity, sorted(known))}")
-
-
-def _read(record: TrialRecord, identity: str) -> Row:
-    found = faults_of(record, identity)
-    damage, is_hidden = told(found), hides_score(record, found)
-    try:
-        config = record.config()
-        train = TrainConfig.model_validate(config["train"])
-    except (FileNotFoundError, DamagedFile, ValidationError) as error:
-        # Still a row: the next run writes the configuration anew.
-        label = record.folder.name.split("-", 1)[1].rsplit("-", 1)[0]
-        is_baseline = label.startswith("zero-shot")
-        name, kind = (label, "baseline") if is_baseline else (label.split("-")[0], "configuration")
-        cause = damage or str(error).splitlines()[0]
-        return Row(name, label, kind, "pending", cause, record=record, damage=damage, is_hidden=is_hidden)
-    result = record.result()
-    summary = record.summary(identity) if result else None
-    state: str = result["state"] if result else "pending"
-    why: str | None = damage if is_hidden else (result or {}).get("cause")
-    if not is_hidden and state == "done" and summary is None:
-        why = f"not evaluated yet under {identity}"
-    values = {**(result or {}), "train_id": config["train_id"], "changes": len(record.lineage())}
-    named = Row(config["name"], config["label"], config["kind"], state, why, train, values, record, summary)
-    return replace(named, damage=damage, is_hidden=is_hidden)
-
-
-def _axes(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return the fields that the configurations change; prompt, rank and rate where they change nothing."""
-    configurations = [row.train for row in rows if row.train and not row.train.is_baseline]
-    hidden = NOT_WEIGHTS | {"prompt_template", "tokenization"}
-    names = [
-        name
-        for name in TrainConfig.model_fields
-        if name not in hidden and len({getattr(train, name) for train in configurations}) > 1
-    ]
-    main = [name for name in MAIN_AXES if name in names or not names]
-    return (*main, *(name for name in names if name not in main))
-
-
-def _values(row: Row, table: Table) -> dict[str, Any]:
-    """Return a row's values beside those of its result: what it changes, and its scores on the reported split."""
-    values: dict[str, Any] = {"name": row.name, "label": row.label, "kind": row.kind, "state": row.state}
-    values |= {"cause": row.cause, "model": table.model, "data": table.data, "eval_id": table.eval_id}
-    values |= {"split": table.split, "signature": (row.summary or {}).get("signature")}
-    if row.train:
-        shown = BASELINE_FIELDS if row.train.is_baseline else table.axes
-        values |= {name: getattr(row.train, name) for name in table.axes if name in shown}
-    total, trainable = row.values.get("total_parameters"), row.values.get("trainable_parameters")
-    values["trainable_share"] = trainable / total if total and trainable is not None else None
-    if row.train and row.train.is_baseline:
-        values["adapter_bytes"] = values["seconds_per_step"] = None
-    splits = (row.summary or {}).get("splits", {})
-    values |= splits.get(table.split, {})
-    if len(table.evaluation.examples) > 1:
-        values |= {f"validation_{name}": value for name, value in splits.get("validation", {}).items()}
-    return values

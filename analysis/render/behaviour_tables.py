@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.compare import Comparison
+from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import Console, text
@@ -68,13 +68,13 @@ def panel_title(panel: Panel) -> str:
     return f"How the texts are made: means over {len(panel.outputs.examples)} {panel.outputs.split} examples"
 
 
-def to_terminal(console: Console, found: Comparison, by: str) -> None:
+def to_terminal(console: Console, findings: Findings, by: str) -> None:
     """Print the panel, the scores by group and what they amount to.
 
     Raises:
         UserError: no example has the column `by`.
     """
-    panel = found.findings.panel
+    found, panel = findings.comparison, findings.panel
     groups = by_group(panel.outputs, by) if panel.outputs.examples else None
     console.print(text(panel_title(panel), "bold"))
     dropped = print_grid(console, behaviour_grid(panel, found.best.name if found.best else ""))
@@ -85,20 +85,20 @@ def to_terminal(console: Console, found: Comparison, by: str) -> None:
     if groups:
         console.print(text(group_title(groups), "bold"))
         print_grid(console, group_grid(groups))
-    for sentence in found.findings.unlike:
+    for sentence in findings.unlike:
         print_lines(console, text(sentence))
 
 
-def to_markdown(found: Comparison, by: str) -> str:
+def to_markdown(findings: Findings, by: str) -> str:
     """Return panel, scores by group and what they amount to as a Markdown document.
 
     Raises:
         UserError: no example has the column `by`.
     """
-    panel = found.findings.panel
+    found, panel = findings.comparison, findings.panel
     grid = behaviour_grid(panel, found.best.name if found.best else "")
     parts = [f"# {escaped(f'{found.table.experiment}: {panel_title(panel).lower()}')}"]
-    parts += [escaped(one) for one in (*found.findings.unlike, *panel.outputs.notes)]
+    parts += [escaped(one) for one in (*findings.unlike, *panel.outputs.notes)]
     parts.append(pipes(grid))
     if panel.outputs.examples:
         groups = by_group(panel.outputs, by)

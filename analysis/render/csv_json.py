@@ -12,8 +12,9 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
-from analysis.compare import Comparison
+from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import BaselineTest
+from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of
 from analysis.format.cells import inert, raw
 from analysis.format.columns import Column
@@ -59,14 +60,14 @@ def to_csv(found: Comparison, timing: bool = True) -> str:
     return text.getvalue()
 
 
-def tests_to_csv(found: Comparison) -> str:
+def tests_to_csv(findings: Findings) -> str:
     """Return every configuration against its baseline by every metric as CSV, scores as fractions."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [*BaselineTest.__dataclass_fields__, "has_star", "verdict"]
-    made = " | ".join(found.table.signatures)
+    made = " | ".join(findings.comparison.table.signatures)
     writer.writerow([*names, "signature"])
-    for one in found.findings.every_test:
+    for one in findings.every_test:
         writer.writerow([*(_plain(getattr(one, name)) for name in names), inert(made)])
     return text.getvalue()
 
@@ -80,8 +81,9 @@ def _plain(value: Any) -> Any:
     return "" if value is None else value
 
 
-def to_document(found: Comparison) -> dict[str, Any]:
+def to_document(findings: Findings) -> dict[str, Any]:
     """Return the comparison as JSON values: scores as fractions, what is not a number as null."""
+    found = findings.comparison
     table, best = found.table, found.best
     columns = all_columns(found)
     trial = found.best_trial
@@ -110,15 +112,14 @@ def to_document(found: Comparison) -> dict[str, Any]:
             for one in found.ranking
         ],
         "differences": [{**asdict(one), "verdict": one.verdict} for one in found.differences],
-        "findings": _findings(found),
+        "findings": _findings(findings),
         "references": {reference.name: reference.about for reference in found.references},
-        "sentences": found.sentences,
+        "sentences": findings.conclusions,
     }
     return dict(plain(document))
 
 
-def _findings(found: Comparison) -> dict[str, Any]:
-    known = found.findings
+def _findings(known: Findings) -> dict[str, Any]:
     return {
         "against_baselines": [{**asdict(one), "has_star": one.has_star, "verdict": one.verdict} for one in known.tests],
         "winner": asdict(known.winner) if known.winner else None,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.compare import LOWER_IS_BETTER, Comparison
+from analysis.comparison.candidates import LOWER_IS_BETTER
+from analysis.comparison.comparison import Comparison
 from analysis.findings import effects as effects_of
 from analysis.findings.effects import Effect
+from analysis.findings.findings import Findings
 from analysis.findings.learning import Curve
 from analysis.findings.sentences import describe, title_of
 from analysis.records.table import Row
@@ -20,11 +22,12 @@ POINTS = 100.0
 NO_INTERVALS = " There are no intervals: the examples are too few, or all alike."
 
 
-def forest_figure(found: Comparison) -> Drawing | None:
+def forest_figure(findings: Findings) -> Drawing | None:
     """Draw every configuration minus its baseline, and minus the best one, with 95% intervals."""
+    found = findings.comparison
     scale, unit = _scale(found)
     place = {one.name: rank for rank, one in enumerate(found.ranking)}
-    tests = sorted(found.findings.tests, key=lambda one: place.get(one.name, len(place)))[:MOST_LINES]
+    tests = sorted(findings.tests, key=lambda one: place.get(one.name, len(place)))[:MOST_LINES]
     if not tests:
         return None
     labels = {one.name: f"{one.name}  {_values(found, one.row)}" for one in found.ranking}
@@ -46,7 +49,7 @@ def forest_figure(found: Comparison) -> Drawing | None:
             *_whiskers(-scale, one.difference, one.high, one.low, one.n >= FEWEST),
             one.is_separable,
         )
-        for one in found.findings.against_best
+        for one in findings.against_best
         if labels[one.name] in shown
     ]
     metric = title_of(found.metric)
@@ -64,12 +67,13 @@ def forest_figure(found: Comparison) -> Drawing | None:
     return forest("forest", f"Differences in {metric}, paired by example", about, panels)
 
 
-def effect_figures(found: Comparison) -> list[Drawing]:
+def effect_figures(findings: Findings) -> list[Drawing]:
     """Draw the effects of a full factorial, its half-normal plot and trends; the expected best of a search."""
+    found = findings.comparison
     scale, unit = _scale(found)
     metric = title_of(found.metric)
     drawn = []
-    known = found.findings.effects
+    known = findings.effects
     if known:
         bars = [
             Bar(_effect_name(one), scale * one.effect,
@@ -88,8 +92,8 @@ def effect_figures(found: Comparison) -> list[Drawing]:
             "beyond Lenth's margin is unlike noise, beyond the upper limit also when all effects are looked at."
         )
         drawn.append(half_normal("half-normal", "Which effects are unlike noise", about, unit, shown, limits))
-    drawn += _trends(found, scale, unit)
-    best = found.findings.expected_best
+    drawn += _trends(findings, scale, unit)
+    best = findings.expected_best
     if best:
         series = [("", [(float(one.draws), scale * one.score) for one in best])]
         about = (
@@ -171,20 +175,20 @@ def _effect_name(one: Effect) -> str:
     return f"{name}: {one.change}" if len(one.factors) == 1 else name
 
 
-def _trends(found: Comparison, scale: float, unit: str) -> list[Drawing]:
-    drawn = []
-    is_stated = any(one.has_interval for one in found.findings.effects)  # the examples are the same
-    for one in found.findings.trends:
+def _trends(findings: Findings, scale: float, unit: str) -> list[Drawing]:
+    metric, drawn = findings.comparison.metric, []
+    is_stated = any(one.has_interval for one in findings.effects)  # the examples are the same
+    for one in findings.trends:
         if len(one.levels) < 3:
             continue  # two levels are the effect itself
         axis = one.axis.replace("_", " ")
         series = [("", [(level.level, scale * level.mean) for level in one.levels])]
         per = "doubling" if one.is_log else "unit"
-        about = f"Mean {title_of(found.metric)} by {axis}; slope {scale * one.slope:+.2f} per {per}"
+        about = f"Mean {title_of(metric)} by {axis}; slope {scale * one.slope:+.2f} per {per}"
         about += (
             f", 95% interval {scale * one.low:+.2f} to {scale * one.high:+.2f}." if is_stated else f".{NO_INTERVALS}"
         )
-        titles = (axis, f"{title_of(found.metric)} ({unit})")
+        titles = (axis, f"{title_of(metric)} ({unit})")
         drawn.append(lines(f"trend-{one.axis}", f"Trend along {axis}", about, titles, series))
     return drawn
 

@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 
-from analysis.compare import Comparison, candidates, rank
-from analysis.findings.baselines import BaselineTest
+from analysis.comparison.candidates import candidates, rank
+from analysis.comparison.comparison import Comparison
+from analysis.findings.findings import Findings
 from analysis.format.cells import cell
 from analysis.format.columns import AFTER, AXIS_TITLES, Column
 from analysis.records.table import Row
@@ -38,12 +39,13 @@ def escaped(text: str) -> str:
     return "".join(ESCAPES.get(sign, sign) for sign in line)
 
 
-def to_latex(found: Comparison) -> str:
+def to_latex(findings: Findings) -> str:
     """Return the table of scores as LaTeX, to be included where the package booktabs is loaded."""
+    found = findings.comparison
     table = found.table
     columns = [column for column in AFTER if column.name in SCORES and any(_has(row, column) for row in table.rows)]
     axes = [axis for axis in table.axes if axis != "seed"]
-    stars = {(one.name, one.metric) for one in found.findings.every_test if one.has_star}
+    stars = {(one.name, one.metric) for one in findings.every_test if one.has_star}
     bold = {column.name: separable_best(found, column.name) for column in columns}
     configurations = table.of_kind("configuration")
     means = {
@@ -62,7 +64,7 @@ def to_latex(found: Comparison) -> str:
         cells = [_first(row.name), *(escaped(cell(row.values.get(axis), "text")) for axis in axes)]
         cells += [_score(row, column, means[column.name], bold[column.name], stars) for column in columns]
         lines.append(f"{' & '.join(cells)} \\\\")
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(found)}}}", r"\end{table}"]
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(findings)}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
@@ -113,10 +115,10 @@ def _score(row: Row, column: Column, means: dict[str, float], bold: str | None, 
     return rf"{text}$^\dagger$" if (row.name, column.name) in stars else text
 
 
-def _caption(found: Comparison) -> str:
+def _caption(findings: Findings) -> str:
+    found, tests = findings.comparison, findings.tests
     table = found.table
     size = table.evaluation.examples[table.split]
-    tests: tuple[BaselineTest, ...] = found.findings.tests
     family = f", {CORRECTIONS[found.correction]} over {len(tests)}" if len(tests) > 1 else ""
     parts = [f"{table.experiment}: {table.model} on {table.data}, {size} {table.split} examples."]
     if table.banner:

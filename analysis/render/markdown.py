@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from analysis.compare import Comparison
+from analysis.findings.findings import Findings
 from analysis.findings.sentences import headline
 from analysis.render.panels import more_grids
 from analysis.render.terminal_tables import grids_of, legend, title
@@ -28,8 +28,9 @@ _ENTITIES = re.compile(r"&(?=#?\w+;)|<")
 _PLAIN_YAML = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[a-z][\w./-]*", re.IGNORECASE)
 
 
-def to_markdown(found: Comparison, alarm: str = "") -> str:
+def to_markdown(findings: Findings, alarm: str = "") -> str:
     """Return the comparison as a Markdown document."""
+    found = findings.comparison
     table = found.table
     parts = [f"# {escaped(table.experiment)}"]
     if alarm:
@@ -39,9 +40,9 @@ def to_markdown(found: Comparison, alarm: str = "") -> str:
     parts += [escaped(". ".join(title(found))), pipes(main_grid(found))]
     parts.append("\n".join(f"- {escaped(line)}" for line in legend(found)))
     parts.append(f"**{escaped(headline(found))}**")
-    parts += [text for grid in grids_of(found) for text in (pipes(grid), escaped(grid.legend)) if text]
-    parts += [f"**{escaped(heading)}**\n\n{pipes(grid)}" for heading, grid in more_grids(found)]
-    if others := [*found.sentences[1:], *found.findings.sentences]:
+    parts += [text for grid in grids_of(findings) for text in (pipes(grid), escaped(grid.legend)) if text]
+    parts += [f"**{escaped(heading)}**\n\n{pipes(grid)}" for heading, grid in more_grids(findings)]
+    if others := [*findings.conclusions[1:], *findings.sentences]:
         parts.append("\n".join(f"- {escaped(sentence)}" for sentence in others))
     parts += [f"Scores: {escaped(signature)}." for signature in table.signatures]
     return "\n\n".join(parts) + "\n"

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.compare import Comparison
+from analysis.comparison.comparison import Comparison
+from analysis.findings.findings import Findings
 from analysis.render.plots import Drawing
 from trainables.config import digest
 from trainables.records import atomic_files
@@ -54,7 +55,7 @@ class Entry:
     is_code: bool = False
 
 
-def write(found: Comparison, by: str = BY) -> Page:
+def write(findings: Findings, by: str = BY) -> Page:
     """Write the page of a comparison, or leave it where nothing that it shows has changed.
 
     One of another evaluation or metric than the sweep's own has that in its name, and overwrites nothing.
@@ -62,6 +63,7 @@ def write(found: Comparison, by: str = BY) -> Page:
     Raises:
         UserError: no example has the column `by`.
     """
+    found = findings.comparison
     path, note = _paths(found)
     inputs = inputs_of(found)
     known = atomic_files.read_json_if_whole(note) or {}
@@ -69,9 +71,9 @@ def write(found: Comparison, by: str = BY) -> Page:
     is_whole = bool(before) and all(one.exists() and atomic_files.sha256_of(one) == before[one] for one in before)
     if known.get("inputs") == inputs and known.get("by") == by and is_whole:
         return Page(path, known["alarm"], tuple(known["said"]), False, tuple(one for one in before if one != path))
-    made = render(found, by)
+    made = render(findings, by)
     atomic_files.write_text(path, made.text)
-    others = _write_others(found, by, made.drawings)
+    others = _write_others(findings, by, made.drawings)
     for one in set(before) - {path, *others}:
         one.unlink(missing_ok=True)  # a figure of what is no more
     checksums = {one.name: atomic_files.sha256_of(one) for one in (path, *others)}
@@ -81,13 +83,14 @@ def write(found: Comparison, by: str = BY) -> Page:
     return Page(path, made.alarm, tuple(made.said), True, tuple(others))
 
 
-def _write_others(found: Comparison, by: str, drawings: Iterable[Drawing]) -> list[Path]:
+def _write_others(findings: Findings, by: str, drawings: Iterable[Drawing]) -> list[Path]:
     """Write what stands beside the page and return the paths."""
     from analysis.render.behaviour_tables import to_markdown
 
+    found = findings.comparison
     folder = SweepFolder(found.table.folder).report_folder
     paths = [folder / f"behaviour{found.ending}.md"]
-    atomic_files.write_text(paths[0], to_markdown(found, by))
+    atomic_files.write_text(paths[0], to_markdown(findings, by))
     for drawing in drawings:
         for ending, content in drawing.files().items():
             paths.append(folder / f"{drawing.name}{found.ending}{ending}")
@@ -101,14 +104,15 @@ def known_alarm(found: Comparison) -> str:
     return str(known["alarm"]) if known.get("alarm") and known.get("inputs") == inputs_of(found) else ""
 
 
-def alarm_of(found: Comparison) -> str:
+def alarm_of(findings: Findings) -> str:
     """Return the alarm of this very state: its page's where there is one, else that of the texts, all of them read."""
     from analysis.texts import plausibility
 
+    found = findings.comparison
     known = atomic_files.read_json_if_whole(_paths(found)[1]) or {}
     if known.get("inputs") == inputs_of(found):
         return str(known["alarm"])
-    return plausibility.alarm(plausibility.check(found.findings.panel))
+    return plausibility.alarm(plausibility.check(findings.panel))
 
 
 def inputs_of(found: Comparison) -> str:
@@ -132,7 +136,7 @@ def inputs_of(found: Comparison) -> str:
     )
 
 
-def render(found: Comparison, by: str = BY) -> Rendered:
+def render(findings: Findings, by: str = BY) -> Rendered:
     """Return the page with its figures."""
     from analysis.findings import learning
     from analysis.findings.answer import answer
@@ -143,27 +147,27 @@ def render(found: Comparison, by: str = BY) -> Rendered:
     from analysis.texts import plausibility as alarms
     from analysis.texts.behaviour import by_group
 
-    measured = found.findings.panel
+    found, measured = findings.comparison, findings.panel
     outputs = measured.outputs
     checks = alarms.check(measured)
     alarm = alarms.alarm(checks)
     curves = learning.curves(found.table)
     verdicts = learning.verdicts(found.table, curves)
-    chosen, unlike = found.findings.pair, found.findings.unlike
-    forest, effects = figures.forest_figure(found), figures.effect_figures(found)
+    chosen, unlike = findings.pair, findings.unlike
+    forest, effects = figures.forest_figure(findings), figures.effect_figures(findings)
     curve, costs = figures.curve_figure(found, curves), figures.cost_figure(found, curves)
-    said = [*([alarm] if alarm else []), *answer(found)]
+    said = [*([alarm] if alarm else []), *answer(findings)]
     kinds = {one.name: one.kind for one in outputs.systems}
     dagger = {"": "†"}
     grids = {
         "baselines": web_tables.from_grid(
-            "baselines", "Every configuration minus its prompt-matched baseline", baseline_grid(found), dagger
+            "baselines", "Every configuration minus its prompt-matched baseline", baseline_grid(findings), dagger
         ),
-        "effects": web_tables.from_grid("effects-table", "Effects of the axes", effect_grid(found), dagger),
+        "effects": web_tables.from_grid("effects-table", "Effects of the axes", effect_grid(findings), dagger),
     }
     more = [
         web_tables.from_grid(f"finding-{place}", caption, grid, {"": "note"})
-        for place, (caption, grid) in enumerate(more_grids(found))
+        for place, (caption, grid) in enumerate(more_grids(findings))
     ]
     text = fill(
         "index.html",
@@ -172,11 +176,11 @@ def render(found: Comparison, by: str = BY) -> Rendered:
         title=f"{found.table.experiment}: {found.table.model} on {found.table.data}",
         alarm=alarm,
         said=said,
-        sentences=[one for one in _further(found, learning.summary(verdicts), unlike) if one not in said],
-        caution=_caution(found),
+        sentences=[one for one in _further(findings, learning.summary(verdicts), unlike) if one not in said],
+        caution=_caution(findings),
         main=web_tables.main_table(found),
         more=web_tables.more_table(found),
-        metrics=web_tables.metric_table(found),
+        metrics=web_tables.metric_table(findings),
         grids=grids,
         findings=more,
         forest=forest,
@@ -231,18 +235,18 @@ def _paths(found: Comparison) -> tuple[Path, Path]:
     return folder / f"index{found.ending}.html", folder / f"page{found.ending}.json"
 
 
-def _further(found: Comparison, learned: str, unlike: list[str]) -> list[str]:
+def _further(findings: Findings, learned: str, unlike: list[str]) -> list[str]:
     """Return what else a reader should know; the choice itself has been said."""
     from analysis.findings import mixed_model
 
-    crossed = mixed_model.sentence(found, found.findings.mixed)
-    return [*found.sentences[1:], *found.findings.sentences, *(one for one in (crossed, *unlike, learned) if one)]
+    crossed = mixed_model.sentence(findings.comparison, findings.mixed)
+    return [*findings.conclusions[1:], *findings.sentences, *(one for one in (crossed, *unlike, learned) if one)]
 
 
-def _caution(found: Comparison) -> str:
+def _caution(findings: Findings) -> str:
     from analysis.findings.effects import caution
 
-    return caution(found.findings.effects) or ""
+    return caution(findings.effects) or ""
 
 
 def _legend(found: Comparison) -> list[str]:

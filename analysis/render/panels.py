@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.compare import Comparison
 from analysis.findings.baselines import STAR, BaselineTest
+from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.render.text_grids import Grid, Head
@@ -25,9 +25,10 @@ def interval_text(metric: str, low: float, high: float) -> str:
     return f"[{value_of(metric, low, True)}, {value_of(metric, high, True)}]"
 
 
-def baseline_grid(found: Comparison) -> Grid:
+def baseline_grid(findings: Findings) -> Grid:
     """Return each configuration minus its prompt-matched baseline by the deciding metric, with its notes."""
-    tests, notes = found.findings.tests, found.findings.notes
+    found = findings.comparison
+    tests, notes = findings.tests, findings.notes
     has_runs = any(one.runs > 1 for one in tests)
     correction = CORRECTIONS[found.correction]
     heads = (
@@ -73,10 +74,11 @@ def _family(count: int, of: str) -> str:
     return f", corrected for {count} {of}" if count > 1 else ""
 
 
-def effect_grid(found: Comparison) -> Grid:
+def effect_grid(findings: Findings) -> Grid:
     """Return main effects and interactions of a full factorial with their shares; no rows for anything else."""
-    effects = found.findings.effects
-    shares = {one.factors: one.share for one in found.findings.shares}
+    found = findings.comparison
+    effects = findings.effects
+    shares = {one.factors: one.share for one in findings.shares}
     has_runs = any(one.p_runs is not None for one in effects)
     heads = (
         Head(f"effect on {title_of(found.metric)}", is_number=False),
@@ -107,22 +109,23 @@ def effect_grid(found: Comparison) -> Grid:
     return Grid(heads, tuple(rows), tuple("best" if one.is_clear else "" for one in effects))
 
 
-def more_grids(found: Comparison) -> list[tuple[str, Grid]]:
+def more_grids(findings: Findings) -> list[tuple[str, Grid]]:
     """Return what there is no room for on a terminal, as (title, grid), those with rows alone."""
     named = [
-        ("How far the choice holds, and what is cheaper", choice_grid(found)),
-        ("Best for each value of an axis", level_grid(found)),
-        ("What another metric would choose", metric_grid(found)),
-        ("Trends along ordered axes", trend_grid(found)),
-        ("What matters in the search", importance_grid(found)),
-        ("Expected best of n draws", draws_grid(found)),
+        ("How far the choice holds, and what is cheaper", choice_grid(findings)),
+        ("Best for each value of an axis", level_grid(findings)),
+        ("What another metric would choose", metric_grid(findings)),
+        ("Trends along ordered axes", trend_grid(findings)),
+        ("What matters in the search", importance_grid(findings)),
+        ("Expected best of n draws", draws_grid(findings)),
     ]
     return [(title, grid) for title, grid in named if grid.rows]
 
 
-def choice_grid(found: Comparison) -> Grid:
+def choice_grid(findings: Findings) -> Grid:
     """Return how often each configuration would be chosen, and what those near the best cost; not of few examples."""
-    won = found.findings.winner
+    found = findings.comparison
+    won = findings.winner
     split, metric = found.table.selection_split, title_of(found.metric)
     heads = (
         Head("name", is_number=False),
@@ -151,8 +154,9 @@ def choice_grid(found: Comparison) -> Grid:
     return Grid(heads, tuple(rows), tuple("best" if row[0] == won.name else "" for row in rows))
 
 
-def level_grid(found: Comparison) -> Grid:
+def level_grid(findings: Findings) -> Grid:
     """Return the best configuration for each value of each axis."""
+    found = findings.comparison
     metric = f"{found.table.selection_split} {title_of(found.metric)}"
     heads = (
         Head("axis", is_number=False),
@@ -171,13 +175,14 @@ def level_grid(found: Comparison) -> Grid:
             value_of(found.metric, one.mean),
             str(one.configurations),
         )
-        for one in found.findings.levels
+        for one in findings.levels
     )
     return Grid(heads, rows, ("",) * len(rows))
 
 
-def metric_grid(found: Comparison) -> Grid:
+def metric_grid(findings: Findings) -> Grid:
     """Return whom each metric would choose, and how it ranks the configurations beside the deciding one."""
+    found = findings.comparison
     heads = (Head("metric", is_number=False), Head("chooses", is_number=False), Head("rank correlation"))
     rows = tuple(
         (
@@ -185,14 +190,15 @@ def metric_grid(found: Comparison) -> Grid:
             one.second_winner,
             f"{one.spearman:+.2f}" if one.spearman == one.spearman else "not defined",
         )
-        for one in found.findings.agreement
+        for one in findings.agreement
         if one.first == found.metric
     )
     return Grid(heads, rows, ("",) * len(rows))
 
 
-def trend_grid(found: Comparison) -> Grid:
+def trend_grid(findings: Findings) -> Grid:
     """Return the slope along each axis of three values or more."""
+    found = findings.comparison
     heads = (
         Head("axis", is_number=False),
         Head("slope"),
@@ -202,8 +208,8 @@ def trend_grid(found: Comparison) -> Grid:
         Head("means", is_number=False),
     )
     rows = []
-    is_stated = all(one.is_attainable for one in found.findings.effects)  # the examples are the same
-    for one in found.findings.trends:
+    is_stated = all(one.is_attainable for one in findings.effects)  # the examples are the same
+    for one in findings.trends:
         if len(one.levels) > 2:
             means = ", ".join(f"{level_text(at.level)}: {value_of(found.metric, at.mean)}" for at in one.levels)
             slope, interval = value_of(found.metric, one.slope, True), interval_text(found.metric, one.low, one.high)
@@ -213,20 +219,21 @@ def trend_grid(found: Comparison) -> Grid:
     return Grid(heads, tuple(rows), ("",) * len(rows))
 
 
-def importance_grid(found: Comparison) -> Grid:
+def importance_grid(findings: Findings) -> Grid:
     """Return the importance of each axis of a search."""
     heads = (Head("axis", is_number=False), Head("importance"), Head("95% interval"))
     rows = tuple(
         (one.axis.replace("_", " "), f"{100 * one.importance:.0f}%", f"[{100 * one.low:.0f}%, {100 * one.high:.0f}%]")
-        for one in found.findings.importance
+        for one in findings.importance
     )
     return Grid(heads, rows, ("",) * len(rows))
 
 
-def draws_grid(found: Comparison) -> Grid:
+def draws_grid(findings: Findings) -> Grid:
     """Return the expected best of 1, 2, 4, ... draws of a search."""
+    found = findings.comparison
     heads = (Head("draws"), Head(f"expected best {found.table.selection_split} {title_of(found.metric)}"))
-    curve = found.findings.expected_best
+    curve = findings.expected_best
     shown = [one for one in curve if one.draws & (one.draws - 1) == 0 or one.draws == len(curve)]
     rows = tuple((str(one.draws), value_of(found.metric, one.score)) for one in shown)
     return Grid(heads, rows, ("",) * len(rows))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.compare import Comparison
+from analysis.comparison.comparison import Comparison
+from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of
 from analysis.format.terminal import Console, Table, Text, text
 from analysis.render.panels import baseline_grid, effect_grid
@@ -43,8 +44,9 @@ def legend(found: Comparison) -> list[str]:
     return [marks, *about] if found.best else about
 
 
-def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
+def to_terminal(console: Console, findings: Findings, alarm: str = "") -> None:
     """Print the comparison; columns that do not fit are named below the table."""
+    found = findings.comparison
 
     def say(line: str, style: str = "") -> None:
         print_lines(console, text(line, style))
@@ -62,11 +64,11 @@ def to_terminal(console: Console, found: Comparison, alarm: str = "") -> None:
     if dropped:
         say(f"Not shown for want of width: {', '.join(dropped)}.", "dim")
     console.print()
-    first, *others = found.sentences
+    first, *others = findings.conclusions
     say(f"{first}\n", "bold green" if found.best else "bold")
-    for grid in grids_of(found, MOST_ROWS):
+    for grid in grids_of(findings, MOST_ROWS):
         print_grid(console, grid)
-    if others := [*others, *found.findings.sentences]:
+    if others := [*others, *findings.sentences]:
         bullets = Table(box=None, show_header=False, padding=(0, 1))
         for sentence in others:
             bullets.add_row("-", sentence)
@@ -85,11 +87,12 @@ def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str
         print_lines(console, text(sentence))
 
 
-def grids_of(found: Comparison, most: int | None = None) -> list[Grid]:
+def grids_of(findings: Findings, most: int | None = None) -> list[Grid]:
     """Return the tables below the main one that have rows, `most` of the baselines' alone."""
-    against = baseline_grid(found)
+    found = findings.comparison
+    against = baseline_grid(findings)
     against = replace(against, rows=against.rows[:most], kinds=against.kinds[:most])
-    return [grid for grid in (seed_grid(found), difference_grid(found), against, effect_grid(found)) if grid.rows]
+    return [grid for grid in (seed_grid(found), difference_grid(found), against, effect_grid(findings)) if grid.rows]
 
 
 def print_grid(console: Console, grid: Grid) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.compare import Comparison
+from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import describe, interval_of, title_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import cell_len

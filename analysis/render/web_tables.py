@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.compare import Comparison
+from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import STAR, BaselineTest
+from analysis.findings.findings import Findings
 from analysis.findings.learning import Verdict
 from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import NOTHING, cell
@@ -146,9 +147,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> WebTable:
     return WebTable("verdicts", "What each trial's own curves say", heads, tuple(rows), kinds, f"{legend}.")
 
 
-def metric_table(found: Comparison) -> WebTable:
+def metric_table(findings: Findings) -> WebTable:
     """Return the difference of every configuration to its baseline by every metric."""
-    tests = found.findings.every_test
+    tests = findings.every_test
     metrics = list(dict.fromkeys(one.metric for one in tests))
     by_name: dict[str, dict[str, BaselineTest]] = {}
     for one in tests:
@@ -157,7 +158,7 @@ def metric_table(found: Comparison) -> WebTable:
     rows = []
     for name, known in by_name.items():
         rows.append((WebCell(name), *(_metric_cell(known.get(metric)) for metric in metrics)))
-    family = f"{CORRECTIONS[found.correction]} over the configurations"
+    family = f"{CORRECTIONS[findings.comparison.correction]} over the configurations"
     caption = f"Difference from the prompt-matched baseline by every metric († holds after {family})"
     return WebTable("metrics", caption, heads, tuple(rows), ("",) * len(rows))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from analysis.compare import Comparison, baseline_of
+from analysis.comparison.candidates import baseline_of
+from analysis.comparison.comparison import Comparison
 from analysis.texts import claims
 from analysis.texts.behaviour import Panel
 from analysis.texts.copied_text import Source, fragments, spans_of, tokens_of

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.compare import Comparison
+from analysis.comparison.comparison import Comparison
 from analysis.records.reference_rows import lead, longest
 from analysis.records.table import Row, Table
 from trainables.records import atomic_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.findings.sentences import title_of, value_of
+from analysis.findings.sentences import conclusions, title_of, value_of
 from analysis.render.markdown import code, escaped, pipes, yaml
 from analysis.render.text_grids import difference_grid
 from trainables.config import Decoding, EvalConfig, TrainConfig
@@ -12,7 +12,7 @@ from trainables.data.sources import MODEL_IDS
 from trainables.records.lineage import sentence
 
 if TYPE_CHECKING:
-    from analysis.compare import Comparison
+    from analysis.comparison.comparison import Comparison
     from analysis.records.table import Row
 
 SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "eval_loss")
@@ -119,7 +119,7 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
         choice=f"It is the {rank}; the scores below on {table.split} played no part in the choice."
         if len(sizes) > 1
         else f"It is the {rank}, which is also what is reported.",
-        sentences="\n".join(f"- {escaped(sentence)}" for sentence in found.sentences),
+        sentences="\n".join(f"- {escaped(sentence)}" for sentence in conclusions(found)),
         n_validation=sizes.get("validation", 0),
         n_test=sizes.get("test", 0),
         scores="\n".join(_score(trial, name) for name in SCORES if trial.mean(table.split, name) is not None),

@@ -13,8 +13,10 @@ import pytest
 from scipy import stats as scipy_stats
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
-from analysis.compare import Comparison, compare
-from analysis.findings.sentences import title_of
+from analysis.compare import compare
+from analysis.comparison.comparison import Comparison
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions, title_of
 from analysis.render.csv_json import to_csv
 from trainables.config import DECODINGS, Decoding, EvalConfig, eval_id
 from trainables.errors import UserError
@@ -35,7 +37,7 @@ def scores(record: TrialRecord, split: str, metric: str, evaluation: EvalConfig 
 
 
 def said(found: Comparison) -> str:
-    return "\n".join(found.sentences)
+    return "\n".join(conclusions(found))
 
 
 def by_role(found: Comparison) -> dict[str, object]:
@@ -56,7 +58,7 @@ def test_the_best_is_that_of_validation(make_sweep: Make, metric: str) -> None:
     assert found.ranking[0].selection == values[ordered[0]]
     marks = {row.name: row.values.get("mark") for row in found.table.rows}
     assert (marks[ordered[0]], marks[ordered[1]]) == ("best", "runner-up")
-    assert f"Best: {ordered[0]} (" in found.sentences[0]
+    assert f"Best: {ordered[0]} (" in conclusions(found)[0]
 
 
 def test_differences_are_paired_by_example_on_test(make_sweep: Make) -> None:
@@ -190,7 +192,7 @@ def test_without_any_result_there_is_nothing_to_choose(make_sweep: Make) -> None
     for trials in ([], [baseline(), configuration("A", state=None)]):
         found = compare(make_sweep(trials))
         assert (found.best, found.best_trial, found.differences) == (None, None, ())
-        assert found.sentences[0].startswith("No configuration has finished")
+        assert conclusions(found)[0].startswith("No configuration has finished")
 
 
 def test_evaluations_of_other_identity_are_never_mixed(make_sweep: Make) -> None:
@@ -271,13 +273,13 @@ def test_chrf_decides_where_it_was_asked_for(make_sweep: Make) -> None:
 def test_precision_recall_and_bleu_are_in_every_form_where_they_were_asked_for(make_sweep: Make) -> None:
     evaluation = SMALL.model_copy(update={"metrics": ("rouge", "rouge_pr", "bleu")})
     found = compare(make_sweep([baseline(), *grid()[2:4]], evaluation), "rougeL_recall")
-    assert "chosen by ROUGE-L recall" in found.sentences[0]
+    assert "chosen by ROUGE-L recall" in conclusions(found)[0]
     assert title_of("rouge1_precision_unstemmed") == "unstemmed ROUGE-1 precision"
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     for name in ("bleu", "rougeL_recall", "rouge2_precision_unstemmed"):
         assert all(0 <= float(row[name]) <= 100 for row in rows)
         assert float(rows[-1][name]) > 0
-    assert {one.metric for one in found.findings.every_test} == set(found.metrics)
+    assert {one.metric for one in Findings(found).every_test} == set(found.metrics)
 
 
 def test_the_metric_of_the_sweep_is_the_default(make_sweep: Make) -> None:

@@ -18,10 +18,11 @@ MEASURE = """
 import json, resource, sys
 from pathlib import Path
 from analysis.compare import compare
+from analysis.findings.findings import Findings
 from analysis.report import write_comparison, write_page
-found = compare(Path(sys.argv[1]))
-page = write_page(Path(sys.argv[1]), found=found)
-write_comparison(found)
+findings = Findings(compare(Path(sys.argv[1])))
+page = write_page(Path(sys.argv[1]), findings=findings)
+write_comparison(findings)
 used = resource.getrusage(resource.RUSAGE_SELF)
 status = Path("/proc/self/status")  # of this program alone: the most of getrusage is its parent's at the fork
 lines = status.read_text().splitlines() if status.exists() else []

@@ -18,6 +18,8 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 from typer.testing import CliRunner
 
 from analysis.compare import compare
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
 from analysis.render import behaviour_tables, csv_json, latex, markdown
 from analysis.render.page import alarm_of
 from analysis.report import print_table, report, write
@@ -92,12 +94,17 @@ def test_json_alone_is_printed_on_request(make_sweep: Make) -> None:
 
 def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep: Make) -> None:
     found = compare(make_sweep())
+    findings = Findings(found)
     assert len(found.table.signatures) == 1
     made = found.table.signatures[0]
-    tables = [csv_json.to_csv(found), csv_json.tests_to_csv(found), json.dumps(csv_json.to_document(found))]
+    tables = [
+        csv_json.to_csv(found),
+        csv_json.tests_to_csv(findings),
+        json.dumps(csv_json.to_document(findings)),
+    ]
     assert all(made in text for text in tables)
-    assert latex.escaped(made) in latex.to_latex(found)
-    for text in (markdown.to_markdown(found), behaviour_tables.to_markdown(found, "source_words")):
+    assert latex.escaped(made) in latex.to_latex(findings)
+    for text in (markdown.to_markdown(findings), behaviour_tables.to_markdown(findings, "source_words")):
         assert markdown.escaped(made) in text
 
 
@@ -111,7 +118,7 @@ def test_the_alarm_comes_first_in_json_and_without_a_page_too(make_sweep: Make) 
     key, alarm = next(iter(json.loads(CliRunner().invoke(app, [str(folder), "--json"]).stdout).items()))
     assert (key, alarm[: len(sentence)]) == ("alarm", sentence)
     sound = make_sweep([baseline(quality=0.6), configuration("A", quality=0.6)], evaluation)
-    assert alarm_of(compare(sound)) == ""
+    assert alarm_of(Findings(compare(sound))) == ""
 
 
 @pytest.mark.parametrize(
@@ -188,4 +195,4 @@ def test_print_table_returns_what_it_printed(make_sweep: Make) -> None:
     out = io.StringIO()
     found = print_table(Console(file=out, width=120), make_sweep([baseline(), configuration("A")]))
     assert found.best
-    assert found.sentences[0] in out.getvalue()
+    assert conclusions(found)[0] in out.getvalue()

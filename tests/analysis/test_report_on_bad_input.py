@@ -12,6 +12,8 @@ from sweeps_on_disk import Trial, baseline, configuration, write_curve
 
 from analysis.compare import compare
 from analysis.findings.answer import answer
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
 from analysis.render.csv_json import to_csv
 from analysis.render.markdown import to_markdown
 from analysis.report import write, write_page
@@ -60,7 +62,7 @@ def test_chrf_decides_where_rouge_sees_no_words(make_sweep: Make, ending: str) -
     in_cyrillic(folder, ending)
     found = compare(folder)
     assert (found.metric, found.best and found.best.name, found.ending) == ("chrf", "B", "")
-    assert found.sentences[1].endswith("so its scores say nothing here: chrF decides in its place.")
+    assert conclusions(found)[1].endswith("so its scores say nothing here: chrF decides in its place.")
     assert compare(folder, "rougeL").ending == "-rougeL"
 
 
@@ -70,12 +72,12 @@ def test_text_that_rouge_cannot_read_is_said_in_every_form(make_sweep: Make) -> 
     folder = make_sweep(trials, both)
     in_cyrillic(folder)
     said = "ROUGE sees no words in the references of 12 of 12 validation examples"
-    text = to_markdown(compare(folder, "rougeL"))
+    text = to_markdown(Findings(compare(folder, "rougeL")))
     assert said in text
     assert "compare by chrF, by --metric chrf" in text
     alone = make_sweep(trials)
     in_cyrillic(alone)
-    assert "compare by chrF, after sweep eval --metrics rouge,chrf" in to_markdown(compare(alone))
+    assert "compare by chrF, after sweep eval --metrics rouge,chrf" in to_markdown(Findings(compare(alone)))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_a_sweep_without_every_result_is_reported_as_far_as_it_is(
 ) -> None:
     found = compare(make_sweep(trials))
     write(found.table.folder)
-    text = to_markdown(found)
+    text = to_markdown(Findings(found))
     assert said in text
     assert not re.search(r"\b(nan|inf)\b", text.lower())
     assert not re.search(r"\b(nan|inf)\b", to_csv(found).lower())
@@ -105,15 +107,16 @@ def test_no_form_of_a_report_names_a_winner_that_damage_may_have_made(make_sweep
     record = next(one for one in SweepFolder(folder).records() if one.config()["name"] == name)
     record.result_path.write_text(record.result_path.read_text().replace("done", "dome"))
     found = compare(folder)
+    findings = Findings(found)
     other = {"A": "B", "B": "A"}[name]
     said = (
         f"No best can be named: {name} may be better; of what can be read {other} is the best ({name}: result.json is"
     )
     assert [one.name for one in found.hidden] == [name]
-    write_page(folder, found=found)
+    write_page(folder, findings=findings)
     write(folder)
     page = (SweepFolder(folder).report_folder / "index.html").read_text()
-    for text in (answer(found)[0], found.sentences[0], to_markdown(found), page):
+    for text in (answer(findings)[0], conclusions(found)[0], to_markdown(findings), page):
         assert said in text
         assert "Best: " not in text
         assert "Keep " not in text
@@ -124,19 +127,20 @@ def test_damage_that_hides_no_score_is_said_beside_the_winner(make_sweep: Make) 
     write_curve(folder, "A", [3.0, 2.5, 2.25])
     record = next(one for one in SweepFolder(folder).records() if one.config()["name"] == "A")
     record.write_result({key: value for key, value in (record.result() or {}).items() if key != "journals"})
-    assert "damaged" not in to_markdown(compare(folder))
+    assert "damaged" not in to_markdown(Findings(compare(folder)))
     record.metrics_path.write_text(record.metrics_path.read_text().replace("2.25", "1.25"))
     found = compare(folder)
     assert found.best is not None
     assert (found.best.name, found.hidden) == ("B", ())
-    assert "A: metrics.jsonl is damaged: line 15" in to_markdown(found)
+    assert "A: metrics.jsonl is damaged: line 15" in to_markdown(Findings(found))
 
 
 def test_one_example_gives_scores_and_no_claim(make_sweep: Make) -> None:
     one = EvalConfig(validation_examples=1, test_examples=1)
     trials = [baseline(), configuration("A"), configuration("B", rank=16, quality=1.0)]
     found = compare(make_sweep(trials, one))
-    text = to_markdown(found)
+    findings = Findings(found)
+    text = to_markdown(findings)
     assert not re.search(r"\b(is|are) (better|worse)", text)
     assert not re.search(r"\b(nan|inf)\b", text.lower())
-    assert all(math.isfinite(test.score) and not test.has_star for test in found.findings.every_test)
+    assert all(math.isfinite(test.score) and not test.has_star for test in findings.every_test)

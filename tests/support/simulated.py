@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compare import Comparison, candidates, rank
+from analysis.comparison.candidates import candidates, rank
+from analysis.comparison.comparison import Comparison
 from analysis.records.scores import Scores
 from analysis.records.table import Row, Table
 from trainables.config import EvalConfig, TrainConfig

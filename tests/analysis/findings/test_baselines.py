@@ -15,6 +15,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 from analysis.compare import compare
 from analysis.findings import baselines, mixed_model
 from analysis.findings.baselines import against_baselines, compare_runs, frame
+from analysis.findings.findings import Findings
 from analysis.statistics.multiple_testing import benjamini_hochberg, holm
 from trainables.config import EvalConfig, eval_id
 from trainables.records.record import SweepFolder
@@ -149,7 +150,9 @@ def test_a_trial_scored_on_other_examples_is_compared_on_those_in_common_and_nam
     found = compare(folder)
     tests = {one.name: one for one in against_baselines(found, ["rougeL"])}
     assert {name: one.n for name, one in tests.items()} == {**dict.fromkeys("ABDEFGH", 20), "C": 17}
-    assert any("Scored on other examples than the rest" in said and "C-v1" in said for said in found.findings.sentences)
+    assert any(
+        "Scored on other examples than the rest" in said and "C-v1" in said for said in Findings(found).sentences
+    )
 
 
 def test_a_score_that_is_not_a_number_is_no_score(make_sweep: Make) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sweeps_on_disk import baseline, configuration, grid
 
 from analysis.compare import compare
+from analysis.findings.sentences import conclusions
 from sweep.export.model_card import model_card
 from trainables.config import EvalConfig
 
@@ -25,10 +26,10 @@ def perfect() -> list:
 
 def test_a_tie_is_called_one_and_a_choice_is_not(make_sweep: Make) -> None:
     tied = compare(make_sweep(perfect(), EIGHT))
-    assert tied.sentences[1].startswith(
+    assert conclusions(tied)[1].startswith(
         "The choice was a tie: B scores the same on validation; A is taken as the first"
     )
-    assert not any("tie" in sentence for sentence in compare(make_sweep()).sentences)
+    assert not any("tie" in sentence for sentence in conclusions(compare(make_sweep())))
 
 
 @pytest.mark.parametrize(("count", "says"), [(1, True), (9, True), (10, False)])
@@ -36,7 +37,7 @@ def test_a_choice_on_fewer_than_ten_examples_means_little(make_sweep: Make, coun
     found = compare(make_sweep(grid(), EvalConfig(validation_examples=count, test_examples=20)))
     examples = "example" if count == 1 else "examples"
     sentence = f"The choice was made on {count} validation {examples}: on fewer than 10 it means little."
-    assert (sentence in found.sentences) == says
+    assert (sentence in conclusions(found)) == says
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.compare import compare
 from analysis.findings import effects, searches
+from analysis.findings.findings import Findings
 from analysis.render.markdown import to_markdown
 from analysis.statistics.factorial import expected_best, factor_of, half_normal_quantiles, lenth, shares, terms
 from trainables.config import eval_id
@@ -114,7 +115,7 @@ def test_a_planted_effect_is_found_and_no_other_is_claimed(make_sweep: Make) -> 
     found = compare(make_sweep(grid(**better, **same)))
     known = effects.effects(found)
     assert [one.term for one in known if one.is_clear] == ["prompt"]
-    said = effects.sentences(found, known)[0]
+    said = effects.sentences(found, known, ())[0]
     assert said.startswith("Effects on ROUGE-L that hold after Holm's correction for 7 effects: prompt (v1 → v2) +")
     assert effects.effect_shares(found)[0].factors == ("prompt",)
     points = effects.half_normal(found)
@@ -125,7 +126,7 @@ def test_a_planted_effect_is_found_and_no_other_is_claimed(make_sweep: Make) -> 
 def test_a_grid_with_a_hole_states_no_effect_and_says_why(make_sweep: Make) -> None:
     found = compare(make_sweep(grid(C={"state": "failed", "cause": "no"})))
     assert (effects.effects(found), effects.effect_shares(found), effects.trends(found)) == ((), (), ())
-    assert effects.sentences(found, ()) == [
+    assert effects.sentences(found, (), ()) == [
         "Effects need every combination of the axes, 8; 7 have finished, so none is stated."
     ]
     assert not searches.is_search(found)
@@ -223,8 +224,9 @@ def test_losses_over_other_tokens_have_no_effects_and_the_report_says_so(make_sw
             row["nll_tokens"] += 3
         record.write_evaluation(SMALL, rows, {key: summary[key] for key in ("signature", "splits")})
     found = compare(folder, "eval_loss")
+    findings = Findings(found)
     assert (effects.effects(found), effects.trends(found), effects.half_normal(found)) == ((), (), ())
     assert effects.effect_shares(found) == ()
-    assert "Losses over other tokens cannot be compared, so no effect is stated." in found.findings.sentences
-    assert "∞" not in to_markdown(found)
+    assert "Losses over other tokens cannot be compared, so no effect is stated." in findings.sentences
+    assert "∞" not in to_markdown(findings)
     assert effects.effects(compare(folder))

@@ -17,6 +17,7 @@ from sweeps_on_disk import baseline, configuration, grid
 from analysis.compare import compare
 from analysis.findings import baselines, effects
 from analysis.findings.baselines import against_baselines, examples_for
+from analysis.findings.findings import Findings
 from analysis.findings.winner import winner
 from analysis.statistics.paired import paired
 from trainables.config import EvalConfig
@@ -104,10 +105,11 @@ def test_a_null_sweep_has_a_report_that_claims_nothing(make_sweep: Make) -> None
     same = {name: {"quality": 0.5} for name in "ABCDEFGH"}
     trials = [baseline("v1", quality=0.5), baseline("v2", quality=0.5), *grid(**same)[2:]]
     found = compare(make_sweep(trials, EvalConfig(validation_examples=30, test_examples=60)))
-    assert not any(one.has_star for one in found.findings.every_test)
-    assert not any(one.is_clear for one in found.findings.effects)
-    assert not any(one.is_separable for one in found.findings.against_best)
-    said = " ".join(found.findings.sentences)
+    findings = Findings(found)
+    assert not any(one.has_star for one in findings.every_test)
+    assert not any(one.is_clear for one in findings.effects)
+    assert not any(one.is_separable for one in findings.against_best)
+    said = " ".join(findings.sentences)
     assert "None of 8 configurations is better than the untrained model" in said
     assert "one of 2.00 points needs about" in said
     assert "No effect on ROUGE-L holds" in said
@@ -122,6 +124,6 @@ def test_a_planted_gain_is_found_where_it_is_and_nowhere_else(make_sweep: Make) 
     assert {one.name: one.verdict for one in tests if one.has_star} == {"D": "better"}
     assert found.best
     assert found.best.name == "D"
-    assert all(one.is_separable for one in found.findings.against_best)
+    assert all(one.is_separable for one in Findings(found).against_best)
     assert baselines.sentences(found, tests)[0].startswith("1 of 4 configurations (D) is better")
     assert [one.term for one in effects.effects(found) if one.is_clear] == ["lora_rank"]

@@ -9,6 +9,8 @@ import pytest
 from sweeps_on_disk import SMALL, baseline, configuration
 
 from analysis.compare import compare
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
 from analysis.report import write, write_page
 from trainables.config import eval_id
 from trainables.data.corpus import example_of
@@ -46,12 +48,13 @@ def test_a_metric_of_a_script_is_compared_like_any_other(
     for record in sweep.records():
         assert rescore(record, evaluation, examples)
     found = compare(folder, "evaluate_even_kept", eval_id(evaluation))
+    findings = Findings(found)
     assert found.best
     assert found.best.name == "B"
-    assert "chosen by even_kept (evaluate)" in found.sentences[0]
+    assert "chosen by even_kept (evaluate)" in conclusions(found)[0]
     assert "evaluate_even_kept divided by 100" in found.table.signatures[0]
     # Texts that no model made are not given to the metric: a score of our own compares them.
     assert {one.metric for one in found.differences if one.role in ("constant", "shuffled")} == {"rougeL"}
-    assert {one.metric for one in found.findings.tests} == {"evaluate_even_kept"}
+    assert {one.metric for one in findings.tests} == {"evaluate_even_kept"}
     assert "evaluate_even_kept" in write(folder, "evaluate_even_kept", eval_id(evaluation))[2].read_text()
-    assert "even_kept (evaluate)" in write_page(folder, found=found).path.read_text(encoding="utf-8")
+    assert "even_kept (evaluate)" in write_page(folder, findings=findings).path.read_text(encoding="utf-8")

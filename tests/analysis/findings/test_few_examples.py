@@ -12,10 +12,13 @@ import pytest
 from simulated import comparison, systems
 from sweeps_on_disk import baseline, configuration, grid
 
-from analysis.compare import Comparison, compare
+from analysis.compare import compare
+from analysis.comparison.comparison import Comparison
 from analysis.findings import choice, effects
 from analysis.findings.answer import answer
 from analysis.findings.baselines import against_baselines
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
 from analysis.findings.winner import Agreement
 from analysis.render import figures
 from analysis.render.markdown import to_markdown
@@ -36,12 +39,13 @@ def perfect() -> list:
 
 
 def said(found: Comparison) -> str:
-    return " ".join([*found.sentences, *found.findings.sentences])
+    return " ".join([*conclusions(found), *Findings(found).sentences])
 
 
 @pytest.mark.parametrize("evaluation", [TWO, EIGHT])
 def test_equal_scores_are_no_equivalence_no_interval_and_no_power(make_sweep: Make, evaluation: EvalConfig) -> None:
     found = compare(make_sweep(perfect(), evaluation))
+    findings = Findings(found)
     n = evaluation.test_examples
     assert f"A and B, the runner-up, score the same by ROUGE-L on all {n} test examples." in said(found)
     assert f"A, B score the same as the untrained model with the same prompt on all {n} examples." in said(found)
@@ -51,29 +55,32 @@ def test_equal_scores_are_no_equivalence_no_interval_and_no_power(make_sweep: Ma
     assert "there is no effect." in said(found)
     roles = {one.role: one.verdict for one in found.differences}
     assert (roles["baseline"], roles["runner-up"]) == ("same", "same")
-    assert {one.verdict for one in found.findings.tests} == {"same"}
-    assert "scores the same as zero-shot" in found.findings.notes["B"]
+    assert {one.verdict for one in findings.tests} == {"same"}
+    assert "scores the same as zero-shot" in findings.notes["B"]
     rows = [
-        line for line in to_markdown(found).splitlines() if line.startswith(("| B (runner-up)", "| zero-shot v1 | R"))
+        line
+        for line in to_markdown(findings).splitlines()
+        if line.startswith(("| B (runner-up)", "| zero-shot v1 | R"))
     ]
     assert rows
     assert all(line.endswith("| – | – | same |") for line in rows)
-    assert "cannot be told apart" not in " ".join(answer(found))
+    assert "cannot be told apart" not in " ".join(answer(findings))
 
 
 def test_all_tables_agree_that_four_examples_are_too_few(make_sweep: Make) -> None:
     trials = [baseline(quality=0.0), *grid(**{name: {"quality": 1.0} for name in "EFGH"})[1:]]
     found = compare(make_sweep(trials, TINY))
+    findings = Findings(found)
     assert {one.verdict for one in found.differences} <= {"too few", "same"}
-    assert {one.verdict for one in found.findings.tests} <= {"too few", "same"}
-    assert found.findings.effects
-    assert not any(one.is_clear for one in found.findings.effects)
+    assert {one.verdict for one in findings.tests} <= {"too few", "same"}
+    assert findings.effects
+    assert not any(one.is_clear for one in findings.effects)
     assert "With 4 examples no effect on ROUGE-L could have held" in said(found)
     assert "hold after" not in said(found)
     assert "it takes 9 that differ for a difference to be significant after correction for 8 configurations" in said(
         found
     )
-    assert "| † |" not in to_markdown(found)
+    assert "| † |" not in to_markdown(findings)
 
 
 def test_effects_of_which_some_are_attainable_are_stated() -> None:
@@ -110,7 +117,7 @@ def test_equivalence_takes_six_examples_that_differ(count: int, is_equivalent: b
 def test_no_rank_correlation_and_nobody_else_best_are_said_so(make_sweep: Make) -> None:
     found = compare(make_sweep([baseline(), configuration("A", quality=1.0), configuration("B", rank=16, quality=0.1)]))
     unlike = Agreement(found.metric, "eval_loss", math.nan, "A", "B")
-    lines = choice.sentences(found, found.findings.winner, [unlike])
+    lines = choice.sentences(found, Findings(found).winner, [unlike])
     assert lines[-1].endswith("evaluation loss B (rank correlation not defined).")
     assert any(line.endswith("A is best in 100%.") for line in lines)
 
@@ -120,7 +127,7 @@ def test_how_often_and_what_for_less_are_said_from_ten_examples_of_the_choice_on
     make_sweep: Make, size: int, is_said: bool
 ) -> None:
     found = compare(make_sweep(grid(), EvalConfig(validation_examples=size, test_examples=20)))
-    text = to_markdown(found)
+    text = to_markdown(Findings(found))
     for words in ("is best in", "within one standard error of", "How far the choice holds, and what is cheaper"):
         assert (words in text) == is_said, words
     assert ("The choice was made on 9 validation examples" in text) != is_said
@@ -146,7 +153,8 @@ def test_figures_draw_an_interval_where_the_tables_have_one(
 ) -> None:
     trials = [configuration(name, rank=rank, quality=rank / 20) for name, rank in zip("ABC", (4, 8, 16), strict=True)]
     found = compare(make_sweep([baseline(), *trials], evaluation))
-    drawn = [one for one in (figures.forest_figure(found), *figures.effect_figures(found)) if one]
+    findings = Findings(found)
+    drawn = [one for one in (figures.forest_figure(findings), *figures.effect_figures(findings)) if one]
     assert len(drawn) == 3
     assert all(("There are no intervals" in one.about) != is_drawn for one in drawn)
     assert ("95% interval " in drawn[-1].about) == is_drawn
@@ -155,5 +163,6 @@ def test_figures_draw_an_interval_where_the_tables_have_one(
 def test_one_example_is_no_plural_and_has_no_infinite_interval(make_sweep: Make) -> None:
     trials = [configuration(name, rank=rank, quality=rank / 20) for name, rank in zip("ABC", (4, 8, 16), strict=True)]
     found = compare(make_sweep([baseline(), *trials], EvalConfig(validation_examples=1, test_examples=1)))
-    assert answer(found)[0].endswith(" on 1 test example.")
-    assert "inf" not in figures.effect_figures(found)[-1].about
+    findings = Findings(found)
+    assert answer(findings)[0].endswith(" on 1 test example.")
+    assert "inf" not in figures.effect_figures(findings)[-1].about

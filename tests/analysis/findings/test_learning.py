@@ -13,7 +13,7 @@ from scipy import stats
 from sweeps_on_disk import baseline, configuration, write_curve
 
 from analysis.findings import learning
-from analysis.records.table import load
+from analysis.records.load import load
 
 Make = Callable[..., Path]
 

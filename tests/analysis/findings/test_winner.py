@@ -15,6 +15,8 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 from analysis.compare import compare
 from analysis.findings import choice, winner
 from analysis.findings.answer import answer
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
 from analysis.statistics.winner_curse import resample_selection, spearman
 from trainables.config import EvalConfig, eval_id
 from trainables.records.record import SweepFolder
@@ -81,16 +83,17 @@ def test_chosen_on_validation_and_reported_on_test(make_sweep: Make) -> None:
 
 def test_one_set_for_both_is_corrected_by_the_bootstrap(make_sweep: Make) -> None:
     found = compare(make_sweep(grid(), EvalConfig(validation_examples=0, test_examples=20)))
+    findings = Findings(found)
     won = winner.winner(found)
     assert won
     assert won.is_same_set
     assert won.estimate == won.corrected < won.raw
     assert won.low < won.estimate < won.high
     assert "bias-corrected bootstrap" in choice.sentences(found, won)[0]
-    assert any("the score of the best is optimistic" in said for said in found.sentences)
+    assert any("the score of the best is optimistic" in said for said in conclusions(found))
     gain = f"optimistic by about {100 * won.optimism:.2f} points for having been chosen there."
-    assert answer(found)[0].endswith(gain)
-    assert "; on these 20 it is " in answer(found)[0]
+    assert answer(findings)[0].endswith(gain)
+    assert "; on these 20 it is " in answer(findings)[0]
 
 
 def test_a_loss_is_optimistic_downward(make_sweep: Make) -> None:
@@ -174,7 +177,7 @@ def test_metrics_that_disagree_are_said_to(make_sweep: Make) -> None:
     assert rows["rougeL", "eval_loss"].spearman == pytest.approx(-1)
     assert rows["rougeL", "rouge1"].spearman == pytest.approx(1)
     assert winner.metric_winners(found)["eval_loss"] == "B"
-    said = " ".join(found.findings.sentences)
+    said = " ".join(Findings(found).sentences)
     assert "The winner changes with the metric: ROUGE-L A, evaluation loss B (rank correlation -1.00)." in said
 
 
@@ -186,7 +189,7 @@ def test_notes_say_what_a_row_is_and_what_became_of_it(make_sweep: Make) -> None
         H={"quality": 1.0},
     )
     found = compare(make_sweep(trials))
-    notes = found.findings.notes
+    notes = Findings(found).notes
     assert notes["H"][0] == "best on validation (optimistic there)"
     assert "best ROUGE-1, ROUGE-2, ROUGE-Lsum, evaluation loss on validation" in notes["H"]
     assert "out of memory" in notes["B"]
@@ -199,7 +202,7 @@ def test_notes_say_what_a_row_is_and_what_became_of_it(make_sweep: Make) -> None
 def test_a_sweep_without_or_with_one_result_is_answered(make_sweep: Make) -> None:
     nothing = compare(make_sweep([]))
     assert (winner.winner(nothing), winner.against_best(nothing), winner.best_per_level(nothing)) == (None, (), ())
-    assert nothing.findings.sentences == []
+    assert Findings(nothing).sentences == []
     one = compare(make_sweep([baseline(), configuration("A")]))
     won = winner.winner(one)
     assert won
@@ -214,9 +217,10 @@ def test_one_example_is_answered(make_sweep: Make) -> None:
             EvalConfig(validation_examples=1, test_examples=1),
         )
     )
-    assert found.findings.winner
-    assert "no difference from a baseline could have been significant" in " ".join(found.findings.sentences)
-    assert "nan" not in " ".join(found.findings.sentences)
+    findings = Findings(found)
+    assert findings.winner
+    assert "no difference from a baseline could have been significant" in " ".join(findings.sentences)
+    assert "nan" not in " ".join(findings.sentences)
 
 
 def test_frames_hold_the_rows(make_sweep: Make) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from analysis.compare import compare
 from analysis.findings.answer import answer
-from analysis.records.table import load_table
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
+from analysis.records.load import load_table
 from trainables.records.journal import append as append_line
 from trainables.records.record import SweepFolder
 
@@ -27,9 +29,9 @@ def test_a_changed_winner_is_no_fixed_configuration(make_sweep: Make) -> None:
     folder = make_sweep()
     change(folder, "H", "G", 5, 9, 13, 17)
     found = compare(folder)
-    assert "(prompt v2, rank 16, rate 0.0002, changed in training)" in found.sentences[0]
-    assert "changed in training" in answer(found)[0]
-    first, then = [line for line in found.sentences if "changed 4 times" in line or "no fixed configuration" in line]
+    assert "(prompt v2, rank 16, rate 0.0002, changed in training)" in conclusions(found)[0]
+    assert "changed in training" in answer(Findings(found))[0]
+    first, then = [line for line in conclusions(found) if "changed 4 times" in line or "no fixed configuration" in line]
     assert first == (
         "H was changed 4 times by population-based training (step 5: weights of G at step 4, learning_rate 0.0002 to "
         "0.0006; step 9: weights of G at step 8, learning_rate 0.0002 to 0.0006; step 13: weights of G at step 12, "
@@ -43,11 +45,13 @@ def test_several_changed_rows_are_told_each_and_the_others_not(make_sweep: Make)
     folder = make_sweep()
     change(folder, "A", "B", 8)
     change(folder, "C", "D", 8)
-    said = compare(folder).sentences
+    said = conclusions(compare(folder))
     assert [line.split(" was changed once")[0] for line in said if "was changed once" in line] == ["A", "C"]
     assert any(line.startswith("These rows stand for no fixed configuration: their learning curves") for line in said)
 
 
 def test_without_changes_nothing_is_said(make_sweep: Make) -> None:
     found = compare(make_sweep())
-    assert not [line for line in (*found.sentences, *answer(found)) if "changed" in line or "no fixed" in line]
+    assert not [
+        line for line in (*conclusions(found), *answer(Findings(found))) if "changed" in line or "no fixed" in line
+    ]

@@ -9,7 +9,7 @@ import pytest
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.format.cells import cell, duration, raw, size
-from analysis.records.table import default_eval_id, load, load_table
+from analysis.records.load import default_eval_id, load, load_table
 from trainables.config import DECODINGS, EvalConfig, eval_id
 from trainables.errors import UserError
 from trainables.records.record import SweepFolder

@@ -16,6 +16,7 @@ import pytest
 from sweeps_on_disk import SMALL, baseline, configuration, grid, write_curve, write_sweep
 
 from analysis.compare import compare
+from analysis.findings.findings import Findings
 from analysis.render.page import Page, write
 from analysis.render.panels import baseline_grid, effect_grid
 from analysis.render.web_tables import order_of
@@ -147,20 +148,20 @@ def test_its_figures_and_its_behaviour_panel_stand_beside_it(made: tuple[Path, P
 def test_a_file_beside_it_that_is_gone_is_made_again_and_one_of_what_is_no_more_goes(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "run", [baseline(), configuration("A")], SMALL)
     write_curve(folder, "A", [2.6, 2.3, 2.2])
-    write(compare(folder))
+    write(Findings(compare(folder)))
     (folder / "report" / "figure-forest.png").unlink()
-    assert write(compare(folder)).is_new
+    assert write(Findings(compare(folder))).is_new
     assert (folder / "report" / "figure-forest.png").exists()
     for record in SweepFolder(folder).records():
         record.metrics_path.unlink(missing_ok=True)
-    write(compare(folder))
+    write(Findings(compare(folder)))
     assert not list((folder / "report").glob("figure-curves*"))
-    assert not write(compare(folder)).is_new
+    assert not write(Findings(compare(folder))).is_new
 
 
 def test_tables_have_the_legends_of_a_terminal(made: tuple[Path, Page, str]) -> None:
     folder, _, text = made
-    found = compare(folder)
+    found = Findings(compare(folder))
     for grid_of in (baseline_grid, effect_grid):
         if legend := grid_of(found).legend:
             assert html.escape(legend, quote=False).replace("'", "&#39;") in text
@@ -175,17 +176,17 @@ def test_tables_have_the_legends_of_a_terminal(made: tuple[Path, Page, str]) -> 
 def test_it_is_made_again_only_when_what_it_shows_has_changed(made: tuple[Path, Page, str]) -> None:
     folder, page, _ = made
     before = page.path.stat().st_mtime_ns
-    again = write(compare(folder))
+    again = write(Findings(compare(folder)))
     assert (again.is_new, again.said, page.path.stat().st_mtime_ns) == (False, page.said, before)
     write_curve(folder, "A", [2.0])
-    assert write(compare(folder)).is_new
+    assert write(Findings(compare(folder))).is_new
     page.path.write_text("torn")
-    assert write(compare(folder)).is_new
+    assert write(Findings(compare(folder))).is_new
     assert page.path.read_text().endswith("</html>")
 
 
 def test_an_unchanged_page_costs_no_heavy_import(made: tuple[Path, Page, str]) -> None:
-    write(compare(made[0]))
+    write(Findings(compare(made[0])))
     code = (
         "import sys; from pathlib import Path; from analysis.report import write_page\n"
         f"assert not write_page(Path({str(made[0])!r})).is_new\n"
@@ -205,7 +206,7 @@ def test_text_with_markup_is_shown_and_never_run(tmp_path: Path) -> None:
         row["source"] += HOSTILE
         row["references"] = [HOSTILE + row["references"][0]]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    text = write(compare(folder)).path.read_text(encoding="utf-8")
+    text = write(Findings(compare(folder))).path.read_text(encoding="utf-8")
     tags = Reader(text).tags
     assert [tag for tag, _ in tags].count("script") == 1
     assert "img" not in {tag for tag, _ in tags}
@@ -225,16 +226,16 @@ def test_text_with_markup_is_shown_and_never_run(tmp_path: Path) -> None:
     ],
 )
 def test_a_sweep_without_much_has_a_page_that_says_so(make_sweep: Make, trials: list, said: str) -> None:
-    page = write(compare(make_sweep(trials)))
+    page = write(Findings(compare(make_sweep(trials))))
     assert said in page.path.read_text(encoding="utf-8")
 
 
 def test_one_example_and_no_variance_make_a_page(make_sweep: Make) -> None:
     one = EvalConfig(validation_examples=1, test_examples=1)
-    write(compare(make_sweep([baseline(), configuration("A"), configuration("B")], one)))
+    write(Findings(compare(make_sweep([baseline(), configuration("A"), configuration("B")], one))))
     same = [baseline(quality=1.0), configuration("A", quality=1.0), configuration("B", quality=1.0)]
     assert (
-        write(compare(make_sweep(same)))
+        write(Findings(compare(make_sweep(same))))
         .said[0]
         .endswith("on 20 test examples, as the untrained model on each of them.")
     )
@@ -243,12 +244,13 @@ def test_one_example_and_no_variance_make_a_page(make_sweep: Make) -> None:
 def test_a_broken_evaluation_is_the_first_sentence(make_sweep: Make) -> None:
     trials = [baseline(quality=0), configuration("A", quality=0), configuration("B", quality=0)]
     found = compare(make_sweep(trials, EvalConfig(validation_examples=10, test_examples=40)))
-    page = write(found)
+    findings = Findings(found)
+    page = write(findings)
     assert page.alarm.startswith("The evaluation is probably broken: ")
     assert page.said[0] == page.alarm
     body = page.path.read_text(encoding="utf-8").split("<main>")[1]
     assert body.index("The evaluation is probably broken") < body.index('<p class="said">')
-    write_comparison(found)
+    write_comparison(findings)
     markdown = (page.path.parent / "comparison.md").read_text()
     assert markdown.splitlines()[2].startswith("**The evaluation is probably broken")
 
@@ -278,7 +280,7 @@ def test_seeds_have_rows_and_curves_of_their_own(make_sweep: Make) -> None:
     trials = [baseline(), *(configuration(name, seed=seed) for name in "AB" for seed in (1, 2, 3))]
     folder = make_sweep(trials)
     write_curve(folder, "A", [2.6, 2.4, 2.2, 2.0])
-    text = write(compare(folder)).path.read_text(encoding="utf-8")
+    text = write(Findings(compare(folder))).path.read_text(encoding="utf-8")
     for label in ("A-v1-r8-lr0.0005-s1", "B-v1-r8-lr0.0005-s3"):
         assert f'<th scope="row">{label}</th>' in text
 
@@ -295,7 +297,7 @@ def test_texts_that_are_lost_or_of_no_number_are_said_and_left_out(make_sweep: M
     del rows["test"][5:8]
     kept = {key: summary[key] for key in ("signature", "decoding", "splits")}
     record.write_evaluation(SMALL, rows, kept)
-    text = write(compare(folder)).path.read_text(encoding="utf-8")
+    text = write(Findings(compare(folder))).path.read_text(encoding="utf-8")
     assert "B has no text for 3 of the 20 test examples." in text
     assert not re.search(r"\bnan\b", text.lower())
 
@@ -303,7 +305,7 @@ def test_texts_that_are_lost_or_of_no_number_are_said_and_left_out(make_sweep: M
 def test_a_sweep_whose_examples_are_gone_has_a_page_that_says_so(make_sweep: Make) -> None:
     folder = make_sweep([baseline(), configuration("A"), configuration("B")])
     SweepFolder(folder).evaluation_examples_path("test").unlink()
-    page = write(compare(folder))
+    page = write(Findings(compare(folder)))
     assert "The sweep has no file of its test examples" in page.path.read_text(encoding="utf-8")
     assert page.said[0].startswith("Keep ")
 
@@ -313,6 +315,6 @@ def test_words_that_rouge_does_not_see_are_said(make_sweep: Make) -> None:
     path = folder / "data" / "test.jsonl"
     rows = [{**json.loads(line), "references": ["Анна и Бен"]} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "ROUGE sees no words in the references of 20 of 20" in write(compare(folder)).path.read_text(
+    assert "ROUGE sees no words in the references of 20 of 20" in write(Findings(compare(folder))).path.read_text(
         encoding="utf-8"
     )

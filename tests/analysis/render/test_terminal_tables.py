@@ -14,7 +14,10 @@ import pytest
 from rich.console import Console
 from sweeps_on_disk import baseline, configuration, grid
 
-from analysis.compare import Comparison, compare
+from analysis.compare import compare
+from analysis.comparison.comparison import Comparison
+from analysis.findings.findings import Findings
+from analysis.findings.sentences import conclusions
 from analysis.render.csv_json import to_csv, to_document
 from analysis.render.markdown import to_markdown
 from analysis.render.panels import baseline_grid
@@ -32,7 +35,7 @@ MIXED = {
 
 def printed(found: Comparison, width: int, **options: bool) -> str:
     out = io.StringIO()
-    to_terminal(Console(file=out, width=width, highlight=False, **options), found)
+    to_terminal(Console(file=out, width=width, highlight=False, **options), Findings(found))
     return out.getvalue()
 
 
@@ -90,7 +93,7 @@ def test_colors_are_for_terminals_without_no_color(mixed: Comparison, monkeypatc
 
 
 def test_markdown_has_a_cell_for_every_head(mixed: Comparison) -> None:
-    text = to_markdown(mixed)
+    text = to_markdown(Findings(mixed))
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
     assert len(tables) == 6  # rows, differences, baselines, the choice, axes, metrics: no effects of a broken grid
     for lines in tables:
@@ -147,18 +150,19 @@ def test_seeds_are_ranked_in_a_table_of_their_own(make_sweep: Make) -> None:
 
 def test_json_is_strict_and_says_the_same(make_sweep: Make) -> None:
     found = compare(make_sweep([baseline(), configuration("A"), configuration("B", rank=16, state=None)]))
-    document = json.loads(json.dumps(to_document(found), allow_nan=False))
+    findings = Findings(found)
+    document = json.loads(json.dumps(to_document(findings), allow_nan=False))
     assert document["best"]["trial"] == "A-v1-r8-lr0.0005-s42"
     assert document["differences"][0]["verdict"] == found.differences[0].verdict
-    assert document["sentences"] == found.sentences
+    assert document["sentences"] == conclusions(found)
     assert document["findings"]["winner"]["name"] == "A"
-    assert document["findings"]["against_baselines"][0]["verdict"] == found.findings.tests[0].verdict
+    assert document["findings"]["against_baselines"][0]["verdict"] == findings.tests[0].verdict
     assert [row["state"] for row in document["rows"]] == ["done", *[""] * 4, "done", "pending"]
 
 
 def test_a_sweep_without_rows_prints(make_sweep: Make) -> None:
     assert "No configuration has finished" in printed(compare(make_sweep([])), 80)
-    assert "No configuration has finished" in to_markdown(compare(make_sweep([])))
+    assert "No configuration has finished" in to_markdown(Findings(compare(make_sweep([]))))
 
 
 @pytest.mark.parametrize("width", [60, 120])
@@ -171,15 +175,16 @@ def test_no_line_of_a_pipe_ends_in_blanks(mixed: Comparison, width: int) -> None
 
 def test_every_word_of_a_table_that_does_not_say_itself_is_explained_below_it(make_sweep: Make) -> None:
     found = compare(make_sweep())
-    for text in (" ".join(printed(found, 200).split()), to_markdown(found)):
+    findings = Findings(found)
+    for text in (" ".join(printed(found, 200).split()), to_markdown(findings)):
         for said in (
             "detects from: the smallest true difference found with 80% power.",
             "Holm p: of random signs, corrected for 8 comparisons; †: that p is below 0.05; d_z: mean over SD",
             "Holm p: of t over examples, corrected for 7 effects; †: that p is below 0.05; share: of the sum",
         ):
             assert said in text
-    narrow = fit(baseline_grid(found), 60)[0]
-    assert "d_z" in baseline_grid(found).legend
+    narrow = fit(baseline_grid(findings), 60)[0]
+    assert "d_z" in baseline_grid(findings).legend
     assert "d_z" not in narrow.legend
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_inputs import write_data, write_model
 
-from analysis.records.table import load
+from analysis.records.load import load
 from search_spaces.experiment import load_experiment
 from sweep.request.overrides import Changes, request
 from sweep.request.prepare import Options, Prepared, about_older, commit, prepare, stored_sweep
