@@ -25,6 +25,7 @@ from benchmarks.hostile import write_hostile
 from benchmarks.output import RESULTS, Findings, ResultsOption, positive, publish, table
 from sweep.cli_support import command
 from sweep.environment.devices import resolve_device
+from trainables.errors import one_of
 
 KILLS_A_SWEEP = 5
 SIGNALS_A_SWEEP = 3
@@ -75,7 +76,7 @@ def faults(
     as_json: command.JsonOption = False,
 ) -> int:
     """Strike sweeps and say how many came through as if nothing had happened."""
-    chosen = [command.one_of("--only", part.strip(), NAMES) for part in only.split(",")]
+    chosen = [one_of("--only", part.strip(), NAMES) for part in only.split(",")]
     positive("--kills", kills)
     positive("--times", times)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))

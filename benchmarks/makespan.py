@@ -21,7 +21,7 @@ from benchmarks.comparison import Outcome
 from benchmarks.systems import CARDS, SYSTEMS, Plan
 from benchmarks.work import CADENCE_STEPS, make_work
 from sweep.cli_support import command
-from trainables.errors import UserError
+from trainables.errors import UserError, one_of
 from trainables.records import atomic_files
 
 TRIALS = (1, 2, 4, 8)  # of the grid, which its axes can express
@@ -53,12 +53,12 @@ def makespan(
     as_json: command.JsonOption = False,
 ) -> int:
     """Run the same grid through this project and its peers, and compare their times, memory and losses."""
-    chosen = [command.one_of("--systems", one.strip(), SYSTEMS) for one in wanted.split(",")]
+    chosen = [one_of("--systems", one.strip(), SYSTEMS) for one in wanted.split(",")]
     measured_steps = _check(size, trials, steps, peer_steps)
     output.positive("--repeats", repeats)
     lanes = output.numbers("--at-a-time", at_a_time)
     found = output.device_of(device, size)
-    assumed = CARDS[command.one_of("--card", card, CARDS)] if card is not None else None
+    assumed = CARDS[one_of("--card", card, CARDS)] if card is not None else None
     if assumed is not None:
         precision = assumed.precision
         if found.kind == "cpu":

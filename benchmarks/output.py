@@ -16,7 +16,7 @@ from rich.table import Table
 from sweep.cli_support import command
 from sweep.environment.devices import Device, resolve_device
 from sweep.environment.provenance import provenance
-from trainables.errors import UserError
+from trainables.errors import UserError, one_of
 from trainables.records import atomic_files
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
@@ -38,7 +38,7 @@ ResultsOption = Annotated[Path, typer.Option("--results", help="File that the ta
 
 def precisions(text: str) -> list[str]:
     """Return the precisions of an option; raises UserError for an unknown one."""
-    return [command.one_of("--precision", part.strip(), PRECISIONS) for part in text.split(",")]
+    return [one_of("--precision", part.strip(), PRECISIONS) for part in text.split(",")]
 
 
 def positive(option: str, value: int) -> int:

@@ -24,6 +24,7 @@ from benchmarks import flops, output
 from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS, Work, make_work
 from sweep.cli_support import command
 from trainables.config import Decoding, TrainConfig, TrialConfig
+from trainables.errors import one_of
 from trainables.jobs import go_on
 
 WARM_STEPS, SHORT_TOKENS = 1, 4
@@ -47,7 +48,7 @@ def roofline(
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own messages; read when torch is imported
     output.positive("--steps", steps)
     output.positive("--trials", trials)
-    wanted = [command.one_of("--parts", part, ("train", "decode", "profile")) for part in parts.split(",")]
+    wanted = [one_of("--parts", part, ("train", "decode", "profile")) for part in parts.split(",")]
     found = output.device_of(device, size)
     measured: dict[str, dict[str, Any]] = {}
     for one in output.precisions(precision):

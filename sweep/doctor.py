@@ -23,6 +23,7 @@ from sweep.environment.devices import (
     torch_has_cuda,
     usable_gpus,
 )
+from sweep.environment.secrets import without_secrets
 from sweep.plan import size
 from trainables.bases import refusals
 from trainables.data import hub, sources
@@ -70,7 +71,7 @@ def examine() -> dict[str, Any]:
         "processor": provenance.processor(),
         "c_compiler": machine.c_compiler(),
         "memory_bytes": provenance.memory_bytes(),
-        "hub": {"endpoint": provenance.without_secrets(hub.endpoint()), "reachable": hub.hub_reachable()},
+        "hub": {"endpoint": without_secrets(hub.endpoint()), "reachable": hub.hub_reachable()},
         "cache": {"folder": str(hub.hub_cache()), "models": _cached("model"), "data": _cached("dataset")},
         "bundled": _bundled(problems),
         "widths": _widths(),

@@ -24,7 +24,7 @@ from sweep.request import estimates, output_folder
 from sweep.request import resolve as on
 from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
 from trainables.data.corpus import Example, example_of
-from trainables.errors import UserError, cannot_write
+from trainables.errors import UserError, cannot_write, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
@@ -60,7 +60,7 @@ def evaluate(
     """Evaluate the kept adapters of a sweep anew, without training, and print the comparison."""
     from sweep.ray_driver.launch import LaunchOptions
 
-    command.one_of("--engine", engine, command.ENGINES)
+    one_of("--engine", engine, command.ENGINES)
     most = command.memory_bytes(memory)
     again = command_line("eval", sys.argv[1:])
     launching = LaunchOptions(engine=engine, engines_per_gpu=engines_per_gpu, address=address, command=again)
@@ -73,7 +73,7 @@ def evaluate(
     evaluation = changed(
         EvalConfig.model_validate(sweep["evaluation"]), decoding, examples, split, metrics, max_new_tokens
     )
-    command.one_of("--metric", metric or sweep["metric"], [*score_names(evaluation.metrics), "eval_loss"])
+    one_of("--metric", metric or sweep["metric"], [*score_names(evaluation.metrics), "eval_loss"])
     _check_examples(folder, evaluation)
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
@@ -96,9 +96,9 @@ def changed(
     """Return the evaluation as asked for; raises UserError for an unknown decoding, split or metric."""
     values = evaluation.model_dump()
     if decoding is not None:
-        values["decoding"] = DECODINGS[command.one_of("--decoding", decoding, DECODINGS)]
+        values["decoding"] = DECODINGS[one_of("--decoding", decoding, DECODINGS)]
     if split is not None:
-        command.one_of("--split", split, SPLITS)
+        one_of("--split", split, SPLITS)
     for name in SPLITS:
         if split not in (None, name):
             values[f"{name}_examples"] = 0
@@ -112,7 +112,7 @@ def changed(
 
 
 def _metric(name: str) -> str:
-    return evaluate_library.entry_of(name) or command.one_of("--metrics", name, (*METRICS, "evaluate:NAME_OR_PATH"))
+    return evaluate_library.entry_of(name) or one_of("--metrics", name, (*METRICS, "evaluate:NAME_OR_PATH"))
 
 
 def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:

@@ -21,7 +21,7 @@ from sweep.request.overrides import Changes, Request, request, seconds
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
 from sweep.request.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.request.trials import PlannedTrial, retry_sentence
-from trainables.errors import UserError
+from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.startup_progress import stage
@@ -77,8 +77,8 @@ def run(
         *(model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke),
     )
     wanted = request(experiment, changes)
-    command.one_of("--scheduler", scheduler, SCHEDULERS)
-    command.one_of("--engine", engine, command.ENGINES)
+    one_of("--scheduler", scheduler, SCHEDULERS)
+    one_of("--engine", engine, command.ENGINES)
     if scheduler == "pbt":
         limits = {"--max-concurrent": max_concurrent, "--pack-width": pack_width}
         if alone := check(wanted.experiment.configurations(), seeds, engine, limits):

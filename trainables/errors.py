@@ -30,6 +30,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}? known: {listed}" if close else f"known: {listed}"
 
 
+def one_of(option: str, value: str, known: Iterable[str]) -> str:
+    """Return `value`; raises UserError naming the option and the nearest known value."""
+    names = list(known)
+    if value not in names:
+        raise UserError(f"{option} {value!r} is unknown; {nearest(value, names)}")
+    return value
+
+
 def shown(value: Any) -> str:
     """Write a wrong value for a sentence, a long one by its beginning."""
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 
 from analysis.format.terminal import any_letter_can_be_printed, notes, print_json, results
 from sweep.environment import exit_process
+from sweep.environment.secrets import without_secrets
 from trainables.errors import UserError, nearest, shown
 from trainables.hardware.machine import parse_bytes
 from trainables.records.atomic_files import DamagedFile
@@ -120,18 +121,8 @@ def _execute(application: typer.Typer, name: str, arguments: Sequence[str] | Non
 
 
 def _complain(message: str) -> int:
-    from sweep.environment.provenance import without_secrets
-
     notes().print(f"sweep: {without_secrets(message)}", style="red")
     return BAD_USAGE
-
-
-def one_of(option: str, value: str, known: Iterable[str]) -> str:
-    """Return `value`; raises UserError naming the option and the nearest known value."""
-    names = list(known)
-    if value not in names:
-        raise UserError(f"{option} {value!r} is unknown; {nearest(value, names)}")
-    return value
 
 
 def memory_bytes(text: str | None) -> int | None:

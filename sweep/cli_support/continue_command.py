@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.environment.provenance import typed, without_secrets
+from sweep.environment.provenance import typed
+from sweep.environment.secrets import without_secrets
 from trainables.config import digest
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.record import SweepFolder

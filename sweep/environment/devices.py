@@ -13,8 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sweep.cli_support.command import one_of
-from trainables.errors import UserError
+from trainables.errors import UserError, one_of
 from trainables.hardware import machine
 from trainables.model_files import layer_shapes
 

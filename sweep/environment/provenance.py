@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -14,12 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from sweep.environment.devices import Device
-from sweep.environment.ray_variables import HUB_TOKEN, is_secret
+from sweep.environment.secrets import without_secrets
 from trainables.hardware.machine import processor
-from trainables.secret_variables import HIDDEN
 
 PACKAGES = (
     *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "datasets", "ray"),
@@ -99,20 +96,6 @@ def _this_python() -> str:
     if not running.is_relative_to(Path.cwd()):
         return str(running)
     return f"./{running.name}" if running.parent == Path.cwd() else str(running.relative_to(Path.cwd()))
-
-
-def without_secrets(text: str) -> str:
-    """Return `text` with the values of the environment's secrets, and passwords inside addresses, hidden."""
-    for name, value in os.environ.items():
-        if is_secret(name, value) and len(value) >= 6:
-            text = text.replace(value, HIDDEN)
-    text = re.sub(HUB_TOKEN, HIDDEN, text)
-    return re.sub(r"\w+://[^\s/@]+@[^\s]+", lambda match: _without_login(match.group()), text)
-
-
-def _without_login(address: str) -> str:
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]))
 
 
 def interpreter() -> str:

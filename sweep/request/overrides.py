@@ -10,9 +10,9 @@ from typing import Any
 
 from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import FIXED, Grid, size_of, with_axes
-from sweep.cli_support.command import note, one_of
+from sweep.cli_support.command import note
 from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured, digest
-from trainables.errors import UserError, nearest
+from trainables.errors import UserError, nearest, one_of
 
 MANY = 2_000  # configurations, which take a second to judge
 UNITS_S = {"h": 3600, "m": 60, "s": 1}

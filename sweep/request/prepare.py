@@ -13,7 +13,6 @@ from typing import Any
 
 from analysis.records.older_trials import is_older
 from search_spaces.experiment import Experiment
-from sweep.cli_support.command import one_of
 from sweep.cli_support.continue_command import with_command
 from sweep.cli_support.counting import counted
 from sweep.environment import lease
@@ -30,7 +29,7 @@ from trainables.config import TrainConfig, configured, eval_id
 from trainables.data.configurations import parted
 from trainables.data.corpus import Corpus, Example, evaluation_order, example_of, training_order
 from trainables.data.sources import SOURCES
-from trainables.errors import UserError
+from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records import atomic_files
 from trainables.records.damage import adapter_is_whole

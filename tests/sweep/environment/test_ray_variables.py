@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from sweep.environment.provenance import without_secrets
-from sweep.environment.ray_variables import Hidden, is_secret, strip
+from sweep.environment.ray_variables import Hidden, strip
+from sweep.environment.secrets import is_secret, without_secrets
 from trainables import secret_variables
 
 LIKE_A_TOKEN = "sk-finetune-llama3-summaries-2026"
