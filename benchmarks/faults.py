@@ -24,6 +24,7 @@ from benchmarks.fault_sweep import BUNDLED, SMALL, Sweep
 from benchmarks.hostile import write_hostile
 from benchmarks.output import RESULTS, Findings, ResultsOption, positive, publish, table
 from sweep.cli_support import command
+from sweep.cli_support.options import JsonOption
 from sweep.environment.devices import resolve_device
 from trainables.errors import one_of
 
@@ -73,7 +74,7 @@ def faults(
     times: Annotated[int, typer.Option("--times", help="Sweeps of every other kind.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Of the moments.")] = 1,
     results: ResultsOption = RESULTS,
-    as_json: command.JsonOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Strike sweeps and say how many came through as if nothing had happened."""
     chosen = [one_of("--only", part.strip(), NAMES) for part in only.split(",")]

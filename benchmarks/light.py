@@ -17,6 +17,7 @@ import typer
 
 from benchmarks import output
 from sweep.cli_support import command
+from sweep.cli_support.options import JsonOption
 from trainables.errors import UserError
 
 PLAN = """
@@ -68,7 +69,7 @@ def light(
     sweep: Annotated[Path | None, typer.Option("--sweep", help="A finished sweep whose comparison to time.")] = None,
     repeats: Annotated[int, typer.Option("--repeats", help="Processes of each line.")] = 5,
     results: output.ResultsOption = output.RESULTS,
-    as_json: command.JsonOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Time what a user waits for before anything heavy loads."""
     output.positive("--repeats", repeats)

@@ -21,6 +21,7 @@ from benchmarks.comparison import Outcome
 from benchmarks.systems import CARDS, SYSTEMS, Plan
 from benchmarks.work import CADENCE_STEPS, make_work
 from sweep.cli_support import command
+from sweep.cli_support.options import DeviceOption, JsonOption
 from trainables.errors import UserError, one_of
 from trainables.records import atomic_files
 
@@ -46,11 +47,11 @@ def makespan(
         str | None, typer.Option("--card", help="t4: this GPU as if it were a T4 (fp16, 14.7 GiB, 2 CPU cores).")
     ] = None,
     reuse: Annotated[bool, typer.Option("--reuse", help="Take measurements of the same work that are kept.")] = False,
-    device: command.DeviceOption = "auto",
+    device: DeviceOption = "auto",
     real: output.RealOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the raw measurements.")] = OUT / "makespan",
     results: output.ResultsOption = output.RESULTS,
-    as_json: command.JsonOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Run the same grid through this project and its peers, and compare their times, memory and losses."""
     chosen = [one_of("--systems", one.strip(), SYSTEMS) for one in wanted.split(",")]

@@ -23,6 +23,7 @@ import typer
 from benchmarks import flops, output
 from benchmarks.work import EVALUATION_EXAMPLES, NEW_TOKENS, Work, make_work
 from sweep.cli_support import command
+from sweep.cli_support.options import DeviceOption, JsonOption
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.errors import one_of
 from trainables.jobs import go_on
@@ -39,10 +40,10 @@ def roofline(
     parts: Annotated[
         str, typer.Option("--parts", help="What to measure: train, decode, profile.")
     ] = "train,decode,profile",
-    device: command.DeviceOption = "auto",
+    device: DeviceOption = "auto",
     real: output.RealOption = None,
     results: output.ResultsOption = output.RESULTS,
-    as_json: command.JsonOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Measure training and decoding of the packed engine against this device's limits."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own messages; read when torch is imported

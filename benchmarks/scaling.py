@@ -16,6 +16,7 @@ from benchmarks import memory, output, systems
 from benchmarks.bases import OUT
 from benchmarks.work import CADENCE_STEPS, Work, make_work
 from sweep.cli_support import command
+from sweep.cli_support.options import DeviceOption, JsonOption
 from trainables.errors import UserError
 
 COUNTS = "1,2,4,8,16,32"
@@ -26,11 +27,11 @@ def scaling(
     precision: output.PrecisionOption = "fp32",
     trials: Annotated[str, typer.Option("--trials", help="Numbers of trials.")] = COUNTS,
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps of each trial.")] = 8,
-    device: command.DeviceOption = "auto",
+    device: DeviceOption = "auto",
     real: output.RealOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the raw measurements.")] = OUT / "scaling",
     results: output.ResultsOption = output.RESULTS,
-    as_json: command.JsonOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Run more and more trials over one base, and print the time and the memory of each."""
     counts = output.numbers("--trials", trials)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.cli_support import command
-from sweep.cli_support.command import RunArgument, existing_sweep
+from sweep.cli_support.command import existing_sweep
 from sweep.cli_support.heartbeat import telling
+from sweep.cli_support.options import JsonOption, MetricOption, RunArgument
 from trainables.errors import UserError, cannot_write
 from trainables.records import atomic_files
 from trainables.records.damage import adapter_faults, adapter_is_whole, told
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
 def best(
     run: RunArgument,
-    metric: command.MetricOption = None,
+    metric: MetricOption = None,
     evaluation: Annotated[str | None, typer.Option("--eval", help="Identity of another evaluation.")] = None,
     export: Annotated[Path | None, typer.Option("--export", help="Write the adapter there, in PEFT format.")] = None,
-    as_json: command.JsonOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show the configuration to keep, or write its adapter with a model card."""
     from analysis.compare import compare

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cli_support import command
+from sweep.cli_support.options import JsonOption
 from sweep.environment import provenance
 from sweep.environment.devices import (
     GAINS_BY_BF16,
@@ -36,7 +37,7 @@ SHOWN_WIDTHS = 8  # the latest
 LEAST_SHARED_BYTES = 512 * 2**20
 
 
-def doctor(as_json: command.JsonOption = False) -> int:
+def doctor(as_json: JsonOption = False) -> int:
     """Show versions, devices, bitsandbytes, the model cache and the disk, and what is wrong with them."""
     found = examine()
     if as_json:

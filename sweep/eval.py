@@ -15,9 +15,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.cli_support import command
-from sweep.cli_support.command import DONE, SOME_FAILED, RunArgument, existing_sweep, note
+from sweep.cli_support.command import DONE, SOME_FAILED, existing_sweep, note
 from sweep.cli_support.continue_command import with_command
 from sweep.cli_support.heartbeat import telling
+from sweep.cli_support.options import (
+    ENGINES,
+    AddressOption,
+    DecodingOption,
+    DeviceOptions,
+    EngineOptions,
+    JsonOption,
+    MaxNewTokensOption,
+    MetricOption,
+    RunArgument,
+    TrustOption,
+)
 from sweep.environment.devices import resolve_device
 from sweep.environment.provenance import command_line
 from sweep.request import estimates, output_folder
@@ -40,30 +52,29 @@ SPLITS = ("validation", "test")
 
 def evaluate(
     run: RunArgument,
-    decoding: command.DecodingOption = None,
+    decoding: DecodingOption = None,
     examples: Annotated[int | None, typer.Option("--examples", min=1, help="Examples of each split.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="validation or test alone; default: both.")] = None,
     metrics: Annotated[
         str | None, typer.Option("--metrics", help="rouge,rouge_pr,chrf,bleu,evaluate:NAME_OR_PATH.")
     ] = None,
-    max_new_tokens: command.MaxNewTokensOption = None,
-    metric: command.MetricOption = None,
-    engine: command.EngineOption = "packed",
-    engines_per_gpu: command.EnginesPerGpuOption = 1,
-    pack_width: command.PackWidthOption = None,
-    memory: command.MemoryOption = None,
-    device: command.DeviceOption = "auto",
-    address: command.AddressOption = None,
-    trust_remote_code: command.TrustOption = False,
-    as_json: command.JsonOption = False,
+    max_new_tokens: MaxNewTokensOption = None,
+    metric: MetricOption = None,
+    engines: EngineOptions = EngineOptions(),
+    devices: DeviceOptions = DeviceOptions(),
+    address: AddressOption = None,
+    trust_remote_code: TrustOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Evaluate the kept adapters of a sweep anew, without training, and print the comparison."""
     from sweep.ray_driver.launch import LaunchOptions
 
-    one_of("--engine", engine, command.ENGINES)
-    most = command.memory_bytes(memory)
+    one_of("--engine", engines.engine, ENGINES)
+    most = command.memory_bytes(devices.memory)
     again = command_line("eval", sys.argv[1:])
-    launching = LaunchOptions(engine=engine, engines_per_gpu=engines_per_gpu, address=address, command=again)
+    launching = LaunchOptions(
+        engine=engines.engine, engines_per_gpu=engines.engines_per_gpu, address=address, command=again
+    )
     folder = existing_sweep(run)
     sweep = folder.sweep()
     try:
@@ -78,7 +89,7 @@ def evaluate(
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
     if left:
-        setup = partial(_setup, folder, sweep, left, evaluation, device, trust_remote_code, pack_width, most)
+        setup = partial(_setup, folder, sweep, left, evaluation, devices, trust_remote_code, most)
         code = _evaluate(folder, evaluation, left, setup, launching)
         if code:
             return code  # how to continue has been said
@@ -179,16 +190,15 @@ def _setup(
     sweep: dict[str, Any],
     left: Sequence[TrialRecord],
     evaluation: EvalConfig,
-    device: str,
+    devices: DeviceOptions,
     trust_remote_code: bool,
-    pack_width: int | None,
     memory_bytes: int | None,
 ) -> EngineSetup:
     bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
     for train in (record.train_config() for record in left):
         estimates.check_new_tokens(train, evaluation, bases.model_folders[train.model])
     on.sources.go_offline()
-    used = resolve_device(device, False, sweep["experiment"])
+    used = resolve_device(devices.device, False, sweep["experiment"])
     note(f"{used.sentence}, {sweep['resolved']['precision']}")
     if sweep["banner"]:
         note(sweep["banner"], style="bold yellow")
@@ -197,7 +207,7 @@ def _setup(
         bases.model_folders,
         used.kind,
         trust_remote_code,
-        pack_width=pack_width,
+        pack_width=devices.pack_width,
         memory_bytes=memory_bytes,
     )
 

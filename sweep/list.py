@@ -9,11 +9,12 @@ from typing import Any
 
 from search_spaces.experiment import built_in, load_experiment
 from sweep.cli_support import command
+from sweep.cli_support.options import JsonOption
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.record import SweepFolder
 
 
-def list_all(as_json: command.JsonOption = False) -> None:
+def list_all(as_json: JsonOption = False) -> None:
     """List the built-in experiments and the sweeps under runs/."""
     experiments = [_experiment(name) for name in built_in()]
     sweeps = sweeps_here()

@@ -11,12 +11,13 @@ from analysis.format.terminal import Table
 from sweep.cli_support import command, continue_command
 from sweep.cli_support.counting import counted
 from sweep.cli_support.heartbeat import telling
+from sweep.cli_support.options import DeviceOptions, ExperimentOptions, JsonOption, SmokeOption, TrustOption
 from sweep.environment.devices import Device, resolve_device, resolve_precision
 from sweep.ray_driver import pack_order
 from sweep.request import estimates, sanity_report
 from sweep.request import resolve as on
 from sweep.request.corpus import judge, lines, load
-from sweep.request.overrides import Changes, Request, request
+from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import Known, check_memory, known_widths
 from sweep.request.prepare import Options, Stored, about_older, stored_sweep
 from sweep.request.trials import FAILED, PlannedTrial, known_trials, plan_trials, retry_sentence
@@ -36,42 +37,25 @@ LEFT = ("new", "to continue")  # states of rows that a run would take up
 
 
 def plan(
-    experiment: command.ExperimentArgument,
-    overrides: command.Overrides = None,
-    model: command.ModelOption = None,
-    data: command.DataOption = None,
-    fields: command.FieldsOption = None,
-    source: command.SourceOption = "auto",
-    out: command.OutOption = None,
-    seeds: command.SeedsOption = 1,
-    eval_examples: command.EvalExamplesOption = None,
-    decoding: command.DecodingOption = None,
-    max_new_tokens: command.MaxNewTokensOption = None,
-    metric: command.MetricOption = None,
-    keep: command.KeepOption = None,
-    keep_leaked: command.KeepLeakedOption = False,
-    pack_width: command.PackWidthOption = None,
-    memory: command.MemoryOption = None,
-    device: command.DeviceOption = "auto",
-    smoke: command.SmokeOption = False,
-    trust_remote_code: command.TrustOption = False,
-    as_json: command.JsonOption = False,
+    asked: ExperimentOptions,
+    devices: DeviceOptions = DeviceOptions(),
+    smoke: SmokeOption = False,
+    trust_remote_code: TrustOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where it was measured."""
-    options = (model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke)
-    wanted = request(experiment, Changes(tuple(overrides or ()), *options))
-    place = (out or command.RUNS / wanted.folder_name).absolute()
-    how = Options(
-        out=place,
-        source=source,
-        seeds=seeds,
-        device=device,
+    wanted = request(asked.experiment, changes_of(asked, smoke))
+    options = Options(
+        out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
+        source=asked.source,
+        seeds=asked.seeds,
+        device=devices.device,
         trust_remote_code=trust_remote_code,
-        pack_width=pack_width,
-        memory_bytes=command.memory_bytes(memory),
+        pack_width=devices.pack_width,
+        memory_bytes=command.memory_bytes(devices.memory),
     )
     with telling():
-        found = make_plan(wanted, how)
+        found = make_plan(wanted, options)
     if as_json:
         command.print_json(found)
     else:

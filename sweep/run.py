@@ -14,10 +14,20 @@ from search_spaces.experiment import source_of
 from sweep.cli_support import command, continue_command
 from sweep.cli_support.command import DONE, SOME_FAILED, note
 from sweep.cli_support.heartbeat import telling
+from sweep.cli_support.options import (
+    ENGINES,
+    AddressOption,
+    DeviceOptions,
+    EngineOptions,
+    ExperimentOptions,
+    JsonOption,
+    SmokeOption,
+    TrustOption,
+)
 from sweep.environment.provenance import command_line
 from sweep.ray_driver.pbt.groups import check
 from sweep.request import output_folder, rollback, sanity_report
-from sweep.request.overrides import Changes, Request, request, seconds
+from sweep.request.overrides import Request, changes_of, request, seconds
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
 from sweep.request.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
 from sweep.request.trials import PlannedTrial, retry_sentence
@@ -33,20 +43,7 @@ SCHEDULERS = ("none", "asha", "median", "pbt")
 
 
 def run(
-    experiment: command.ExperimentArgument,
-    overrides: command.Overrides = None,
-    model: command.ModelOption = None,
-    data: command.DataOption = None,
-    fields: command.FieldsOption = None,
-    source: command.SourceOption = "auto",
-    out: command.OutOption = None,
-    seeds: command.SeedsOption = 1,
-    eval_examples: command.EvalExamplesOption = None,
-    decoding: command.DecodingOption = None,
-    max_new_tokens: command.MaxNewTokensOption = None,
-    metric: command.MetricOption = None,
-    keep: command.KeepOption = None,
-    keep_leaked: command.KeepLeakedOption = False,
+    asked: ExperimentOptions,
     scheduler: Annotated[
         str, typer.Option("--scheduler", help="Ends trials early (asha, median) or changes them in training (pbt).")
     ] = "none",
@@ -54,17 +51,14 @@ def run(
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="End by then, to be continued: 2h, 90m.")
     ] = None,
-    engine: command.EngineOption = "packed",
-    engines_per_gpu: command.EnginesPerGpuOption = 1,
-    pack_width: command.PackWidthOption = None,
-    memory: command.MemoryOption = None,
-    device: command.DeviceOption = "auto",
-    address: command.AddressOption = None,
+    engines: EngineOptions = EngineOptions(),
+    devices: DeviceOptions = DeviceOptions(),
+    address: AddressOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set the old folder aside and start anew.")] = False,
-    smoke: command.SmokeOption = False,
-    trust_remote_code: command.TrustOption = False,
-    as_json: command.JsonOption = False,
+    smoke: SmokeOption = False,
+    trust_remote_code: TrustOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Train and evaluate an experiment, or continue it, and print which configuration to keep.
 
@@ -72,37 +66,33 @@ def run(
     """
     from sweep.ray_driver.launch import LaunchOptions
 
-    changes = Changes(
-        tuple(overrides or ()),
-        *(model, data, fields, eval_examples, decoding, max_new_tokens, metric, keep, keep_leaked, smoke),
-    )
-    wanted = request(experiment, changes)
+    wanted = request(asked.experiment, changes_of(asked, smoke))
     one_of("--scheduler", scheduler, SCHEDULERS)
-    one_of("--engine", engine, command.ENGINES)
+    one_of("--engine", engines.engine, ENGINES)
     if scheduler == "pbt":
-        limits = {"--max-concurrent": max_concurrent, "--pack-width": pack_width}
-        if alone := check(wanted.experiment.configurations(), seeds, engine, limits):
+        limits = {"--max-concurrent": max_concurrent, "--pack-width": devices.pack_width}
+        if alone := check(wanted.experiment.configurations(), asked.seeds, engines.engine, limits):
             note(alone)
     how: Any = scheduler
     launching = LaunchOptions(
         max_concurrent=max_concurrent,
         scheduler=how,
         time_budget_s=None if time_budget is None else seconds(time_budget),
-        engine=engine,
-        engines_per_gpu=engines_per_gpu,
+        engine=engines.engine,
+        engines_per_gpu=engines.engines_per_gpu,
         address=address,
     )
     options = Options(
-        out=(out or command.RUNS / wanted.folder_name).absolute(),
-        source=source,
-        seeds=seeds,
-        device=device,
+        out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
+        source=asked.source,
+        seeds=asked.seeds,
+        device=devices.device,
         trust_remote_code=trust_remote_code,
         retry_failed=retry_failed,
         command=command_line("run", [part for part in sys.argv[1:] if part != "--fresh"]),
-        experiment_file=(experiment, source_of(experiment)),
-        pack_width=pack_width,
-        memory_bytes=command.memory_bytes(memory),
+        experiment_file=(asked.experiment, source_of(asked.experiment)),
+        pack_width=devices.pack_width,
+        memory_bytes=command.memory_bytes(devices.memory),
     )
     return run_request(wanted, options, launching, fresh, as_json)
 

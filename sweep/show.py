@@ -12,6 +12,7 @@ import typer
 from analysis.format.terminal import Text, cell, text
 from search_spaces.experiment import built_in
 from sweep.cli_support import command
+from sweep.cli_support.options import DataOption, FieldsOption, JsonOption, ModelOption, Overrides, SourceOption
 from sweep.request import estimates
 from sweep.request import resolve as on
 from sweep.request.overrides import Changes, request
@@ -30,13 +31,13 @@ def show(
     experiment_or_run: Annotated[
         str, typer.Argument(metavar="EXPERIMENT|RUN", help="Experiment, Python file, or folder of a sweep.")
     ],
-    overrides: command.Overrides = None,
+    overrides: Overrides = None,
     count: Annotated[int, typer.Option("-n", "--rows", min=1, help="Training rows to show, per prompt.")] = 3,
-    model: command.ModelOption = None,
-    data: command.DataOption = None,
-    fields: command.FieldsOption = None,
-    source: command.SourceOption = "auto",
-    as_json: command.JsonOption = False,
+    model: ModelOption = None,
+    data: DataOption = None,
+    fields: FieldsOption = None,
+    source: SourceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Show the first training rows as the model sees them: what is masked, what is trained, what was cut."""
     is_file = experiment_or_run.endswith(".py") and Path(experiment_or_run).is_file()

@@ -14,6 +14,7 @@ import typer
 from analysis.format.terminal import Table, cell
 from sweep.cli_support import command, continue_command
 from sweep.cli_support.command import existing_sweep
+from sweep.cli_support.options import JsonOption
 from sweep.environment import lease
 from sweep.list import print_sweeps, sweeps_here
 from sweep.request.trials import FAILED, retry_sentence
@@ -30,7 +31,7 @@ SomeRun = Annotated[
 ]
 
 
-def status(run: SomeRun = None, as_json: command.JsonOption = False) -> None:
+def status(run: SomeRun = None, as_json: JsonOption = False) -> None:
     """Show the state of every trial of a sweep, and who is writing it."""
     if run is None:
         _print_sweeps(as_json)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import FIXED, Grid, size_of, with_axes
 from sweep.cli_support.command import note
+from sweep.cli_support.options import ExperimentOptions
 from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured, digest
 from trainables.errors import UserError, nearest, one_of
 
@@ -34,6 +35,12 @@ class Changes:
     keep: str | None = None
     keep_leaked: bool = False
     smoke: bool = False
+
+
+def changes_of(asked: ExperimentOptions, smoke: bool) -> Changes:
+    """Return what the options of a command line change of its experiment."""
+    names = [one.name for one in fields(Changes) if one.name not in ("overrides", "smoke")]
+    return Changes(tuple(asked.overrides or ()), **{name: getattr(asked, name) for name in names}, smoke=smoke)
 
 
 @dataclass(frozen=True)
@@ -112,23 +119,23 @@ def _typed(name: str, text: str) -> Any:
 
 def _base_fields(changes: Changes, axes: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
     """Return the fields that are set for all configurations, taken out of `axes` where they came that way."""
-    fields: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for name, value in (("model", changes.model), ("data", changes.data), ("keep_checkpoint", changes.keep)):
         if value is not None and name in axes:
             raise UserError(f"{name} is given twice, by an option and by {name}=; give it once")
         if value is not None:
-            fields[name] = value
+            changed[name] = value
     for name in ("model", "data", "source_field", "target_field"):
         if len(axes.get(name, ())) == 1:
-            fields[name] = axes.pop(name)[0]
+            changed[name] = axes.pop(name)[0]
     for part in (changes.fields or "").split(",") if changes.fields is not None else ():
         role, equals, field = part.strip().partition("=")
         if not equals or not field or role not in ("source", "target"):
             raise UserError(f"--fields must be like source=dialogue,target=summary, got {changes.fields!r}")
-        fields[f"{role}_field"] = field
+        changed[f"{role}_field"] = field
     if "prompt_template" in axes:
         raise UserError(f"prompt_template cannot be an axis: {FIXED['prompt_template']}")
-    return fields
+    return changed
 
 
 def changed_evaluation(evaluation: EvalConfig, changes: Changes) -> EvalConfig:

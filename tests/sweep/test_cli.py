@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import json
 import os
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from command_lines import REPORT, cli, python
 from ended_trials import end_trials
 from tiny_inputs import write_data, write_model
+from typer.main import get_command
 
 from sweep import plan
 from sweep import run as run_verb
@@ -160,7 +160,7 @@ def test_plan_takes_what_changes_the_trials_of_a_run(place: Path, capsys: pytest
 def test_plan_has_every_option_of_run_that_is_not_about_running() -> None:
     of_running = {"scheduler", "max_concurrent", "time_budget", "engine", "engines_per_gpu", "address"}
     of_running |= {"retry_failed", "fresh"}
-    planned, run = (set(inspect.signature(verb).parameters) for verb in (plan.plan, run_verb.run))
+    planned, run = ({one.name for one in get_command(verb.app).params} for verb in (plan, run_verb))
     assert run - planned == of_running
 
 
