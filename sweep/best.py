@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ from trainables.startup_progress import stage
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
     from analysis.records.table import Row
+    from trainables.records.manifest import SweepManifest
 
 
 def best(
@@ -47,7 +48,7 @@ def best(
     if trial is None:
         raise UserError(f"{run} has no finished configuration yet: nothing to choose from")
     if export is not None:
-        export_adapter(found, trial, folder.sweep(), export)
+        export_adapter(found, trial, folder.manifest(), export)
     if as_json:
         document = {key: value for key, value in to_document(Findings(found)).items() if key != "rows"}
         place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}
@@ -68,7 +69,7 @@ def adapter_of(trial: Row) -> Path:
     return trial.record.adapter_folder
 
 
-def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target: Path) -> None:
+def export_adapter(found: Comparison, trial: Row, sweep: SweepManifest, target: Path) -> None:
     """Copy an adapter to `target` with its card; raises UserError for a full folder or a damaged file."""
     from sweep.export.model_card import base_name, model_card
 
@@ -86,7 +87,7 @@ def export_adapter(found: Comparison, trial: Row, sweep: dict[str, Any], target:
         remedy = "remove it and run" if adapter_is_whole(trial.record) else "run"
         raise UserError(f"{trial.label}: {told(found_faults)}; {remedy} the sweep again to redo it")
     config = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = base_name(sweep)  # not where it was on this machine
+    config["base_model_name_or_path"] = base_name(sweep.resolved.model)  # not where it was on this machine
     card = model_card(found, trial, sweep)
     try:
         shutil.copytree(source, target, dirs_exist_ok=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,6 +39,7 @@ from trainables.data.corpus import Example, example_of
 from trainables.errors import UserError, cannot_write, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records import atomic_files
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.scoring import evaluate_library
 from trainables.scoring.metrics import score_names
@@ -76,15 +77,15 @@ def evaluate(
         engine=engines.engine, engines_per_gpu=engines.engines_per_gpu, address=address, command=again
     )
     folder = existing_sweep(run)
-    sweep = folder.sweep()
+    sweep = folder.manifest()
     try:
         output_folder.probe(folder.folder)
     except OSError as error:
         raise cannot_write(folder.folder, error) from None
     evaluation = changed(
-        EvalConfig.model_validate(sweep["evaluation"]), decoding, examples, split, metrics, max_new_tokens
+        EvalConfig.model_validate(sweep.evaluation), decoding, examples, split, metrics, max_new_tokens
     )
-    one_of("--metric", metric or sweep["metric"], [*score_names(evaluation.metrics), "eval_loss"])
+    one_of("--metric", metric or sweep.metric, [*score_names(evaluation.metrics), "eval_loss"])
     _check_examples(folder, evaluation)
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
@@ -161,7 +162,7 @@ def _evaluate(
     lease = acquire(folder.folder)
     try:
         held = SweepFolder(folder.folder, lease.fence)
-        held.write_sweep(with_command(held.sweep(), launching.command or "", ""))
+        held.write_manifest(with_command(held.manifest(), launching.command or "", ""))
         if again:
             from trainables.scoring.rescore import rescore
 
@@ -187,21 +188,21 @@ def _evaluate(
 
 def _setup(
     folder: SweepFolder,
-    sweep: dict[str, Any],
+    sweep: SweepManifest,
     left: Sequence[TrialRecord],
     evaluation: EvalConfig,
     devices: DeviceOptions,
     trust_remote_code: bool,
     memory_bytes: int | None,
 ) -> EngineSetup:
-    bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], trust_remote_code)
+    bases = on.find_models_again(sweep.resolved, sweep.model_hint, trust_remote_code)
     for train in (record.train_config() for record in left):
         estimates.check_new_tokens(train, evaluation, bases.model_folders[train.model])
     on.sources.go_offline()
-    used = resolve_device(devices.device, False, sweep["experiment"])
-    note(f"{used.sentence}, {sweep['resolved']['precision']}")
-    if sweep["banner"]:
-        note(sweep["banner"], style="bold yellow")
+    used = resolve_device(devices.device, False, sweep.experiment)
+    note(f"{used.sentence}, {sweep.resolved.precision}")
+    if sweep.banner:
+        note(sweep.banner, style="bold yellow")
     return EngineSetup(
         str(folder.folder),
         bases.model_folders,

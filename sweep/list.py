@@ -58,8 +58,8 @@ def _sweep(path: Path) -> dict[str, Any]:
     records = folder.records()
     done = sum(record.result_path.exists() for record in records)
     try:
-        resolved = folder.sweep()["resolved"]
-        about = f"{done} of {len(records)} trials ended; {resolved['model']['label']} on {resolved['data']['label']}"
+        resolved = folder.manifest().resolved
+        about = f"{done} of {len(records)} trials ended; {resolved.model.label} on {resolved.data.label}"
     except DamagedFile as error:
         about = str(error)
     return {"folder": str(path), "trials": len(records), "ended": done, "about": about}

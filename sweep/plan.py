@@ -68,10 +68,10 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     notes: list[str] = []
     device = _device(wanted, options, notes)
     bases, corpus = _bases(wanted, options, stored, notes)
-    precision = stored.sweep["resolved"]["precision"] if stored else resolve_precision(device, on.folders(bases))
+    precision = stored.sweep.resolved.precision if stored else resolve_precision(device, on.folders(bases))
     experiment = stored.experiment if stored else on.on_bases(wanted, bases, precision)
     if stored:
-        notes += lines(stored.sweep["resolved"]["data"]["report"])
+        notes += lines(stored.sweep.resolved.data.report)
     elif corpus:
         notes += lines(corpus.report)
         experiment = judge(experiment, corpus, wanted, notes).experiment
@@ -80,7 +80,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     notes += about_older(folder, stored.sweep, planned) if stored else []
     if bases.found:
         estimates.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=True)
-        notes += on.model_notes(bases, stored.sweep["resolved"] if stored else None)
+        notes += on.model_notes(bases, stored.sweep.resolved if stored else None)
         estimates.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
     notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, stored.sweep if stored else None)
     lengths = _Lengths(bases, corpus)
@@ -142,9 +142,9 @@ def _bases(
 ) -> tuple[on.Bases, Corpus | None]:
     experiment = wanted.experiment
     if stored:
-        hints = stored.sweep["model_hint"]
-        bases = on.find_models_again(stored.sweep["resolved"], hints, options.trust_remote_code)
-        place = on.find_data_again(stored.sweep["resolved"], stored.sweep["data_hint"])
+        hints = stored.sweep.model_hint
+        bases = on.find_models_again(stored.sweep.resolved, hints, options.trust_remote_code)
+        place = on.find_data_again(stored.sweep.resolved, stored.sweep.data_hint)
         return bases, load(place, stored.experiment)
     try:
         bases = on.resolve(wanted, options.source, options.trust_remote_code)

@@ -161,7 +161,7 @@ def _keep_widths(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> None:
     """Write into sweep.json how wide the trials ran, and say where memory narrowed them."""
     used = widths_used(TrialRecord(folder.trials_folder / trial.folder_name) for trial in planned)
     if used:
-        folder.write_sweep({**folder.sweep(), "pack_width": used})
+        folder.write_manifest(folder.manifest().model_copy(update={"pack_width": tuple(used)}))
     sentence = narrowed_sentence(used)
     if sentence:
         note(sentence, style="yellow")
@@ -169,12 +169,12 @@ def _keep_widths(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> None:
 
 def _introduce(prepared: Prepared) -> None:
     """Say what runs on what, before anything takes long."""
-    precision = prepared.sweep["resolved"]["precision"]
-    note(f"{prepared.device.sentence}, {precision}")
-    if prepared.sweep["banner"]:
-        note(prepared.sweep["banner"], style="bold yellow")
-    model, data = prepared.sweep["resolved"]["model"], prepared.sweep["resolved"]["data"]
-    note(f"model: {model['label']} ({model['kind']}); data: {data['label']} ({data['kind']})")
+    resolved = prepared.sweep.resolved
+    note(f"{prepared.device.sentence}, {resolved.precision}")
+    if prepared.sweep.banner:
+        note(prepared.sweep.banner, style="bold yellow")
+    model, data = resolved.model, resolved.data
+    note(f"model: {model.label} ({model.kind}); data: {data.label} ({data.kind})")
     for line in prepared.notes:
         note(line, style="yellow" if line.startswith(sanity_report.PREFIX) else "dim")
     note(f"sweep: {shown(prepared.options.out)}", style="dim")

@@ -71,8 +71,8 @@ def _of_experiment(name: str, changes: Changes, source: str, count: int) -> Chos
 
 
 def _of_sweep(folder: SweepFolder, count: int) -> Chosen:
-    sweep = folder.sweep()
-    bases = on.find_models_again(sweep["resolved"], sweep["model_hint"])
+    sweep = folder.manifest()
+    bases = on.find_models_again(sweep.resolved, sweep.model_hint)
     trains = _one_per_prompt([record.train_config() for record in folder.records()])
     if not trains:
         raise UserError(f"{folder.folder} has no trial yet")

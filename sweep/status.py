@@ -45,16 +45,16 @@ def status(run: SomeRun = None, as_json: JsonOption = False) -> None:
 
 def sweep_status(folder: SweepFolder) -> dict[str, Any]:
     """Return states, progress and the lease's holder as JSON values."""
-    sweep = folder.sweep()
+    sweep = folder.manifest()
     holder = _holder(folder.folder)
-    trials = [_trial(record, sweep["eval_id"], holder is not None) for record in folder.records()]
+    trials = [_trial(record, sweep.eval_id, holder is not None) for record in folder.records()]
     return {
         "folder": str(folder.folder),
-        "experiment": sweep["experiment"],
-        "banner": sweep["banner"],
-        "model": sweep["resolved"]["model"]["label"],
-        "data": sweep["resolved"]["data"]["label"],
-        "eval_id": sweep["eval_id"],
+        "experiment": sweep.experiment,
+        "banner": sweep.banner,
+        "model": sweep.resolved.model.label,
+        "data": sweep.resolved.data.label,
+        "eval_id": sweep.eval_id,
         "states": dict(Counter(trial["state"] for trial in trials)),
         "written_by": holder,
         "continue_with": continue_command.line(folder),

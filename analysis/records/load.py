@@ -16,6 +16,7 @@ from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainCon
 from trainables.errors import UserError, nearest
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.damage import faults_of, hides_score, told
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 def default_eval_id(folder: Path) -> str:
     """Return the identity of the evaluation that the sweep was last asked for."""
-    return str(read_sweep(folder)["eval_id"])
+    return read_sweep(folder).eval_id
 
 
-def read_sweep(folder: Path) -> dict[str, Any]:
+def read_sweep(folder: Path) -> SweepManifest:
     """Return sweep.json; raises UserError where there is none or it is damaged."""
     try:
-        return SweepFolder(folder).sweep()
+        return SweepFolder(folder).manifest()
     except FileNotFoundError:
         raise UserError(f"{folder} is no sweep: it has no sweep.json") from None
     except DamagedFile as error:
@@ -44,22 +45,21 @@ def load(folder: Path, eval_id: str | None = None) -> Table:
         UserError: no sweep there, sweep.json is damaged, or no trial has that evaluation.
     """
     sweep = read_sweep(folder)
-    identity = eval_id or str(sweep["eval_id"])
+    identity = eval_id or sweep.eval_id
     records = SweepFolder(folder).records()
     evaluation = _evaluation(sweep, records, identity)
     trials = [_read(record, identity) for record in records]
     trials.sort(key=lambda row: row.kind != "baseline")  # stable: by index within each kind
-    resolved = sweep.get("resolved", {})
-    trials, count = older_trials.set_apart(trials, resolved)
+    trials, count = older_trials.set_apart(trials, sweep.resolved)
     table = Table(
         folder=folder,
-        experiment=str(sweep["experiment"]),
-        model=str(resolved.get("model", {}).get("label", "?")),
-        data=str(resolved.get("data", {}).get("label", "?")),
-        banner=sweep.get("banner"),
-        metric=str(sweep.get("metric") or "rougeL"),
+        experiment=sweep.experiment,
+        model=sweep.resolved.model.label,
+        data=sweep.resolved.data.label,
+        banner=sweep.banner,
+        metric=sweep.metric,
         eval_id=identity,
-        is_default=identity == sweep["eval_id"],
+        is_default=identity == sweep.eval_id,
         evaluation=evaluation,
         axes=_axes(trials),
         rows=tuple(trials),
@@ -83,10 +83,10 @@ def to_frame(table: Table) -> pd.DataFrame:
     return pd.DataFrame([[row.values.get(name) for name in names] for row in table.rows], columns=names)
 
 
-def _evaluation(sweep: dict[str, Any], records: Iterable[TrialRecord], identity: str) -> EvalConfig:
-    if identity == sweep["eval_id"]:
-        return EvalConfig.model_validate(sweep["evaluation"])
-    known = {str(sweep["eval_id"])}
+def _evaluation(sweep: SweepManifest, records: Iterable[TrialRecord], identity: str) -> EvalConfig:
+    if identity == sweep.eval_id:
+        return EvalConfig.model_validate(sweep.evaluation)
+    known = {sweep.eval_id}
     for record in records:
         known.update(record.evaluation_ids())
         if identity in known and (summary := record.summary(identity)):

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from analysis.records.table import Row, Table
 from trainables.config import TrainConfig
 from trainables.prompts import PROMPTS
+from trainables.records.manifest import SweepSources
 
 
-def is_older(train: TrainConfig | None, resolved: Mapping[str, Any]) -> bool:
+def is_older(train: TrainConfig | None, resolved: SweepSources) -> bool:
     """Tell whether a trial read other ids than its prompts have now: the bundled texts have the same either way."""
     if train is None or train.tokenization != "parts":
         return False
-    bases = (*resolved.get("models", ()), resolved.get("data", {}))
-    is_bundled = all(base.get("kind") == "bundled" for base in bases)
+    is_bundled = all(base.kind == "bundled" for base in (*resolved.models, resolved.data))
     return not (is_bundled and train.prompt_template in PROMPTS.values())
 
 
-def set_apart(rows: Sequence[Row], resolved: Mapping[str, Any]) -> tuple[list[Row], int]:
+def set_apart(rows: Sequence[Row], resolved: SweepSources) -> tuple[list[Row], int]:
     """Return the rows that belong into one table, and how many older ones are left out, or are all that there is."""
     older = [row for row in rows if is_older(row.train, resolved)]
     newer = any(row.train and row.train.tokenization != "parts" for row in rows)

@@ -203,29 +203,24 @@ def render(findings: Findings, by: str = BY) -> Rendered:
 
 def provenance(found: Comparison) -> list[Entry]:
     """Return where everything came from: command, code, model, data, evaluation, scores, machine, packages."""
-    sweep = SweepFolder(found.table.folder).sweep()
-    origin = sweep.get("provenance") or {}
-    resolved = sweep.get("resolved") or {}
+    sweep = SweepFolder(found.table.folder).manifest()
+    origin, resolved = sweep.provenance, sweep.resolved
     entries = [
-        Entry("Command", str(sweep.get("command") or ""), True),
-        Entry("Code", str(origin.get("commit") or ""), True),
+        Entry("Command", sweep.command, True),
+        Entry("Code", origin.commit or "", True),
     ]
-    for kind in ("model", "data"):
-        one = resolved.get(kind) or {}
-        parts = [one.get("label"), one.get("kind"), one.get("revision")]
-        text = ", ".join(str(part) for part in parts if part)
-        fingerprint = one.get("fingerprint")
-        entries.append(Entry(kind.capitalize(), f"{text}; fingerprint {fingerprint}" if fingerprint else text))
+    for title, one in (("Model", resolved.model), ("Data", resolved.data)):
+        text = ", ".join(part for part in (one.label, one.kind, one.revision) if part)
+        entries.append(Entry(title, f"{text}; fingerprint {one.fingerprint}" if one.fingerprint else text))
     sizes = ", ".join(f"{count} {split}" for split, count in found.table.evaluation.examples.items())
     entries.append(Entry("Evaluation", f"{found.table.eval_id}: {sizes} examples"))
     entries += [Entry("Scores", signature) for signature in found.table.signatures]
-    machine = [origin.get("processor"), f"{origin['cores']} cores" if origin.get("cores") else None]
-    machine += [str(gpu) for gpu in origin.get("gpus") or []]
-    machine += [resolved.get("device"), resolved.get("precision"), origin.get("system")]
-    entries.append(Entry("Machine", ", ".join(str(part) for part in machine if part)))
-    packages = {"python": origin.get("python"), **(origin.get("packages") or {})}
+    machine = [origin.processor, f"{origin.cores} cores" if origin.cores else None, *origin.gpus]
+    machine += [resolved.device, resolved.precision, origin.system]
+    entries.append(Entry("Machine", ", ".join(part for part in machine if part)))
+    packages = {"python": origin.python, **origin.packages}
     entries.append(Entry("Packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)))
-    entries.append(Entry("Started", str(origin.get("created_at") or "")))
+    entries.append(Entry("Started", origin.created_at or ""))
     return [entry for entry in entries if entry.text]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sweep.environment.provenance import typed
 from sweep.environment.secrets import without_secrets
 from trainables.config import digest
 from trainables.records.atomic_files import DamagedFile
+from trainables.records.manifest import CommandEntry, SweepManifest
 from trainables.records.record import SweepFolder
 
 UNKNOWN = "the same command"
@@ -23,20 +23,20 @@ RUN = ["python", "-m", "sweep.run"]
 
 def lines(folder: SweepFolder) -> list[str]:
     """Return what continues the sweep: the last command, then earlier ones, which may have asked for other trials."""
-    sweep = folder.sweep()
-    earlier = [{**sweep, "command": one["command"]} for one in reversed(sweep.get("commands") or [])]
-    runs = [one for one in earlier if one["command"].split()[:3] == RUN]
+    sweep = folder.manifest()
+    earlier = [sweep.model_copy(update={"command": one.command}) for one in reversed(sweep.commands)]
+    runs = [one for one in earlier if one.command.split()[:3] == RUN]
     return list(dict.fromkeys([line(folder), *(line(folder, one) for one in runs)]))
 
 
-def line(folder: SweepFolder, sweep: Mapping[str, Any] | None = None) -> str:
+def line(folder: SweepFolder, sweep: SweepManifest | None = None) -> str:
     """Return the command that continues the sweep in `folder`: one line that can be pasted into a shell here.
 
     `sweep` is what its sweep.json holds, with another command where that is asked for.
     """
     try:
-        sweep = folder.sweep() if sweep is None else sweep
-        parts = shlex.split(sweep.get("command") or "")
+        sweep = folder.manifest() if sweep is None else sweep
+        parts = shlex.split(sweep.command)
     except (FileNotFoundError, DamagedFile, ValueError):
         return UNKNOWN
     if not parts:
@@ -48,31 +48,33 @@ def line(folder: SweepFolder, sweep: Mapping[str, Any] | None = None) -> str:
 
 def absent_file(folder: SweepFolder) -> str | None:
     """Say that the experiment file of the last run is not here, where that is so; sweep.json has its text."""
-    file = _last_run(folder.sweep()).get("file")
+    last = _last_run(folder.manifest())
+    file = last.file if last else None
     if not file or not file.endswith(".py") or Path(file).is_file():
         return None
     return f"its experiment file {file} is not here: sweep.json has its text, under experiment_files"
 
 
 def with_command(
-    sweep: Mapping[str, Any], command: str, folder_name: str, file: tuple[str, str] | None = None
-) -> dict[str, Any]:
+    sweep: SweepManifest, command: str, folder_name: str, file: tuple[str, str] | None = None
+) -> SweepManifest:
     """Return sweep.json with a command that changes it, and the text of its experiment file (name, text).
 
     `folder_name` is that of the folder under runs/ which a command without --out means.
     """
-    entry: dict[str, Any] = {"command": command, "folder_name": folder_name, "file": None, "file_digest": None}
-    texts = dict(sweep.get("experiment_files") or {})
+    about: dict[str, str | None] = {"file": None, "file_digest": None}
+    texts = dict(sweep.experiment_files)
     if file is not None:
         name, text = file
         text = without_secrets(text)
-        entry |= {"file": name, "file_digest": digest(text)}
+        about = {"file": name, "file_digest": digest(text)}
         texts[digest(text)] = text
-    commands = list(sweep.get("commands") or [])
-    last = {key: value for key, value in commands[-1].items() if key != "at"} if commands else None
-    if command and entry != last:
-        commands.append({"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **entry})
-    return {**sweep, "commands": commands, "experiment_files": texts}
+    commands = sweep.commands
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    entry = CommandEntry.model_validate({"at": now, "command": command, "folder_name": folder_name, **about})
+    if command and not (commands and commands[-1].model_copy(update={"at": now}) == entry):
+        commands = (*commands, entry)
+    return sweep.model_copy(update={"commands": commands, "experiment_files": texts})
 
 
 def one_line(command: str) -> str:
@@ -93,23 +95,23 @@ def _quoted(part: str) -> str:
     return "$'" + CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text) + "'"
 
 
-def _in_place(arguments: list[str], sweep: Mapping[str, Any], folder: Path) -> list[str]:
+def _in_place(arguments: list[str], sweep: SweepManifest, folder: Path) -> list[str]:
     """Return arguments whose --out names the folder, and none where they mean it already."""
     kept, out = _without_out(arguments)
     if out is not None:
         meant: Path | None = Path(out)
     else:
-        name = _last_run(sweep).get("folder_name")
-        meant = Path("runs") / name if name else None
+        last = _last_run(sweep)
+        meant = Path("runs") / last.folder_name if last and last.folder_name else None
     here = folder.resolve()
     if meant is not None and meant.resolve() == here:
         return arguments
     return [*kept, "--out", str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)]
 
 
-def _last_run(sweep: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry of the command that continues the sweep; nothing of a sweep from before these were kept."""
-    return next((one for one in reversed(sweep.get("commands") or []) if one["command"] == sweep["command"]), {})
+def _last_run(sweep: SweepManifest) -> CommandEntry | None:
+    """Return the entry of the command that continues the sweep; None for a sweep from before these were kept."""
+    return next((one for one in reversed(sweep.commands) if one.command == sweep.command), None)
 
 
 def _without_out(arguments: Sequence[str]) -> tuple[list[str], str | None]:

@@ -14,6 +14,7 @@ from trainables.records.lineage import sentence
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
     from analysis.records.table import Row
+    from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepOrigin
 
 SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "eval_loss")
 
@@ -98,18 +99,18 @@ text as a whole may be others than those it was trained on, and so may what it w
 """
 
 
-def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
+def model_card(found: Comparison, trial: Row, sweep: SweepManifest) -> str:
     """Return the card of `trial`, the best of `found`, as Markdown with a YAML head."""
     table, train = found.table, trial.train
     assert train is not None
     sizes = table.evaluation.examples
-    model, data = sweep["resolved"]["model"], sweep["resolved"]["data"]
+    model, data = sweep.resolved.model, sweep.resolved.data
     place = f"first of {len(found.tied) + 1} that tie as best" if found.tied else "best"
     rank = f"{place} of {len(found.ranking)} configurations by {title_of(found.metric)} on {table.selection_split}"
     return CARD.format(
-        base_model_yaml=yaml(base_name(sweep)),
-        base_model=code(base_name(sweep)),
-        usage=usage(train, table.evaluation, _base_folder(model), OWN_IMPORT if model["kind"] == "bundled" else ""),
+        base_model_yaml=yaml(base_name(model)),
+        base_model=code(base_name(model)),
+        usage=usage(train, table.evaluation, _base_folder(model), OWN_IMPORT if model.kind == "bundled" else ""),
         title=escaped(f"{table.experiment}: {train.model} on {table.data}"),
         data=code(table.data),
         name=escaped(trial.name),
@@ -129,7 +130,7 @@ def model_card(found: Comparison, trial: Row, sweep: dict[str, Any]) -> str:
         decoding=_decoding(table.evaluation.decoding.model_dump()),
         max_new_tokens=table.evaluation.max_new_tokens,
         settings="\n".join(f"| {escaped(name)} | {_cell(value)} |" for name, value in _settings(trial).items()),
-        versions="\n".join(_made_with(sweep["provenance"], model, data)),
+        versions="\n".join(_made_with(sweep.provenance, model, data)),
     )
 
 
@@ -140,16 +141,15 @@ def _settings(trial: Row) -> dict[str, Any]:
     return {**trial.train.model_dump(), **{f"change {line['number']}": sentence(line) for line in changes}}
 
 
-def base_name(sweep: dict[str, Any]) -> str:
+def base_name(model: ModelEntry) -> str:
     """Return the base model's name on the hub, or its label where it did not come from there."""
-    model = sweep["resolved"]["model"]
-    return str(MODEL_IDS.get(model["label"], (model["label"],))[0])
+    return str(MODEL_IDS.get(model.label, (model.label,))[0])
 
 
-def _base_folder(model: dict[str, Any]) -> str:
-    if model["kind"] == "bundled":
+def _base_folder(model: ModelEntry) -> str:
+    if model.kind == "bundled":
         return "str(model_folder())"
-    return repr(base_name({"resolved": {"model": model}}) if model["kind"] != "local" else f"PATH/OF/{model['label']}")
+    return repr(base_name(model) if model.kind != "local" else f"PATH/OF/{model.label}")
 
 
 def _score(trial: Row, name: str) -> str:
@@ -194,14 +194,14 @@ def _cell(value: Any) -> str:
     return code(text, in_cell=True)
 
 
-def _made_with(provenance: dict[str, Any], model: dict[str, Any], data: dict[str, Any]) -> list[str]:
-    packages = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items() if version)
-    hardware = ", ".join(provenance["gpus"]) or f"{provenance['processor']}, {provenance['cores']} cores"
+def _made_with(origin: SweepOrigin, model: ModelEntry, data: DataEntry) -> list[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items() if version)
+    hardware = ", ".join(origin.gpus) or f"{origin.processor}, {origin.cores} cores"
     return [
-        f"- base: {escaped(model['label'])} ({model['kind']}, revision {model['revision'] or 'none'}, "
-        f"fingerprint {model['fingerprint'][:16]})",
-        f"- data: {escaped(data['label'])} ({data['kind']}, fingerprint {data['fingerprint'][:16]})",
-        f"- code: {provenance['commit'] or 'an installed package'}",
+        f"- base: {escaped(model.label)} ({model.kind}, revision {model.revision or 'none'}, "
+        f"fingerprint {(model.fingerprint or '')[:16]})",
+        f"- data: {escaped(data.label)} ({data.kind}, fingerprint {(data.fingerprint or '')[:16]})",
+        f"- code: {origin.commit or 'an installed package'}",
         f"- hardware: {escaped(hardware)}",
-        f"- packages: {packages}; Python {provenance['python']}",
+        f"- packages: {packages}; Python {origin.python}",
     ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from sweep.environment import lease
 from sweep.request.overrides import Request
 from trainables.errors import UserError
 from trainables.records import atomic_files
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder
 
 # What a driver that was killed before it wrote sweep.json may have left; its lock, which comes first, tells its `data`
@@ -19,7 +19,7 @@ LOCK = ".lease.lock"
 UNFINISHED = {"lease.json", LOCK, "data", "ray"}
 
 
-def sweep_in(out: Path) -> dict[str, Any] | None:
+def sweep_in(out: Path) -> SweepManifest | None:
     """Return the sweep.json of folder `out`, None where a new sweep may start there.
 
     Raises:
@@ -28,7 +28,7 @@ def sweep_in(out: Path) -> dict[str, Any] | None:
     if existing_part(out) != out:
         return None
     try:
-        return SweepFolder(out).sweep()
+        return SweepFolder(out).manifest()
     except FileNotFoundError:
         names = sorted({path.name for path in out.iterdir()} - {SweepFolder(out).engine_error_path.name})
         foreign = [name for name in names if LOCK not in names or not _is_unfinished(name)]
@@ -70,14 +70,12 @@ def existing_part(out: Path) -> Path:
     return place
 
 
-def check_extends(out: Path, sweep: dict[str, Any], request: Request, source: str) -> None:
+def check_extends(out: Path, sweep: SweepManifest, request: Request, source: str) -> None:
     """Raise UserError unless the request may extend the sweep in `out`, as far as names can tell."""
     experiment = request.experiment
-    if sweep["experiment"] != experiment.name:
-        raise UserError(
-            f"{out} holds a sweep of {sweep['experiment']!r}, not {experiment.name!r}; choose another --out"
-        )
-    kinds = {part["label"]: part["kind"] for part in (*sweep["resolved"]["models"], sweep["resolved"]["data"])}
+    if sweep.experiment != experiment.name:
+        raise UserError(f"{out} holds a sweep of {sweep.experiment!r}, not {experiment.name!r}; choose another --out")
+    kinds = {part.label: part.kind for part in (*sweep.resolved.models, sweep.resolved.data)}
     stood_in = [label for label, kind in kinds.items() if kind == "bundled"]
     if source == "hub" and stood_in:
         raise UserError(
@@ -87,15 +85,14 @@ def check_extends(out: Path, sweep: dict[str, Any], request: Request, source: st
     if source == "bundled" and len(stood_in) < len(kinds):
         real = ", ".join(f"{label} ({kind})" for label, kind in kinds.items() if kind != "bundled")
         raise UserError(f"{out} was started with {real}; --source bundled needs another --out")
-    report, base = sweep["resolved"]["data"]["report"], experiment.grid.base
-    was_stood_in = sweep["resolved"]["data"]["stood_in"]
+    report, base = sweep.resolved.data.report, experiment.grid.base
     asked = {
         "source_field": base.source_field,
         "target_field": base.target_field,
         "keep_leaked": experiment.keep_leaked,
     }
     for name, value in asked.items():
-        if report[name] != value and not (was_stood_in and name not in request.changed):
+        if report[name] != value and not (sweep.resolved.data.stood_in and name not in request.changed):
             raise UserError(f"{out} was started with {name}={report[name]!r}, got {value!r}; choose another --out")
 
 

@@ -33,6 +33,7 @@ from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records import atomic_files
 from trainables.records.damage import adapter_is_whole
+from trainables.records.manifest import SweepManifest, SweepOrigin, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
 
 TRAIN_LOSS_EXAMPLES = 64  # of every trial, also of baselines
@@ -59,7 +60,7 @@ class Options:
 class Stored:
     """A sweep that exists, and what of the request is left to do in it."""
 
-    sweep: dict[str, Any]
+    sweep: SweepManifest
     experiment: Experiment
     planned: list[PlannedTrial]
     left: list[TrialJob]
@@ -74,7 +75,7 @@ class Prepared:
     experiment: Experiment
     device: Device
     bases: on.Bases
-    sweep: dict[str, Any]  # of sweep.json
+    sweep: SweepManifest  # without the files and the trials, which are known once they are written
     examples: dict[Path, list[Example]]  # to be written
     notes: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)  # what `commit` did about damaged files
@@ -102,12 +103,12 @@ def stored_sweep(request: Request, options: Options) -> Stored | None:
     if sweep is None:
         return None
     output_folder.check_extends(options.out, sweep, request, options.source)
-    on.check_requested(options.out, sweep, request.experiment)
+    on.check_requested(options.out, sweep.resolved, request.experiment)
     _check_data_files(sweep, request.experiment)
-    resolved = sweep["resolved"]
-    experiment = on.on_bases(request, on.stored_bases(resolved), resolved["precision"])
-    experiment = replace(experiment, evaluation=fit(experiment.evaluation, resolved["data"]["sizes"], request, []))
-    experiment = seen(experiment, resolved["data"].get("rouge_sees_words", True), [])
+    resolved = sweep.resolved
+    experiment = on.on_bases(request, on.stored_bases(resolved), resolved.precision)
+    experiment = replace(experiment, evaluation=fit(experiment.evaluation, resolved.data.sizes, request, []))
+    experiment = seen(experiment, resolved.data.rouge_sees_words, [])
     folder = SweepFolder(options.out)
     planned = plan_trials(experiment, options.seeds, known_trials(folder))
     left = jobs_left(folder, planned, options.retry_failed)
@@ -146,63 +147,60 @@ def _new(request: Request, options: Options, device: Device) -> Prepared:
     examples = _examples(_wanted(SweepFolder(options.out), planned), corpus)
     in_data = sanity_report.in_data(corpus)
     notes += in_data + _check(options, planned, planned, bases, examples, experiment)
-    resolved = {
-        "model": bases.models[0].entry(),
-        "models": [model.entry() for model in bases.models],
-        "data": {**bases.data.entry(), "report": corpus.report, "sizes": judged.sizes, "stamp": on.stamp(bases.data)}
-        | ({} if judged.sees_words else {"rouge_sees_words": False})
-        | ({"mistakes": in_data} if in_data else {}),
-        "precision": precision,
-        "target_modules": bases.target_modules,
-        "device": device.kind,
-    }
-    sweep = {
-        "experiment": experiment.name,
-        "requested": {
-            "model": request.experiment.grid.base.model,
-            "data": request.experiment.grid.base.data,
-            "source": options.source,
-        },
-        "resolved": resolved,
-        "banner": on.banner(bases, experiment, request, options.source),
-        "model_hint": bases.model_folders,
-        "data_hint": bases.data.place,
-        "provenance": provenance(device),
-        "tokenization": "whole",
-    }
+    read: dict[str, Any] = {"report": corpus.report, "sizes": judged.sizes, "stamp": on.stamp(bases.data)}
+    read |= {} if judged.sees_words else {"rouge_sees_words": False}
+    read |= {"mistakes": in_data} if in_data else {}
+    asked = request.experiment.grid.base
+    sweep = SweepManifest(
+        experiment=experiment.name,
+        requested={"model": asked.model, "data": asked.data, "source": options.source},
+        resolved=SweepSources(
+            model=bases.models[0].model_entry(),
+            models=tuple(model.model_entry() for model in bases.models),
+            data=bases.data.data_entry(**read),
+            precision=precision,
+            target_modules=bases.target_modules,
+            device=device.kind,
+        ),
+        banner=on.banner(bases, experiment, request, options.source),
+        model_hint=bases.model_folders,
+        data_hint=bases.data.place,
+        provenance=SweepOrigin.model_validate(provenance(device)),
+        tokenization="whole",
+    )
     return Prepared(options, experiment, device, bases, _asked(sweep, experiment, options), examples, notes)
 
 
 def _more(request: Request, options: Options, stored: Stored, device: Device) -> Prepared:
     sweep, folder = stored.sweep, SweepFolder(options.out)
-    bases = on.find_models_again(sweep["resolved"], sweep["model_hint"], options.trust_remote_code)
+    bases = on.find_models_again(sweep.resolved, sweep.model_hint, options.trust_remote_code)
     estimates.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=False)
     estimates.check_models(stored.planned, bases.model_folders, "max_length_tokens" in request.changed)
     wanted = _wanted(folder, stored.planned)
     examples = examples_on_disk(wanted, sweep)
     fresh: dict[Path, list[Example]] = {}
     if examples is None:
-        place = on.find_data_again(sweep["resolved"], sweep["data_hint"])
+        place = on.find_data_again(sweep.resolved, sweep.data_hint)
         corpus = load(place, stored.experiment)
-        on.check_same("data", sweep["resolved"]["data"], corpus.fingerprint)
+        on.check_same("data", sweep.resolved.data, corpus.fingerprint)
         examples = fresh = _examples(wanted, corpus)
     on.sources.go_offline()
     left = {Path(job.folder).name for job in stored.left}
     unfinished = [trial for trial in stored.planned if trial.folder_name in left]
-    in_data = sweep["resolved"]["data"].get("mistakes", [])  # said again without reading the corpus
+    in_data = sweep.resolved.data.mistakes  # said again without reading the corpus
     notes = about_older(folder, sweep, stored.planned)
-    notes += on.model_notes(bases, sweep["resolved"]) + lines(sweep["resolved"]["data"]["report"]) + in_data
+    notes += [*on.model_notes(bases, sweep.resolved), *lines(sweep.resolved.data.report), *in_data]
     notes += _check(options, stored.planned, unfinished, bases, examples, stored.experiment)
-    sweep = {**_asked(sweep, stored.experiment, options), "tokenization": "whole"}
+    sweep = _asked(sweep, stored.experiment, options).model_copy(update={"tokenization": "whole"})
     return Prepared(options, stored.experiment, device, bases, sweep, fresh, notes)
 
 
-def about_older(folder: SweepFolder, sweep: Mapping[str, Any], planned: Sequence[PlannedTrial]) -> list[str]:
+def about_older(folder: SweepFolder, sweep: SweepManifest, planned: Sequence[PlannedTrial]) -> list[str]:
     """Say once that a sweep of before 2026-11-30 trains its trials anew, where their prompts have other ids now."""
     again = {trial.trial.train_id for trial in planned}
     gone = [one for one in known_trials(folder) if one.train and one.train_id not in again]
-    count = sum(is_older(configured(TrainConfig, one.train), sweep["resolved"]) for one in gone)
-    if "tokenization" in sweep or not count:
+    count = sum(is_older(configured(TrainConfig, one.train), sweep.resolved) for one in gone)
+    if sweep.tokenization is not None or not count:
         return []
     return [
         f"{count} trials of this sweep are of before 2026-11-30: their prompts were tokenized in parts, which gives "
@@ -210,17 +208,17 @@ def about_older(folder: SweepFolder, sweep: Mapping[str, Any], planned: Sequence
     ]
 
 
-def _asked(sweep: Mapping[str, Any], experiment: Experiment, options: Options) -> dict[str, Any]:
+def _asked(sweep: SweepManifest, experiment: Experiment, options: Options) -> SweepManifest:
     """Return sweep.json with what this request asks of it."""
     sweep = with_command(sweep, options.command, options.out.name, options.experiment_file)
-    return {
-        **sweep,
+    asked = {
         "metric": experiment.metric,
         "evaluation": experiment.evaluation.model_dump(mode="json"),
         "eval_id": eval_id(experiment.evaluation),
-        "seeds": max(options.seeds, sweep.get("seeds", 1)),
+        "seeds": max(options.seeds, sweep.seeds),
         "command": options.command,
     }
+    return sweep.model_copy(update=asked)
 
 
 def _precision(base: TrainConfig, device: Device, bases: on.Bases) -> str:
@@ -262,13 +260,13 @@ def _examples(wanted: Wanted, corpus: Corpus) -> dict[Path, list[Example]]:
     return found
 
 
-def examples_on_disk(wanted: Wanted, sweep: Mapping[str, Any]) -> dict[Path, list[Example]] | None:
+def examples_on_disk(wanted: Wanted, sweep: SweepManifest) -> dict[Path, list[Example]] | None:
     """Return the examples that the sweep keeps, None where they are too few, absent or damaged."""
     found = {}
     for path, (_, _, count) in wanted.items():
         if not path.exists():
             return None
-        if atomic_files.sha256_of(path) != sweep["files"].get(path.name):
+        if atomic_files.sha256_of(path) != sweep.files.get(path.name):
             return None
         found[path] = [example_of(row) for row in atomic_files.read_lines(path)]
         if len(found[path]) < count:
@@ -297,14 +295,14 @@ def _check(
     return sanity_report.in_plan(planned, experiment, bases.model_folders, training.__getitem__, evaluated)
 
 
-def _check_data_files(sweep: Mapping[str, Any], experiment: Experiment) -> None:
+def _check_data_files(sweep: SweepManifest, experiment: Experiment) -> None:
     """Raise UserError where a local data set is no longer what the sweep was started with."""
-    entry, name = sweep["resolved"]["data"], experiment.grid.base.data
+    entry, name = sweep.resolved.data, experiment.grid.base.data
     place, configuration = parted(name)
-    if entry["kind"] != "local" or not Path(place).exists():
+    if entry.kind != "local" or not Path(place).exists():
         return
-    base = on.Base(name, entry["label"], "local", str(Path(place).resolve()), None, configuration=configuration)
-    if on.stamp(base) != entry["stamp"]:
+    base = on.Base(name, entry.label, "local", str(Path(place).resolve()), None, configuration=configuration)
+    if on.stamp(base) != entry.stamp:
         corpus = load(base, experiment)
         on.check_same("data", entry, corpus.fingerprint)
 
@@ -318,7 +316,7 @@ def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial],
     `folder` carries the fence of the lease that is held by now; names are given under it. What is damaged is mended.
     """
     retry = prepared.options.retry_failed
-    stored = prepared.sweep.get("files", {})
+    stored = prepared.sweep.files
     for path, examples in prepared.examples.items():
         if path.exists() and atomic_files.sha256_of(path) != stored.get(path.name, atomic_files.sha256_of(path)):
             atomic_files.set_aside(path)
@@ -326,7 +324,7 @@ def commit(prepared: Prepared, folder: SweepFolder) -> tuple[list[PlannedTrial],
     sums = {path.name: atomic_files.sha256_of(path) for path in prepared.examples}
     planned = plan_trials(prepared.experiment, prepared.options.seeds, known_trials(folder))
     trials = trials_entry(folder, planned)
-    folder.write_sweep({**prepared.sweep, "files": {**stored, **sums}, "trials": trials})
+    folder.write_manifest(prepared.sweep.model_copy(update={"files": {**stored, **sums}, "trials": trials}))
     prepared.mended += mend(folder)
     left = jobs_left(folder, planned, retry)
     again = {job.folder for job in left}
@@ -348,13 +346,13 @@ def ask_again(stored: Stored, options: Options) -> list[str]:
     What is damaged is mended, and said.
     """
     asked = _asked(stored.sweep, stored.experiment, options)
-    is_same = all(asked[key] == stored.sweep[key] for key in ("eval_id", "metric"))
+    is_same = (asked.eval_id, asked.metric) == (stored.sweep.eval_id, stored.sweep.metric)
     if is_same and not is_damaged(SweepFolder(options.out)):
         return []
     held = lease.acquire(options.out)
     try:
         folder = SweepFolder(options.out, held.fence)
-        folder.write_sweep({**asked, "trials": trials_entry(folder, stored.planned)})
+        folder.write_manifest(asked.model_copy(update={"trials": trials_entry(folder, stored.planned)}))
         return mend(folder)
     finally:
         held.release()

@@ -17,6 +17,7 @@ from trainables.data import sources
 from trainables.data.configurations import parted
 from trainables.errors import UserError
 from trainables.model_files.fingerprint import SCHEME
+from trainables.records.manifest import DataEntry, ModelEntry, SourceEntry, SweepSources
 from trainables.startup_progress import stage
 from trainables.tokenization import end_checks, token_rows
 
@@ -39,11 +40,18 @@ class Base:
     def stood_in(self) -> bool:
         return self.kind == "bundled" and self.requested != self.label
 
-    def entry(self) -> dict[str, Any]:
-        """Return what sweep.json keeps: nothing of this machine."""
+    def model_entry(self) -> ModelEntry:
+        """Return what sweep.json keeps of a model: nothing of this machine."""
+        code = {"own_code": True} if self.own_code else {}
+        return ModelEntry.model_validate({**self._found(), "fingerprint_scheme": self.fingerprint_scheme, **code})
+
+    def data_entry(self, **read: Any) -> DataEntry:
+        """Return what sweep.json keeps of a data set, with what was found when it was read."""
+        return DataEntry.model_validate({**self._found(), **read})
+
+    def _found(self) -> dict[str, Any]:
         keys = ("requested", "label", "kind", "revision", "fingerprint", "stood_in")
-        scheme = {"fingerprint_scheme": self.fingerprint_scheme} if self.fingerprint_scheme else {}
-        return {key: getattr(self, key) for key in keys} | scheme | ({"own_code": True} if self.own_code else {})
+        return {key: getattr(self, key) for key in keys}
 
 
 @dataclass(frozen=True)
@@ -111,19 +119,17 @@ def unresolved(experiment: Experiment) -> Bases:
 
 
 @stage("reading the model's files")
-def find_models_again(
-    stored: Mapping[str, Any], hints: Mapping[str, str], trust_remote_code: bool | None = None
-) -> Bases:
+def find_models_again(stored: SweepSources, hints: Mapping[str, str], trust_remote_code: bool | None = None) -> Bases:
     """Find the very models of a sweep again; raises UserError where one is gone, has changed or runs other code.
 
     Without a word on `trust_remote_code` nothing of them is run, and they are compared as they were then.
     """
     models = []
-    for entry in stored["models"]:
-        bundled = entry["kind"] == "bundled"
-        places = [place for place in (entry["requested"], hints.get(entry["label"], "")) if Path(place).is_dir()]
-        name = places[0] if entry["kind"] == "local" and places else entry["requested"]
-        trusted = bool(entry.get("own_code")) if trust_remote_code is None else trust_remote_code
+    for entry in stored.models:
+        bundled = entry.kind == "bundled"
+        places = [place for place in (entry.requested, hints.get(entry.label, "")) if Path(place).is_dir()]
+        name = places[0] if entry.kind == "local" and places else entry.requested
+        trusted = entry.own_code if trust_remote_code is None else trust_remote_code
         found = replace(_model(name, "bundled" if bundled else "auto", bundled, trusted), **_names(entry))
         _check_code(entry, found)
         check_same("model", entry, _fingerprint(entry, found))
@@ -131,41 +137,37 @@ def find_models_again(
     return Bases(tuple(models), stored_bases(stored).data)
 
 
-def _check_code(entry: Mapping[str, Any], found: Base) -> None:
+def _check_code(entry: ModelEntry, found: Base) -> None:
     """Raise UserError unless a model's own code is run now as it was; a sweep of the first scheme does not say."""
-    if _scheme(entry) == 1 or bool(entry.get("own_code")) == found.own_code:
+    if entry.fingerprint_scheme == 1 or entry.own_code == found.own_code:
         return
     was, now = ("without", "leave it out") if found.own_code else ("with", "give it again")
     raise UserError(
-        f"this sweep was started {was} --trust-remote-code, and the code of the model {entry['label']} decides what is "
+        f"this sweep was started {was} --trust-remote-code, and the code of the model {entry.label} decides what is "
         f"trained: {now}, or choose another --out"
     )
 
 
-def _fingerprint(entry: Mapping[str, Any], found: Base) -> str | None:
+def _fingerprint(entry: ModelEntry, found: Base) -> str | None:
     """Return a model's fingerprint by the scheme of the sweep; raises UserError where its texts would end otherwise."""
-    if _scheme(entry) == found.fingerprint_scheme:
+    if entry.fingerprint_scheme == found.fingerprint_scheme:
         return found.fingerprint
     encoder = token_rows.load_encoder(found.place)
     if encoder.eos_ids != (encoder.eos_id,):
         raise UserError(
-            f"the texts of this sweep ended at one token alone, and {entry['label']} declares "
+            f"the texts of this sweep ended at one token alone, and {entry.label} declares "
             f"{len(encoder.eos_ids)} ends of text, all of which stop a text now; choose another --out"
         )
-    return sources.model_fingerprint(Path(found.place), _scheme(entry))
+    return sources.model_fingerprint(Path(found.place), entry.fingerprint_scheme)
 
 
-def _scheme(entry: Mapping[str, Any]) -> int:
-    return int(entry.get("fingerprint_scheme", 1))
-
-
-def model_notes(bases: Bases, stored: Mapping[str, Any] | None = None) -> list[str]:
+def model_notes(bases: Bases, stored: SweepSources | None = None) -> list[str]:
     """Check where each model's texts end; say which end is trained of several, and how an old sweep is compared."""
     notes = [
-        f"model: the fingerprint of {entry['label']} was made when it covered configuration, vocabulary and weights "
+        f"model: the fingerprint of {entry.label} was made when it covered configuration, vocabulary and weights "
         "alone, and is compared by these: a change of tokenizer_config.json or of the chat template does not show"
-        for entry in (stored or {}).get("models", ())
-        if _scheme(entry) == 1
+        for entry in (stored.models if stored else ())
+        if entry.fingerprint_scheme == 1
     ]
     for model in bases.models:
         encoder = token_rows.load_encoder(model.place)
@@ -175,69 +177,62 @@ def model_notes(bases: Bases, stored: Mapping[str, Any] | None = None) -> list[s
     return notes
 
 
-def find_data_again(stored: Mapping[str, Any], hint: str) -> Base:
+def find_data_again(stored: SweepSources, hint: str) -> Base:
     """Find the data of a sweep again; what it holds is compared once it has been read."""
-    entry = stored["data"]
-    asked, configuration = parted(entry["requested"])
+    entry = stored.data
+    asked, configuration = parted(entry.requested)
     places = [place for place in (asked, hint) if Path(place).exists()]
-    name = places[0] if entry["kind"] == "local" and places else asked
+    name = places[0] if entry.kind == "local" and places else asked
     name = name if configuration is None else f"{name}:{configuration}"
-    bundled = entry["kind"] == "bundled"
+    bundled = entry.kind == "bundled"
     return replace(_data(name, "bundled" if bundled else "auto", bundled), **_names(entry))
 
 
-def _names(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _names(entry: SourceEntry) -> dict[str, Any]:
     """A folder may have been found under another name since: the sweep keeps the first."""
-    return {key: entry[key] for key in ("requested", "label", "kind")}
+    return {"requested": entry.requested, "label": entry.label, "kind": entry.kind}
 
 
-def check_requested(out: Path, sweep: Mapping[str, Any], experiment: Experiment) -> None:
+def check_requested(out: Path, stored: SweepSources, experiment: Experiment) -> None:
     """Raise UserError unless the sweep stands on the models and the data that are asked for, by name or content."""
-    stored = sweep["resolved"]
-    entries, names = stored["models"], model_names(experiment)
+    entries, names = stored.models, model_names(experiment)
     for entry, name in zip(entries, names, strict=False):
-        if Path(name).is_dir() and entry["kind"] == "local":
-            own_code = bool(entry.get("own_code"))
-            check_same("model", entry, sources.model_fingerprint(Path(name), _scheme(entry), own_code))
-        elif entry["requested"] != name:
-            raise UserError(_another(out, "model", entry, name))
+        if Path(name).is_dir() and entry.kind == "local":
+            found = sources.model_fingerprint(Path(name), entry.fingerprint_scheme, entry.own_code)
+            check_same("model", entry, found)
+        elif entry.requested != name:
+            raise UserError(_another(out, "model", entry.requested, name))
     if len(entries) != len(names):
-        raise UserError(_another(out, "models", {"requested": ", ".join(e["requested"] for e in entries)}, str(names)))
-    data, name = stored["data"], experiment.grid.base.data
-    if data["requested"] != name and not (data["kind"] == "local" and Path(parted(name)[0]).exists()):
-        raise UserError(_another(out, "data", data, name))
+        raise UserError(_another(out, "models", ", ".join(entry.requested for entry in entries), str(names)))
+    data, name = stored.data, experiment.grid.base.data
+    if data.requested != name and not (data.kind == "local" and Path(parted(name)[0]).exists()):
+        raise UserError(_another(out, "data", data.requested, name))
 
 
-def _another(out: Path, noun: str, entry: Mapping[str, Any], name: str) -> str:
-    return f"{out} holds a sweep of the {noun} {entry['requested']!r}, not {name!r}; choose another --out"
+def _another(out: Path, noun: str, requested: str, name: str) -> str:
+    return f"{out} holds a sweep of the {noun} {requested!r}, not {name!r}; choose another --out"
 
 
-def check_same(noun: str, entry: Mapping[str, Any], fingerprint: str | None) -> None:
+def check_same(noun: str, entry: SourceEntry, fingerprint: str | None) -> None:
     """Raise UserError unless `fingerprint` is what the sweep was started with."""
-    if entry["fingerprint"] != fingerprint:
+    if entry.fingerprint != fingerprint:
         raise UserError(
-            f"this sweep was started with the {noun} {entry['label']} (fingerprint {entry['fingerprint'][:8]}), "
+            f"this sweep was started with the {noun} {entry.label} (fingerprint {(entry.fingerprint or '?')[:8]}), "
             f"and what is there now is another ({(fingerprint or '?')[:8]}); choose another --out"
         )
 
 
-def stored_bases(stored: Mapping[str, Any]) -> Bases:
+def stored_bases(stored: SweepSources) -> Bases:
     """Return the bases as sweep.json names them, without a place on this machine."""
-    keys = ("requested", "label", "kind", "revision", "fingerprint")
-    models, data = (
-        [
-            Base(
-                **{key: entry[key] for key in keys},
-                place="",
-                fingerprint_scheme=_scheme(entry),
-                own_code=bool(entry.get("own_code")),
-            )
-            for entry in entries
-        ]
-        for entries in (stored["models"], [stored["data"]])
+    models = (
+        replace(_stored(model), fingerprint_scheme=model.fingerprint_scheme, own_code=model.own_code)
+        for model in stored.models
     )
-    targets = stored["target_modules"]
-    return Bases(tuple(models), data[0], tuple(targets) if targets else None)
+    return Bases(tuple(models), _stored(stored.data), stored.target_modules or None)
+
+
+def _stored(entry: SourceEntry) -> Base:
+    return Base(**_names(entry), place="", revision=entry.revision, fingerprint=entry.fingerprint)
 
 
 def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:

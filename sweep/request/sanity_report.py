@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from search_spaces.experiment import Experiment
 from sweep.request import estimates
 from sweep.request.resolve import Bases
 from sweep.request.trials import PlannedTrial
 from trainables.data.corpus import Corpus, Example, evaluation_order, training_order
+from trainables.records.manifest import SweepManifest
 from trainables.sanity_checks import adapter_sizes, prompt_rows, settings, splits, texts
 from trainables.startup_progress import stage
 from trainables.tokenization import token_rows
@@ -47,12 +47,12 @@ def in_plan_of(
     experiment: Experiment,
     bases: Bases,
     corpus: Corpus | None,
-    sweep: Mapping[str, Any] | None,
+    sweep: SweepManifest | None,
 ) -> list[str]:
     """Return what a run would say; of a stored `sweep` what it keeps about the data, as a continued run does."""
     if corpus is None or not bases.found:
         return in_plan(planned, experiment, {}, lambda _: (), {})
-    about_data = sweep["resolved"]["data"].get("mistakes", []) if sweep else in_data(corpus)
+    about_data = list(sweep.resolved.data.mistakes) if sweep else in_data(corpus)
     train = corpus.splits["train"]
     counts = planned[0].trial.evaluation.examples
     evaluated = {split: evaluation_order(corpus.splits[split])[:count] for split, count in counts.items()}

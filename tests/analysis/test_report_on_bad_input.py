@@ -29,7 +29,7 @@ FAILED = {"state": "failed", "cause": "no memory"}
 def in_cyrillic(folder: Path, ending: str = "") -> None:
     """Give all examples and texts Cyrillic letters, references an ending, and score them anew."""
     sweep = SweepFolder(folder)
-    evaluation = EvalConfig.model_validate(sweep.sweep()["evaluation"])
+    evaluation = EvalConfig.model_validate(sweep.manifest().evaluation)
     letters = str.maketrans("abcdefghijklmnoprstuvwxyz", "абцдефгхийклмнопрстувшхыз")
     for split in evaluation.examples:
         path = sweep.evaluation_examples_path(split)
@@ -38,7 +38,7 @@ def in_cyrillic(folder: Path, ending: str = "") -> None:
             row["references"] = [text.lower().translate(letters) + ending for text in row["references"]]
         atomic_files.write_lines(path, rows)
     for record in sweep.records():
-        summary = record.summary(sweep.sweep()["eval_id"])
+        summary = record.summary(sweep.manifest().eval_id)
         assert summary
         predictions = {}
         for split in evaluation.examples:

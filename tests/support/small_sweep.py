@@ -21,6 +21,7 @@ from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.prompts import PROMPTS
 from trainables.records.atomic_files import write_lines
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +41,7 @@ def write_sweep(out: Path, trials: list[dict[str, Any]]) -> tuple[SweepFolder, l
         write_lines(folder.train_examples_path(42), rows[:20])
         write_lines(folder.evaluation_examples_path("validation"), rows[20:30])
         write_lines(folder.evaluation_examples_path("test"), rows[30:])
-        folder.write_sweep({"command": "python -m sweep.run again"})
+        folder.write_manifest(SweepManifest(command="python -m sweep.run again"))
     jobs = []
     for index, fields in enumerate(trials):
         trial = TrialConfig(train=TrainConfig(**{**BASE, **fields}), evaluation=EVALUATION)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id
+from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.scoring.metrics import means, score, signature
 
@@ -106,12 +107,9 @@ def write_sweep(
 ) -> Path:
     """Write a sweep's folder with its examples and the records of its trials, and return it."""
     folder = SweepFolder(path)
-    sweep = {
-        "experiment": "grid_2x2x2",
-        "resolved": {"model": {"label": "pocket-gpt2"}, "data": {"label": "pocket-chats"}},
-    }
-    sweep |= {"banner": banner, "metric": metric, "evaluation": evaluation.model_dump(mode="json")}
-    folder.write_sweep({**sweep, "eval_id": eval_id(evaluation)})
+    sources = SweepSources(model=ModelEntry(label="pocket-gpt2"), data=DataEntry(label="pocket-chats"))
+    asked = {"metric": metric, "evaluation": evaluation.model_dump(mode="json"), "eval_id": eval_id(evaluation)}
+    folder.write_manifest(SweepManifest(experiment="grid_2x2x2", resolved=sources, banner=banner, **asked))
     for split in ("validation", "test"):
         folder.write_examples(folder.evaluation_examples_path(split), make_examples(split, 300))
     folder.write_examples(folder.train_examples_path(42), make_examples("train", 80))

@@ -211,13 +211,13 @@ def test_a_finished_sweep_is_shown_under_the_evaluation_that_is_asked_for(
 ) -> None:
     first = spoken(capsys, "run", "own.py", "--json")
     folder = SweepFolder(finished / "runs" / "own")
-    other = EvalConfig.model_validate({**folder.sweep()["evaluation"], "max_new_tokens": 9})
+    other = EvalConfig.model_validate({**folder.manifest().evaluation, "max_new_tokens": 9})
     for record in folder.records():
         rows = {split: record.predictions(first["eval_id"], split) for split in other.examples}
         write(record, other, rows, 1.0)
     for options, wanted in ((("--max-new-tokens", "9"), eval_id(other)), ((), first["eval_id"])):
         assert spoken(capsys, "run", "own.py", *options, "--json")["eval_id"] == wanted
-        assert folder.sweep()["eval_id"] == wanted
+        assert folder.manifest().eval_id == wanted
 
 
 def test_a_sweep_with_a_failed_trial_ends_with_1(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,7 +298,7 @@ def test_new_text_metrics_come_from_stored_predictions_without_a_model(finished:
     found = json.loads(done.stdout)
     assert all(found["rows"][-1][name] > 0 for name in ("chrf", "bleu", "rougeL_precision", "rougeL_recall_unstemmed"))
     assert all(len(TrialRecord(path).evaluation_ids()) == 2 for path in (finished / "runs/own/trials").iterdir())
-    assert found["eval_id"] != SweepFolder(finished / "runs/own").sweep()["eval_id"]
+    assert found["eval_id"] != SweepFolder(finished / "runs/own").manifest().eval_id
 
 
 @pytest.mark.parametrize(

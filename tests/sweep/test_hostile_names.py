@@ -149,7 +149,7 @@ def test_a_launch_shows_its_trials_as_they_are_called(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = SweepFolder(place / "runs" / "sweep")
-    evaluation = EvalConfig.model_validate(folder.sweep()["evaluation"])
+    evaluation = EvalConfig.model_validate(folder.manifest().evaluation)
     jobs = [
         TrialJob(str(one.folder), TrialConfig(train=one.train_config(), evaluation=evaluation))
         for one in folder.records()

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from sweep import report, status
+from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder
 
-SWEEP = {
-    "experiment": "one",
-    "eval_id": "0",
-    "banner": None,
-    "resolved": {"model": {"label": "pocket-gpt2"}, "data": {"label": "pocket-chats"}},
-}
+SWEEP = SweepManifest(
+    experiment="one",
+    eval_id="0",
+    resolved=SweepSources(model=ModelEntry(label="pocket-gpt2"), data=DataEntry(label="pocket-chats")),
+)
 
 
 @pytest.fixture(autouse=True)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    SweepFolder(tmp_path / "runs" / "one").write_sweep(SWEEP)
+    SweepFolder(tmp_path / "runs" / "one").write_manifest(SWEEP)
     return tmp_path / "runs"
 
 

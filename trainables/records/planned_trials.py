@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainables.records import atomic_files
+from trainables.records import atomic_files, manifest
 
 
 def packed(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -24,13 +24,15 @@ def packed(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"shared": shared, "each": each}
 
 
-def unpacked(sweep: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the content of config.json by folder name; nothing of a sweep from before this was kept."""
-    kept = sweep.get("trials") or {"shared": {}, "each": {}}
+def unpacked(kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the content of config.json by folder name from what sweep.json has under `trials`."""
     return {name: {**config, "train": {**kept["shared"], **config["train"]}} for name, config in kept["each"].items()}
 
 
 def config_of(folder: Path) -> dict[str, Any] | None:
     """Return what the config.json in a trial's folder was written from, None where its sweep does not say."""
-    sweep = atomic_files.read_json_if_whole(folder.parent.parent / "sweep.json")
-    return unpacked(sweep or {}).get(folder.name)
+    try:
+        kept = manifest.read(folder.parent.parent / "sweep.json").trials
+    except (FileNotFoundError, atomic_files.DamagedFile):
+        return None
+    return unpacked(kept).get(folder.name) if kept else None  # a sweep from before this was kept says nothing

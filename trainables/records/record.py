@@ -15,10 +15,10 @@ from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
 from trainables.errors import UserError
-from trainables.records import atomic_files, journal, planned_trials
+from trainables.records import atomic_files, journal, manifest, planned_trials
+from trainables.records.manifest import SCHEMA_VERSION, SweepManifest
 from trainables.visible_text import visible
 
-SCHEMA_VERSION = 1
 STATES = ("done", "stopped", "failed", "diverged", "oom")  # with a result; without one a trial is "pending"
 
 Fence = Callable[[], None]
@@ -284,13 +284,13 @@ class SweepFolder:
         """Evaluation examples of a split, in order: an evaluation takes the first n."""
         return self.folder / "data" / f"{split}.jsonl"
 
-    def write_sweep(self, content: dict[str, Any]) -> None:
+    def write_manifest(self, content: SweepManifest) -> None:
         self.fence()
-        atomic_files.write_json(self.sweep_path, {"schema": SCHEMA_VERSION, **content})
+        manifest.write(self.sweep_path, content)
 
-    def sweep(self) -> dict[str, Any]:
-        """Return sweep.json; raises FileNotFoundError or DamagedFile."""
-        return atomic_files.read_json(self.sweep_path)
+    def manifest(self) -> SweepManifest:
+        """Return what sweep.json says; raises FileNotFoundError or DamagedFile."""
+        return manifest.read(self.sweep_path)
 
     def records(self) -> list[TrialRecord]:
         """Records of all requested trials by index; folders without a configuration or a result are left out.
@@ -308,7 +308,7 @@ class SweepFolder:
 
     def damaged_examples(self) -> list[Path]:
         """Return the files of examples that are not what sweep.json says of them; an absent one is not damaged."""
-        named = [(self.folder / "data" / name, checksum) for name, checksum in self.sweep().get("files", {}).items()]
+        named = [(self.folder / "data" / name, checksum) for name, checksum in self.manifest().files.items()]
         return [path for path, checksum in named if path.exists() and atomic_files.sha256_of(path) != checksum]
 
     def check_examples(self) -> None:

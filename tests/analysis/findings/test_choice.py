@@ -12,6 +12,7 @@ from analysis.compare import compare
 from analysis.findings.sentences import conclusions
 from sweep.export.model_card import model_card
 from trainables.config import EvalConfig
+from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepOrigin, SweepSources
 
 Make = Callable[..., Path]
 EIGHT = EvalConfig(validation_examples=8, test_examples=8)
@@ -45,9 +46,12 @@ def test_a_choice_on_fewer_than_ten_examples_means_little(make_sweep: Make, coun
 )
 def test_the_card_says_whether_the_choice_was_a_tie(make_sweep: Make, trials: list, place: str) -> None:
     found = compare(make_sweep(trials, EIGHT))
-    model = {"label": "pocket-gpt2", "kind": "bundled", "revision": None, "fingerprint": "0" * 64}
-    provenance = {"packages": {}, "gpus": [], "processor": "x86_64", "cores": 2, "commit": None, "python": "3.12"}
-    sweep = {"resolved": {"model": model, "data": {**model, "label": "pocket-chats"}}, "provenance": provenance}
+    about = {"kind": "bundled", "fingerprint": "0" * 64}
+    sources = SweepSources(
+        model=ModelEntry(label="pocket-gpt2", **about), data=DataEntry(label="pocket-chats", **about)
+    )
+    origin = SweepOrigin(processor="x86_64", cores=2, python="3.12")
+    sweep = SweepManifest(resolved=sources, provenance=origin)
     assert found.best_trial
     card = model_card(found, found.best_trial, sweep)
     assert f"{place} configurations by ROUGE-L on validation" in card

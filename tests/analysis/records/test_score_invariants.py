@@ -39,7 +39,7 @@ def tampered(folder: Path, change: Change, keep_means: bool = False) -> Path:
     """Change the test predictions of A and write them again, with their checksum, and with means that fit them."""
     sweep = SweepFolder(folder)
     record = next(one for one in sweep.records() if one.config()["name"] == "A")
-    identity = sweep.sweep()["eval_id"]
+    identity = sweep.manifest().eval_id
     summary = record.summary(identity)
     assert summary
     lines = {split: record.predictions(identity, split) for split in SMALL.examples}

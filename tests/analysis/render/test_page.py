@@ -289,7 +289,7 @@ def test_texts_that_are_lost_or_of_no_number_are_said_and_left_out(make_sweep: M
     folder = make_sweep([baseline(), configuration("A"), configuration("B")])
     sweep = SweepFolder(folder)
     record = next(one for one in sweep.records() if one.config()["name"] == "B")
-    identity = sweep.sweep()["eval_id"]
+    identity = sweep.manifest().eval_id
     summary = record.summary(identity)
     assert summary
     rows = {split: record.predictions(identity, split) for split in ("validation", "test")}

@@ -32,8 +32,8 @@ def rewrite(folder: Path, name: str, change: Callable[[list[dict]], list[dict]])
     for split in ("validation", "test"):
         examples[split] = {row["id"]: row for row in read_lines(sweep.evaluation_examples_path(split))}
     record = next(one for one in sweep.records() if one.config()["name"] == name)
-    evaluation = EvalConfig.model_validate(sweep.sweep()["evaluation"])
-    identity = sweep.sweep()["eval_id"]
+    evaluation = EvalConfig.model_validate(sweep.manifest().evaluation)
+    identity = sweep.manifest().eval_id
     summary = record.summary(identity)
     assert summary
     predictions = {}

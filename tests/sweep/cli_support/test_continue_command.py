@@ -19,6 +19,7 @@ from sweep.cli_support import continue_command
 from sweep.environment.provenance import command_line
 from sweep.request.overrides import Changes, request
 from sweep.request.prepare import Options, commit, prepare, stored_sweep
+from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
 
 OUT = Path("runs/own")
@@ -98,14 +99,15 @@ def test_the_line_of_a_copy_continues_the_copy(place: Path, capsys: pytest.Captu
     shutil.copytree(OUT, "copy")
     before = (place / OUT / "sweep.json").read_bytes()
     assert main(["run", *line_of(Path("copy"))[2:], "--metric", "rouge1"]) == 0
-    assert SweepFolder(Path("copy")).sweep()["metric"] == "rouge1"
+    assert SweepFolder(Path("copy")).manifest().metric == "rouge1"
     assert (place / OUT / "sweep.json").read_bytes() == before
 
 
 def test_an_old_sweep_says_where_it_stands(place: Path) -> None:
     folder = SweepFolder(OUT.absolute())
-    old = {key: value for key, value in folder.sweep().items() if key not in ("commands", "experiment_files")}
-    folder.write_sweep({**old, "command": "python -m sweep.run own.py"})
+    sweep = atomic_files.read_json(folder.sweep_path)
+    old = {key: value for key, value in sweep.items() if key not in ("commands", "experiment_files")}
+    atomic_files.write_json(folder.sweep_path, {**old, "command": "python -m sweep.run own.py"})
     assert line_of(OUT) == ["-m", "sweep.run", "own.py", "--out", "runs/own"]
 
 
@@ -121,16 +123,16 @@ def test_every_command_that_changed_the_sweep_is_kept_with_the_text_of_its_exper
     monkeypatch.setattr(sys, "argv", ["sweep", *arguments[1:]])
     assert main(arguments) == 0
     ask("own.py", "lora_rank=2,4")
-    sweep = SweepFolder(OUT.absolute()).sweep()
-    kept = [one["command"] for one in sweep["commands"]]
+    sweep = SweepFolder(OUT.absolute()).manifest()
+    kept = [one.command for one in sweep.commands]
     assert kept == [
         "python -m sweep.run own.py",  # of the sweep as it was written
         "python -m sweep.run own.py --metric rouge1",
         "python -m sweep.eval own --metrics rouge,chrf",
         "python -m sweep.run own.py lora_rank=2,4",
     ]
-    assert set(sweep["experiment_files"].values()) == {OWN}
-    assert sweep["command"] == kept[-1]
+    assert set(sweep.experiment_files.values()) == {OWN}
+    assert sweep.command == kept[-1]
 
 
 def test_trials_without_memory_are_named_with_what_runs_them_again(

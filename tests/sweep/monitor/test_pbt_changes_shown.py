@@ -14,9 +14,9 @@ from sweep.status import _print, sweep_status
 from trainables.config import TrialConfig
 from trainables.jobs import TrialJob
 from trainables.records.journal import append as append_line
+from trainables.records.manifest import DataEntry, ModelEntry, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
 
-LABEL = {"label": "tiny"}
 CHANGE = "step 9: weights of A at step 8, learning_rate 1e-09 to 0.004"
 
 
@@ -25,8 +25,9 @@ def poor(tmp_path: Path) -> TrialRecord:
     """A trial that was changed once."""
     rates = ({"max_steps": 16, "learning_rate": rate} for rate in (5e-3, 1e-9))
     folder, jobs, _ = write_sweep(tmp_path / "run", [{"max_steps": 0}, *rates])
-    more = {"experiment": "small", "banner": None, "eval_id": "0" * 8, "resolved": {"model": LABEL, "data": LABEL}}
-    folder.write_sweep({**folder.sweep(), **more})
+    sources = SweepSources(model=ModelEntry(label="tiny"), data=DataEntry(label="tiny"))
+    more = {"experiment": "small", "eval_id": "0" * 8, "resolved": sources}
+    folder.write_manifest(folder.manifest().model_copy(update=more))
     record = TrialRecord(Path(jobs[2].folder))
     knobs = {"old": {"learning_rate": 1e-9}, "new": {"learning_rate": 4e-3}}
     append_line(record.lineage_path, {"number": 1, "step": 9, "donor": "001-A-lr0.005-0f", "donor_step": 8, **knobs})

@@ -21,6 +21,7 @@ from sweep.monitor.progress import Board, Display
 from trainables.jobs import TrialJob
 from trainables.records.atomic_files import append_line, write_lines
 from trainables.records.journal import append
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
 
 
@@ -118,6 +119,7 @@ import sys, time
 from pathlib import Path
 from small_sweep import write_sweep
 from sweep.monitor.progress import Display
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import TrialRecord
 folder, jobs, _ = write_sweep(Path(sys.argv[1]), [{"max_steps": 0}, {"max_steps": 8}])
 with Display(folder, jobs, "2 trials on CPU") as display:
@@ -216,7 +218,7 @@ def test_a_command_of_its_own_is_the_only_one_that_continues(
     tmp_path: Path, jobs: list[TrialJob], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = SweepFolder(tmp_path)
-    folder.write_sweep({"command": "python -m sweep.run own.py"})
+    folder.write_manifest(SweepManifest(command="python -m sweep.run own.py"))
     Display(folder, jobs, "").say_how_to_continue("interrupted", "python -m sweep.eval own")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "interrupted: 0 of 3 trials are finished; continue with"

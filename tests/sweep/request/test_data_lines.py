@@ -89,8 +89,8 @@ def test_chrf_decides_on_another_script_whatever_digits_it_has_and_plan_says_so(
     planned, ran, _ = said(str(CASES / f"{name}.jsonl"))
     assert planned == ran
     assert "chrF decides in its place" in ran[-1]
-    sweep = SweepFolder(Path("run")).sweep()
-    assert (sweep["metric"], sweep["evaluation"]["metrics"]) == ("chrf", ["rouge", "chrf"])
+    sweep = SweepFolder(Path("run")).manifest()
+    assert (sweep.metric, sweep.evaluation["metrics"]) == ("chrf", ["rouge", "chrf"])
 
 
 def test_a_configuration_is_found_again_by_its_name() -> None:
@@ -98,8 +98,8 @@ def test_a_configuration_is_found_again_by_its_name() -> None:
     write_data(Path("chats/long"), test=9)
     said("chats:short")
     wanted = request("own.py", Changes(data="chats:short"))
-    sweep = SweepFolder(Path("run")).sweep()
-    assert (sweep["resolved"]["data"]["label"], sweep["resolved"]["data"]["sizes"]["test"]) == ("chats:short", 12)
+    sweep = SweepFolder(Path("run")).manifest()
+    assert (sweep.resolved.data.label, sweep.resolved.data.sizes["test"]) == ("chats:short", 12)
     for path in Path("run/data").iterdir():
         path.unlink()
     options = Options(out=Path("run").absolute(), seeds=3)

@@ -55,8 +55,8 @@ def make_older(folder: SweepFolder) -> list[str]:
         label = record.folder.name.rsplit("-", 1)[0]
         os.replace(record.folder, record.folder.with_name(f"{label}-{before.train_id}"))
         found.append(before.train_id)
-    sweep = folder.sweep()
-    folder.write_sweep({key: value for key, value in sweep.items() if key != "tokenization"})
+    sweep = atomic_files.read_json(folder.sweep_path)
+    atomic_files.write_json(folder.sweep_path, {key: value for key, value in sweep.items() if key != "tokenization"})
     return found
 
 
@@ -77,7 +77,7 @@ def test_an_old_sweep_says_once_that_its_trials_are_trained_anew_and_mixes_none(
     table = load(first.folder.folder)
     assert {row.values["train_id"] for row in table.rows if row.train} == {one.trial.train_id for one in anew}
     assert table.older == len(old)
-    assert about_older(again.folder, again.folder.sweep(), anew) == []  # it has been said
+    assert about_older(again.folder, again.folder.manifest(), anew) == []  # it has been said
 
 
 def test_bundled_texts_keep_the_identity_that_they_had_and_others_get_a_new_one() -> None:

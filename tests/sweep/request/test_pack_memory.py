@@ -153,9 +153,9 @@ def test_a_run_measures_once_and_keeps_in_its_folder_how_wide_it_ran(place: Path
         return done.stderr
 
     assert "pack width: 2 trials; trains 1 at a time, decodes 128 rows; not yet measured" in run("first")
-    (used,) = SweepFolder(place / "first").sweep()["pack_width"]
+    (used,) = SweepFolder(place / "first").manifest().pack_width
     assert used["slots"] == 2
     assert used["measured"]
     assert used["narrowed_to"] is None
     assert f"measured {used['measured']}" in run("second")
-    assert SweepFolder(place / "second").sweep()["pack_width"] == [used]
+    assert SweepFolder(place / "second").manifest().pack_width == (used,)

@@ -13,16 +13,17 @@ from sweep.request import resolve as on
 from sweep.request.overrides import Changes, request
 from trainables.errors import UserError
 from trainables.model_files.fingerprint import model_fingerprint
+from trainables.records.manifest import SweepSources
 
 
-def stored(model: Path, scheme: int, own_code: bool = False) -> dict[str, Any]:
+def stored(model: Path, scheme: int, own_code: bool = False) -> SweepSources:
     """Return what sweep.json says of a sweep on this model, as the code of that scheme wrote it."""
     entry = {"requested": str(model), "label": "m", "kind": "local", "revision": None, "stood_in": False}
     entry["fingerprint"] = model_fingerprint(model, scheme, own_code)
     entry |= {"fingerprint_scheme": scheme} if scheme > 1 else {}
     entry |= {"own_code": True} if own_code else {}
     data = {**entry, "requested": "d", "label": "d", "fingerprint": "f"}
-    return {"model": entry, "models": [entry], "data": data, "target_modules": None}
+    return SweepSources.model_validate({"model": entry, "models": [entry], "data": data, "target_modules": None})
 
 
 def change(path: Path, **values: Any) -> None:
@@ -71,20 +72,20 @@ def test_a_sweep_keeps_whether_the_code_of_its_model_was_run(tmp_path: Path) -> 
     trusted = stored(model, 2, own_code=True)
     found = on.find_models_again(trusted, {}, trust_remote_code=True).models[0]
     assert found.own_code
-    assert found.entry()["own_code"] is True
+    assert found.model_entry().own_code
     assert on.find_models_again(trusted, {}).models[0].fingerprint == found.fingerprint  # as what runs none of it does
     with pytest.raises(UserError, match=r"started with --trust-remote-code.*: give it again, or choose another --out"):
         on.find_models_again(trusted, {}, trust_remote_code=False)
     wanted = request("grid_2x2x2", Changes(model=str(model), data="d"))
-    on.check_requested(tmp_path, {"resolved": trusted}, wanted.experiment)
+    on.check_requested(tmp_path, trusted, wanted.experiment)
     (model / "own.py").write_text("3")
     with pytest.raises(UserError, match="what is there now is another"):
-        on.check_requested(tmp_path, {"resolved": trusted}, wanted.experiment)
+        on.check_requested(tmp_path, trusted, wanted.experiment)
     with pytest.raises(UserError, match="what is there now is another"):
         on.find_models_again(trusted, {}, trust_remote_code=True)
 
 
 def test_a_resolved_model_is_written_with_the_scheme_of_its_fingerprint(tmp_path: Path) -> None:
-    entry = on.Base("m", "m", "local", "/x", None, "f", fingerprint_scheme=2).entry()
-    assert entry["fingerprint_scheme"] == 2
-    assert "fingerprint_scheme" not in on.Base("d", "d", "local", "/x", None, "f").entry()
+    entry = on.Base("m", "m", "local", "/x", None, "f", fingerprint_scheme=2).model_entry()
+    assert entry.model_dump(exclude_unset=True)["fingerprint_scheme"] == 2
+    assert "fingerprint_scheme" not in on.Base("d", "d", "local", "/x", None, "f").data_entry().model_dump()

@@ -14,6 +14,7 @@ from sweep.environment import lease
 from sweep.request import rollback
 from sweep.request.overrides import Changes, request
 from sweep.request.prepare import Options, commit, prepare
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder
 
 OWN = """
@@ -72,7 +73,7 @@ def test_a_sweep_that_another_run_has_taken_over_stays(tmp_path: Path) -> None:
     out = tmp_path / "out"
     held = lease.acquire(out)
     before = frozenset({tmp_path})
-    SweepFolder(out).write_sweep({})
+    SweepFolder(out).write_manifest(SweepManifest())
     held.release()
     other = lease.acquire(out)
     rollback.take_back(out, before, (), held)

@@ -37,8 +37,8 @@ def test_a_sweep_on_data_without_words_for_rouge_is_decided_by_chrf(
     prepared = prepare(wanted, options, stored_sweep(wanted, options))
     assert any("chrF decides in its place" in note for note in prepared.notes)
     commit(prepared, SweepFolder(options.out))
-    sweep = SweepFolder(options.out).sweep()
-    assert (sweep["metric"], sweep["evaluation"]["metrics"]) == ("chrf", ["rouge", "chrf"])
+    sweep = SweepFolder(options.out).manifest()
+    assert (sweep.metric, sweep.evaluation["metrics"]) == ("chrf", ["rouge", "chrf"])
     again = stored_sweep(wanted, options)
     assert again is not None
     assert (again.experiment.metric, again.experiment.evaluation) == ("chrf", prepared.experiment.evaluation)
