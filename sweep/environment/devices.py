@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +21,13 @@ GAINS_BY_BF16 = 20_000_000  # parameters; below, casting costs a CPU what its pr
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU; memory in bytes."""
+    """One NVIDIA GPU, or one MIG instance of it; `uuids` are the names that CUDA_VISIBLE_DEVICES may give it."""
 
     name: str
     capability: tuple[int, int]
     memory_bytes: int
+    uuids: tuple[str, ...] = ()
+    instances: tuple[Gpu, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,39 @@ def usable_gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), "the installed torch was built without CUDA"
     if visible is None:
         return gpus, ""
-    return tuple(_visible(gpus, visible)), f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU"
+    return _visible(gpus, visible), f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU"
 
 
-def _visible(gpus: Sequence[Gpu], visible: str) -> Iterator[Gpu]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves; CUDA reads it up to the first entry that names none."""
-    for part in (part.strip() for part in visible.split(",")):
-        if part.isdigit() and int(part) < len(gpus):
-            yield gpus[int(part)]
-        elif part.startswith(("GPU-", "MIG-")):
-            yield gpus[0]
-        else:
-            return
+def _visible(gpus: Sequence[Gpu], visible: str) -> tuple[Gpu, ...]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, as CUDA reads it (CUDA programming guide, MIG user guide).
+
+    It is read up to the first entry that names none, and leaves none where an entry comes twice. A process sees one
+    MIG instance at most, and beside it no other GPU.
+    """
+    found: list[Gpu] = []
+    for entry in (part.strip() for part in visible.split(",")):
+        gpu = _named(gpus, entry)
+        if gpu is None:
+            break
+        if entry.startswith("MIG-"):
+            return (gpu,)
+        if any(gpu is one for one in found):
+            return ()
+        found.append(gpu)
+    return tuple(found)
+
+
+def _named(gpus: Sequence[Gpu], entry: str) -> Gpu | None:
+    """Return the GPU of an index, a UUID or the beginning of one alone, or the MIG instance of a whole UUID."""
+    if entry.isdigit():
+        return gpus[int(entry)] if int(entry) < len(gpus) else None
+    if entry.startswith("MIG-"):
+        matching = [one for gpu in gpus for one in gpu.instances if entry in one.uuids]
+    elif entry.startswith("GPU-"):
+        matching = [gpu for gpu in gpus if any(uuid.startswith(entry) for uuid in gpu.uuids)]
+    else:
+        matching = []
+    return matching[0] if len(matching) == 1 else None
 
 
 def torch_has_cuda() -> bool:
@@ -112,54 +134,79 @@ def torch_has_cuda() -> bool:
 @lru_cache(maxsize=1)
 def find_gpus() -> tuple[Gpu, ...]:
     """Return the NVIDIA GPUs of this machine, none where its driver is absent."""
-    with contextlib.suppress(OSError, AttributeError):
-        return tuple(_from_nvml(ctypes.CDLL("libnvidia-ml.so.1")))
-    return ()
+    import pynvml
+
+    found: list[Gpu] = []
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        for handle in _handles():
+            with contextlib.suppress(pynvml.NVMLError):  # of a GPU that fell off its bus
+                found.append(_gpu(handle))
+        pynvml.nvmlShutdown()
+    return tuple(found)
 
 
 class GpuMemory:
-    """The memory in use on all NVIDIA GPUs of this machine, whoever uses it; `library`: NVML, found where None."""
+    """The memory in use on all NVIDIA GPUs of this machine, whoever uses it."""
 
-    def __init__(self, library: Any = None) -> None:
-        self.library = library
-        if library is None:
-            with contextlib.suppress(OSError):
-                self.library = ctypes.CDLL("libnvidia-ml.so.1")
-        if self.library is not None and self.library.nvmlInit_v2() != 0:
-            self.library = None
+    def __init__(self) -> None:
+        import pynvml
+
+        self.is_known = False
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            self.is_known = True
 
     def used_bytes(self) -> int | None:
         """Return the bytes in use, None where there is no such GPU."""
-        if self.library is None:
+        import pynvml
+
+        if not self.is_known:
             return None
-        return sum(int(_memory_of(self.library, handle).used) for handle in _handles(self.library))
+        return sum(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in _handles())
 
 
-class _Memory(ctypes.Structure):
-    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+def _handles() -> list[Any]:
+    """Return NVML's handles of the GPUs that this user may ask about."""
+    import pynvml
+
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        with contextlib.suppress(pynvml.NVMLError):
+            found.append(pynvml.nvmlDeviceGetHandleByIndex(index))
+    return found
 
 
-def _from_nvml(library: Any) -> Iterator[Gpu]:
-    if library.nvmlInit_v2() != 0:
-        return
-    for handle in _handles(library):
-        name, major, minor = ctypes.create_string_buffer(96), ctypes.c_int(), ctypes.c_int()
-        library.nvmlDeviceGetName(handle, name, 96)
-        library.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
-        yield Gpu(name.value.decode(), (major.value, minor.value), int(_memory_of(library, handle).total))
-    library.nvmlShutdown()
+def _gpu(handle: Any) -> Gpu:
+    import pynvml
+
+    uuid = pynvml.nvmlDeviceGetUUID(handle)
+    capability = tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+    instances = tuple(_instance(one, uuid, capability) for one in _mig_handles(handle))
+    try:
+        memory_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except pynvml.NVMLError:  # of a GPU in MIG mode not everybody may ask
+        memory_bytes = sum(one.memory_bytes for one in instances)
+    return Gpu(pynvml.nvmlDeviceGetName(handle), capability, memory_bytes, (uuid,), instances)
 
 
-def _handles(library: Any) -> Iterator[ctypes.c_void_p]:
-    count = ctypes.c_uint()
-    library.nvmlDeviceGetCount_v2(ctypes.byref(count))
-    for index in range(count.value):
-        handle = ctypes.c_void_p()
-        if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) == 0:
-            yield handle
+def _mig_handles(handle: Any) -> list[Any]:
+    """Return NVML's handles of the MIG instances of a GPU, none where it has none or cannot have any."""
+    import pynvml
+
+    found = []
+    with contextlib.suppress(pynvml.NVMLError_NotSupported):
+        for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with contextlib.suppress(pynvml.NVMLError_NotFound):
+                found.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+    return found
 
 
-def _memory_of(library: Any, handle: ctypes.c_void_p) -> _Memory:
-    memory = _Memory()
-    library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
-    return memory
+def _instance(handle: Any, parent: str, capability: tuple[int, int]) -> Gpu:
+    """Return a MIG instance, with the memory that is its own; drivers before R470 named it by its parent and places."""
+    import pynvml
+
+    places = f"{pynvml.nvmlDeviceGetGpuInstanceId(handle)}/{pynvml.nvmlDeviceGetComputeInstanceId(handle)}"
+    uuids = (pynvml.nvmlDeviceGetUUID(handle), f"MIG-{parent}/{places}")
+    memory_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return Gpu(pynvml.nvmlDeviceGetName(handle), capability, memory_bytes, uuids)
