@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.records.reference_rows import common_length
+from rapidfuzz.distance import LCSseq
+
 from analysis.texts import claims
 from analysis.texts.copied_text import Source, extractiveness, tokens_of
 from analysis.texts.outputs import REFERENCES, Example, Outputs, System
@@ -306,10 +307,7 @@ def _rouge1(tokens: Sequence[str], reference: Sequence[str]) -> tuple[float, flo
 
 
 def _rougel(tokens: Sequence[str], reference: Sequence[str]) -> tuple[float, float, float]:
-    places: dict[str, int] = {}
-    for index, token in enumerate(reference):
-        places[token] = places.get(token, 0) | (1 << index)
-    return _prf(common_length(places, len(reference), tokens), len(tokens), len(reference))
+    return _prf(LCSseq.similarity(tokens, reference), len(tokens), len(reference))
 
 
 def _prf(common: int, size: int, other: int) -> tuple[float, float, float]:

@@ -265,6 +265,7 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with _lock_path(folder).open("a") as lock:
         try:
+            # Not by filelock, which polls: it takes 45 ms where the kernel hands the lock over in 0.1 ms.
             fcntl.flock(lock, fcntl.LOCK_EX)
             locked = True
         except OSError:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import FIXED, Grid, size_of, with_axes
@@ -99,6 +99,7 @@ def parse_axes(overrides: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 
 def _typed(name: str, text: str) -> Any:
     """Read one value as its field's type; `+` joins the parts of a list: target_modules=q_proj+v_proj."""
+    # Not by pydantic's validate_strings: it reads 8.0 as a whole number and "on" as true, which a file may not say.
     kind = TrainConfig.model_fields[name].annotation
     words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
     if not text:
@@ -114,7 +115,7 @@ def _typed(name: str, text: str) -> Any:
             raise UserError(f"{name} must be {words[kind.__name__]}, got {text!r}{hint}") from None
     if kind is bool:
         raise UserError(f"{name} must be {words['bool']}, got {text!r}")
-    return text if kind is str or "Literal" in str(kind) else tuple(text.split("+"))
+    return tuple(text.split("+")) if get_origin(kind) is tuple else text
 
 
 def _base_fields(changes: Changes, axes: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -193,6 +194,7 @@ def safe_name(text: str) -> str:
 
 def seconds(text: str) -> float:
     """Return the seconds in 2h, 90m, 45s or 1h30m."""
+    # Not by pytimeparse: it takes 1:30 for 90 seconds and -5m for an answer.
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
     total = sum(float(number) * UNITS_S[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text.strip() or total <= 0:

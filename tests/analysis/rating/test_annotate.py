@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from sweeps_on_disk import baseline, configuration
 from typer.testing import CliRunner
 
 from analysis.compare import compare
-from analysis.rating.annotate import Sheet, krippendorff, read_ratings, sheet_of, summarize, wilson, write_sheet
+from analysis.rating.annotate import Sheet, nominal_alpha, read_ratings, sheet_of, summarize, wilson, write_sheet
 from analysis.report import report
 from trainables.errors import UserError
 
@@ -143,9 +145,21 @@ def test_krippendorffs_published_example() -> None:
     units = [
         [value for value in unit if value != "."] for unit in zip(*(one.split() for one in observers), strict=True)
     ]
-    assert krippendorff(units) == pytest.approx(0.743, abs=5e-4)
-    assert krippendorff([["a", "a"], ["a", "a"]]) is None
-    assert krippendorff([["a", "a"], ["b", "b"]]) == 1
+    assert nominal_alpha(units) == pytest.approx(0.743, abs=5e-4)
+    assert nominal_alpha([["a", "a"], ["a", "a"]]) is None
+    assert nominal_alpha([["a", "a"], ["b", "b"]]) == 1
+
+
+def test_agreement_is_one_minus_observed_over_expected_pairs_that_differ() -> None:
+    draw = random.Random(5)
+    for _ in range(200):
+        units = [draw.choices("abc", k=draw.randint(1, 5)) for _ in range(draw.randint(2, 20))]
+        rated = [unit for unit in units if len(unit) > 1]
+        votes = [vote for unit in rated for vote in unit]
+        apart = sum(sum(a != b for a, b in permutations(unit, 2)) / (len(unit) - 1) for unit in rated)
+        expected = sum(a != b for a, b in permutations(votes, 2)) / (len(votes) - 1) if votes else 0
+        found = nominal_alpha(units)
+        assert found == (pytest.approx(1 - apart / expected, abs=1e-12) if expected else None)
 
 
 def test_wilsons_interval_is_that_of_statsmodels() -> None:
