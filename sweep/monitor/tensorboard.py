@@ -2,7 +2,7 @@
 
 The event files are derived: on every start a trial's file is written anew from its `metrics.jsonl`, then appended to.
 They are written record by record, since TensorBoard's own EventFileWriter imports tensorflow wherever that is installed
-and keeps one thread per trial.
+and keeps one thread per trial. tensorboardX does that too, imports torch, and names HParams' folder by the clock.
 """
 
 from __future__ import annotations
