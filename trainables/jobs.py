@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from trainables.config import TrainConfig, TrialConfig
 
@@ -18,8 +18,20 @@ Control = Callable[[], Literal["go", "stop", "interrupt"]]
 PACK_WIDTH = 8
 """Trials that share a packed engine where nothing else is said."""
 
-Report = Callable[[dict[str, Any]], None]
-"""Called with {"step", "eval_loss", "train_loss", "phase", "recorded"} after each evaluation of a trial."""
+
+@dataclass(frozen=True)
+class TrialReport:
+    """What an engine says of a trial after each evaluation; `recorded`: of an earlier run, and told again."""
+
+    step: int
+    eval_loss: float | None = None
+    train_loss: float | None = None
+    phase: Literal["train", "evaluate", "done"] = "train"
+    recorded: bool = False
+
+
+Report = Callable[[TrialReport], None]
+"""Called after each evaluation of a trial."""
 
 
 BaseKey = tuple[str, str, str]
@@ -70,7 +82,7 @@ def go_on() -> Literal["go"]:
     return "go"
 
 
-def no_report(row: dict[str, Any]) -> None:
+def no_report(report: TrialReport) -> None:
     """The report of a caller that reads the record instead."""
 
 

@@ -10,50 +10,57 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One piece of work as it is now: `done` of `of` parts, None where they cannot be counted, for so many seconds."""
+
+    name: str
+    done: int
+    of: int | None
+    seconds: float
 
 
 @dataclass(eq=False)
-class Stage:
-    """One piece of work: `done` of `of` parts, None where they cannot be counted."""
-
+class _Begun:
     name: str
     of: int | None
     began: float
     done: int = 0
 
 
-_stages: list[Stage] = []
+_begun: list[_Begun] = []
 _lock = threading.Lock()
 
 
 @contextmanager
 def stage(name: str, of: int | None = None) -> Iterator[Callable[[], None]]:
     """Say that this process is busy with `name` within the block; the value is to be called after each part."""
-    mine = Stage(name, of, time.monotonic())
+    mine = _Begun(name, of, time.monotonic())
 
     def advance() -> None:
         mine.done += 1
 
     with _lock:
-        _stages.append(mine)
+        _begun.append(mine)
     try:
         yield advance
     finally:
         with _lock:
-            _stages.remove(mine)
+            _begun.remove(mine)
 
 
-def current() -> dict[str, Any] | None:
-    """Return {"name", "done", "of", "seconds"} of what was begun last and has not ended, None where nothing has."""
+def current() -> Stage | None:
+    """Return what was begun last and has not ended, None where nothing has."""
     with _lock:
-        if not _stages:
+        if not _begun:
             return None
-        last = _stages[-1]
-        return {"name": last.name, "done": last.done, "of": last.of, "seconds": time.monotonic() - last.began}
+        last = _begun[-1]
+        return Stage(last.name, last.done, last.of, time.monotonic() - last.began)
 
 
-def sentence(stage: dict[str, Any]) -> str:
+def sentence(stage: Stage) -> str:
     """Say what is being done, how much of it is done, and since when."""
-    counted = f", {stage['done']} of {stage['of']}" if stage["of"] is not None else ""
-    return f"{stage['name']}{counted} ({stage['seconds']:.0f} s)"
+    counted = f", {stage.done} of {stage.of}" if stage.of is not None else ""
+    return f"{stage.name}{counted} ({stage.seconds:.0f} s)"

@@ -23,8 +23,8 @@ def telling(silent_s: float = SILENT_S, look_s: float = LOOK_S) -> Iterator[None
         said = time.monotonic()
         while not ended.wait(look_s):
             now, told = time.monotonic(), current()
-            if told is None or told["seconds"] < now - said:
-                said = max(said, now - (told["seconds"] if told else 0.0))  # a stage is told once it takes long
+            if told is None or told.seconds < now - said:
+                said = max(said, now - (told.seconds if told else 0.0))  # a stage is told once it takes long
             if told is not None and now - said >= silent_s:
                 said = now
                 note(sentence(told), style="dim")

@@ -17,7 +17,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sweep.engine_actor.crash_log import Deaths, after_death
 from sweep.engine_actor.notifier import News
@@ -26,6 +26,7 @@ from sweep.environment import lease
 from sweep.environment.lease import LeaseLost, Process
 from sweep.environment.ray_variables import strip_worker
 from sweep.environment.shared_folder import Probe, Seen
+from sweep.monitor.engine_status import EngineStatus, Event, Prepared, RunStatus, Unprepared
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, Interrupted, TrialJob
@@ -135,24 +136,21 @@ class EngineHost:
 
     # --- for the driver ------------------------------------------------------------------------------------------
 
-    async def prepare(self, trials: list[TrialConfig], preflight: bool) -> dict[str, Any]:
-        """Build the engine, load the base and, where asked, prove that every stage works.
+    async def prepare(self, trials: list[TrialConfig], preflight: bool) -> Prepared | Unprepared:
+        """Build the engine, load the base and, where asked, prove that every stage works."""
 
-        Returns {"engine", "slots", "facts"}, or {"user_error"} or {"error", "traceback"}.
-        """
-
-        def work() -> dict[str, Any]:
+        def work() -> Prepared:
             slots = self._built.result()
             slots.engine.warm(trials[0])
             facts = slots.engine.preflight(trials) if preflight else {}
-            return {"engine": slots.engine.name, "slots": slots.count, "facts": facts}
+            return Prepared(slots.engine.name, slots.count, facts)
 
         try:
             return await asyncio.wrap_future(self._device.submit(work))
         except UserError as error:
-            return {"user_error": str(error)}
+            return Unprepared(str(error))
         except Exception as error:
-            return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            return Unprepared(f"{type(error).__name__}: {error}", traceback.format_exc())
 
     async def open(self) -> None:
         """Let trials have slots from now on."""
@@ -173,21 +171,15 @@ class EngineHost:
                 await asyncio.sleep(POLL_S)
         return True
 
-    async def status(self) -> dict[str, Any]:
-        """Return {"pid", "open", "stage", "paused", "runs": [{"key", "started_s_ago", "report"}], "width"}.
-
-        What this process is, whether trials may have slots, what it is busy with beside them, why none can go on, what
-        runs now, and how full the slots have been.
-        """
-        here = {"pid": os.getpid(), "open": self.opened, "stage": current()}
+    async def status(self) -> EngineStatus:
+        """Return what this process does."""
         if self.slots is None:
-            return {**here, "paused": None, "runs": [], "width": None}
-        now = time.monotonic()
-        runs = [
-            {"key": run.key, "started_s_ago": now - run.started, "report": run.reports[-1] if run.reports else None}
-            for run in self.slots.active()
-        ]
-        return {**here, "paused": self.slots.paused, "runs": runs, "width": self.slots.width.facts()}
+            return EngineStatus(os.getpid(), self.opened, current())
+        now, slots = time.monotonic(), self.slots
+        runs = tuple(
+            RunStatus(run.key, now - run.started, run.reports[-1] if run.reports else None) for run in slots.active()
+        )
+        return EngineStatus(os.getpid(), self.opened, current(), slots.paused, runs, slots.width.occupancy())
 
     async def answer(self, probe: Probe, name: str) -> Seen:
         """Tell whether the driver's folders are here, and leave a file for the driver to find."""
@@ -204,17 +196,17 @@ class EngineHost:
         """Return "taken", "wait" (ask again), or "closed"."""
         return self.slots.take(key, caller, if_it_runs) if self.slots is not None else "wait"
 
-    async def next(self, key: str, cursor: int) -> dict[str, Any]:
-        """Return report `cursor` or the end of a trial; {"kind": "wait"} where neither came within seconds."""
+    async def next(self, key: str, cursor: int) -> Event:
+        """Return report `cursor` or the end of a trial; "wait" where neither came within seconds."""
         until = time.monotonic() + LONG_POLL_S
         while (left_s := until - time.monotonic()) > 0:
             with self.news.expected() as told:
-                event = self.slots.next(key, cursor) if self.slots is not None else {"kind": "unknown"}
+                event = self.slots.next(key, cursor) if self.slots is not None else "unknown"
                 if event is not None:
                     return event
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(told.wait(), left_s)
-        return {"kind": "wait"}
+        return "wait"
 
     async def stop(self, key: str) -> None:
         """End a trial at the step that it last reported, as its scheduler wants."""

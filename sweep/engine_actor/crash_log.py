@@ -36,9 +36,9 @@ class Deaths:
         self.counts.pop(key, None)
         self._write()
 
-    def came_to(self, key: str, step: int | None) -> bool:
+    def came_to(self, key: str, step: int) -> bool:
         """Clear a trial that has come further than where the process died under it; True where it did so now."""
-        further = key in self.counts and step is not None and step > self.steps[key]
+        further = key in self.counts and step > self.steps[key]
         if further:
             del self.counts[key]
             self._write()

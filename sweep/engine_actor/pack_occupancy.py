@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+
+from sweep.monitor.engine_status import Occupancy
 
 
 class Width:
@@ -33,7 +34,6 @@ class Width:
         self.now(in_use)
         self._left -= 1
 
-    def facts(self) -> dict[str, Any]:
-        """Return {"chosen", "mean", "seconds"}; the mean is None before a trial has ended."""
+    def occupancy(self) -> Occupancy:
         mean = round(self._used_s / self._seconds, 2) if self._seconds else None
-        return {"chosen": self.chosen, "mean": mean, "seconds": round(self._seconds, 2)}
+        return Occupancy(self.chosen, mean, round(self._seconds, 2))

@@ -21,15 +21,17 @@ from typing import Any, Literal, Protocol
 from sweep.engine_actor.crash_log import Deaths
 from sweep.engine_actor.pack_occupancy import Width
 from sweep.environment.lease import LeaseLost, Process
+from sweep.monitor.engine_status import Event, TrialEnd
 from sweep.monitor.jsonl_tail import is_finished
 from trainables.config import TrialConfig
-from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob
+from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
 from trainables.records.record import Fence, TrialRecord, no_fence
 
 SILENT_S = 60.0
 DEAD_S = 15.0
 ORDER_PATIENCE_S = 10.0
 Verdict = Literal["go", "stop", "interrupt"]
+INTERRUPTED = TrialEnd("interrupted")
 
 
 class Engine(Protocol):
@@ -54,10 +56,10 @@ class Run:
     last_call: float
     started: float
     begun: bool = False
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[TrialReport] = field(default_factory=list)
     consumed: int = 0
     verdict: Verdict = "go"
-    end: dict[str, Any] | None = None  # {"state": a trial's state, or "interrupted"}
+    end: TrialEnd | None = None
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Slots:
         """
         with self._changed:
             run = self.runs.get(key)
-            if run is not None and (run.end is None or run.end["state"] != "interrupted") and run.verdict == "go":
+            if run is not None and (run.end is None or run.end != INTERRUPTED) and run.verdict == "go":
                 run.caller, run.last_call = caller, time.monotonic()
                 return "taken"
             if self.closed:
@@ -151,8 +153,8 @@ class Slots:
         job, now = self.jobs[key], time.monotonic()
         record = TrialRecord(Path(job.folder))
         rows = [row for row in record.metrics() if row["kind"] == "eval"]
-        reports = [{"step": row["step"], "eval_loss": row["eval_loss"], "recorded": True} for row in rows]
-        end = {"state": (record.result() or {}).get("state", "failed")}
+        reports = [TrialReport(row["step"], row["eval_loss"], recorded=True) for row in rows]
+        end = TrialEnd((record.result() or {}).get("state", "failed"))
         self.runs[key] = Run(key, job, None, now, now, begun=True, reports=reports, end=end)
         return "taken"
 
@@ -199,7 +201,7 @@ class Slots:
         first = next((name for name in self._order if name not in self.runs), key)
         return key == first or time.monotonic() - self._idle_since > ORDER_PATIENCE_S
 
-    def next(self, key: str, cursor: int) -> dict[str, Any] | None:
+    def next(self, key: str, cursor: int) -> Event | None:
         """Return report number `cursor`, the end after the last one, or None where neither is there yet.
 
         Asking for a report says that those before it were consumed and that the trial may go on.
@@ -207,7 +209,7 @@ class Slots:
         with self._changed:
             run = self.runs.get(key)
             if run is None:
-                return {"kind": "unknown"}
+                return "unknown"
             run.last_call = time.monotonic()
             if not run.begun and run.verdict == "go" and run.end is None:
                 self._start(run)
@@ -215,8 +217,8 @@ class Slots:
                 run.consumed = cursor
                 self._changed.notify_all()
             if cursor < len(run.reports):
-                return {"kind": "report", **run.reports[cursor]}
-            return {"kind": "end", **run.end} if run.end is not None else None
+                return run.reports[cursor]
+            return run.end
 
     def leave(self, key: str) -> bool:
         """Have the run of a trial write a checkpoint and leave; True while it has not left."""
@@ -291,7 +293,7 @@ class Slots:
     def _tell(self, run: Run, verdict: Verdict) -> None:
         run.verdict = verdict
         if not run.begun:
-            run.end = {"state": "interrupted"}
+            run.end = INTERRUPTED
             self.width.now(self._in_slots())
         self._tell_all()
 
@@ -304,19 +306,19 @@ class Slots:
     def _work(self, run: Run) -> None:
         record = TrialRecord(Path(run.job.folder), self.fence)
         try:
-            result = self.engine.run(run.job, lambda row: self._report(run, row), lambda: self._control(run))
-            end = {"state": result["state"]}
+            result = self.engine.run(run.job, lambda report: self._report(run, report), lambda: self._control(run))
+            end = TrialEnd(result["state"])
         except Interrupted as error:
-            end = {"state": "interrupted"}
+            end = INTERRUPTED
             if run.verdict != "interrupt":  # the engine's own wish: nothing can be written any more
                 self.paused = str(error)
                 self.interrupt()
         except LeaseLost:
-            end = {"state": "interrupted"}
+            end = INTERRUPTED
             if self.on_lease_lost is not None:
                 self.on_lease_lost()
         except DeviceLost:
-            end = {"state": "interrupted"}
+            end = INTERRUPTED
             if self.on_device_lost is not None:
                 self.on_device_lost()
         except Exception as error:  # the engine's own fault: this trial has failed, the others go on
@@ -330,26 +332,26 @@ class Slots:
             self._run_ahead()
             self._tell_all()
 
-    def _failed(self, record: TrialRecord, error: Exception) -> dict[str, Any]:
+    def _failed(self, record: TrialRecord, error: Exception) -> TrialEnd:
         try:
             write_failure(record, f"{type(error).__name__}: {error}", traceback.format_exc(), self.engine.name)
         except (OSError, LeaseLost):
-            return {"state": "interrupted"}  # nothing can be written: without a result the trial is not finished
-        return {"state": "failed"}
+            return INTERRUPTED  # nothing can be written: without a result the trial is not finished
+        return TrialEnd("failed")
 
-    def _report(self, run: Run, row: dict[str, Any]) -> None:
+    def _report(self, run: Run, report: TrialReport) -> None:
         with self._changed:
-            run.reports.append(row)
-            if not row.get("recorded") and self.deaths.came_to(run.key, row.get("step")):
+            run.reports.append(report)
+            if not report.recorded and self.deaths.came_to(run.key, report.step):
                 self._run_ahead()
             number = len(run.reports)
             self._tell_all()
-            if self.lockstep and row.get("phase") == "train":
+            if self.lockstep and report.phase == "train":
                 self._changed.wait_for(lambda: run.consumed >= number or run.verdict != "go")
 
     def _control(self, run: Run) -> Verdict:
         # After its last step a trial cannot be stopped any more: it is done, whatever the scheduler said.
-        if run.verdict == "stop" and run.reports and run.reports[-1].get("step", 0) >= run.job.trial.train.max_steps:
+        if run.verdict == "stop" and run.reports and run.reports[-1].step >= run.job.trial.train.max_steps:
             return "go"
         return run.verdict
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from analysis.format.terminal import Live, Table, cell, notes
 from sweep.cli_support import continue_command
+from sweep.monitor.engine_status import RunStatus
 from sweep.monitor.jsonl_tail import Tail, is_finished
-from trainables import startup_progress as stages
-from trainables.jobs import TrialJob
+from trainables.jobs import TrialJob, TrialReport
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.startup_progress import Stage
+from trainables.startup_progress import sentence as stage_sentence
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
 SILENT_S = 4.0  # no longer is nothing said while trials wait; it is looked at once a second
@@ -62,9 +64,9 @@ class Board:
             trial.told = max((row["step"] for row in self._read(trial) if row["kind"] == "eval"), default=0)
             self._changes(trial)
 
-    def update(self, running: list[dict[str, Any]]) -> list[str]:
+    def update(self, running: list[RunStatus]) -> list[str]:
         """Look at the records again; `running` are the engines' runs."""
-        reports = {run["key"]: run["report"] for run in running}
+        reports = {run.key: run.report for run in running}
         lines = []
         for key, trial in self.trials.items():
             if trial.is_over:
@@ -176,7 +178,7 @@ class Display:
     ) -> None:
         self.close()
 
-    def update(self, running: list[dict[str, Any]], engines: int = 1, stage: dict[str, Any] | None = None) -> None:
+    def update(self, running: list[RunStatus], engines: int = 1, stage: Stage | None = None) -> None:
         """Show what the records say now; `engines` share what is left, `stage` is what trials wait for."""
         lines = self.board.update(running)
         if self._live is not None:
@@ -187,7 +189,7 @@ class Display:
             self.say(line)
         silent_s = time.monotonic() - self._said
         if stage is not None and silent_s > SILENT_S:
-            self.say(f"  {stages.sentence(stage)}")
+            self.say(f"  {stage_sentence(stage)}")
         elif stage is None and running and silent_s > self._pause_s:
             self._say_what_goes_on()
 
@@ -223,7 +225,7 @@ class Display:
         self.console.print(f"{reason}: {self.board.finished} of {total} trials are finished; continue with")
         self.console.print(f"  {command}", soft_wrap=True)
 
-    def _table(self, engines: int, stage: dict[str, Any] | None = None) -> Table:
+    def _table(self, engines: int, stage: Stage | None = None) -> Table:
         table = Table(caption=self._caption(engines, stage), box=None, padding=(0, 2, 0, 0), caption_justify="left")
         for title, justify in (("", "left"), ("changes", "left"), ("state", "left"), ("step", "right")):
             table.add_column(title, justify=justify)  # type: ignore[arg-type]
@@ -248,7 +250,7 @@ class Display:
         start = max(0, min((busy[0] if busy else self.board.finished) - 2, len(trials) - room))
         return trials[start : start + room]
 
-    def _caption(self, engines: int, stage: dict[str, Any] | None) -> str:
+    def _caption(self, engines: int, stage: Stage | None) -> str:
         parts = [f"{self.board.finished} of {len(self.board.trials)} finished"]
         parts.append(f"{_duration(time.monotonic() - self._started)} so far")
         # A trial's seconds are those of the device that it had for itself, however many shared it.
@@ -256,7 +258,7 @@ class Display:
         if left is not None and self.board.finished < len(self.board.trials):
             parts.append(f"about {_duration(left)} left")
         if stage is not None:
-            parts.append(stages.sentence(stage))
+            parts.append(stage_sentence(stage))
         return ", ".join(parts)
 
 
@@ -280,9 +282,8 @@ def _shown(job: TrialJob) -> Shown:
     return Shown(job, config["name"], config["label"], Tail(record.metrics_path))
 
 
-def _phase(trial: Shown, report: dict[str, Any] | None) -> str:
-    phase = (report or {}).get("phase")
-    return "evaluate" if phase in ("evaluate", "done") or trial.step >= trial.steps else "train"
+def _phase(trial: Shown, report: TrialReport | None) -> str:
+    return "evaluate" if (report and report.phase != "train") or trial.step >= trial.steps else "train"
 
 
 def _listed(names: list[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sweep.monitor.engine_status import Prepared, Unprepared
 from sweep.ray_driver.worker_logs import in_short
 from trainables.config import TrialConfig
 
@@ -32,7 +33,7 @@ class Preparation:
     preflight: bool
     seen: Callable[[str, int], None]
 
-    def answers(self, lines_of: Callable[[int], list[str]]) -> list[dict[str, Any]]:
+    def answers(self, lines_of: Callable[[int], list[str]]) -> list[Prepared | Unprepared]:
         """Return what each engine says; raises DiedTwice."""
         asked = {name: self._ask(name) for name in self.engines}
         return [self._answer(name, refs, lines_of) for name, refs in asked.items()]
@@ -43,7 +44,7 @@ class Preparation:
         engine = self.engines[name]
         return engine.pid.remote(), engine.prepare.remote(self.trials[name], self.preflight)
 
-    def _answer(self, name: str, refs: tuple[Any, Any], lines_of: Callable[[int], list[str]]) -> dict[str, Any]:
+    def _answer(self, name: str, refs: tuple[Any, Any], lines_of: Callable[[int], list[str]]) -> Prepared | Unprepared:
         import ray
 
         from sweep.ray_driver.tune_trial import engine_gone
@@ -53,7 +54,7 @@ class Preparation:
             try:
                 pid = ray.get(refs[0])
                 self.seen(name, pid)
-                answer: dict[str, Any] = ray.get(refs[1])
+                answer: Prepared | Unprepared = ray.get(refs[1])
                 return answer
             except engine_gone() as error:
                 lines = lines_of(pid) if pid is not None else []

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from sweep.monitor.engine_status import EngineStatus, Occupancy, RunStatus
+from trainables.startup_progress import Stage
 
 DRAIN_S = 0.1
 REPLACED = "an engine's process died {how}; a new one continues its trials from their checkpoints"
@@ -28,8 +31,9 @@ class Statuses:
     pids: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asked: dict[str, Any] = field(default_factory=dict)
-    _last: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _widths: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _last: dict[str, EngineStatus] = field(default_factory=dict)
+    _answered: dict[str, float] = field(default_factory=dict)  # when, by the monotonic clock
+    _occupancies: dict[str, Occupancy] = field(default_factory=dict)
 
     def look(self) -> None:
         """Take the answers that have come and ask anew; never waits."""
@@ -60,25 +64,25 @@ class Statuses:
         while engines and not self.is_closing:
             for name, engine in list(engines.items()):
                 try:
-                    status = ray.get(engine.status.remote())
+                    status: EngineStatus = ray.get(engine.status.remote())
                 except engine_gone():
                     del engines[name]  # died, and with it what it ran: the next round continues that
                     continue
                 self.keep(name, status)
-                if not status["runs"]:
+                if not status.runs:
                     del engines[name]
             time.sleep(DRAIN_S if engines else 0)
 
-    def keep(self, name: str, status: dict[str, Any]) -> None:
+    def keep(self, name: str, status: EngineStatus) -> None:
         """Take an answer of an engine."""
         # An engine that has paused stays so: an answer that was asked for earlier may come later.
-        self.paused = self.paused or status["paused"]
-        self._last[name] = {**status, "at": time.monotonic()}
-        width = status["width"]
-        if width is not None and width["seconds"] >= self._widths.get(name, width)["seconds"]:
-            self._widths[name] = width
-        self.seen(name, status["pid"])
-        if self.is_open and not status["open"]:
+        self.paused = self.paused or status.paused
+        self._last[name], self._answered[name] = status, time.monotonic()
+        now = status.occupancy
+        if now is not None and now.seconds >= self._occupancies.get(name, now).seconds:
+            self._occupancies[name] = now
+        self.seen(name, status.pid)
+        if self.is_open and not status.is_open:
             self.engines[name].open.remote()
 
     def seen(self, name: str, pid: int) -> None:
@@ -89,17 +93,17 @@ class Statuses:
             self.say(REPLACED.format(how=self.words_of(before)))
 
     @property
-    def running(self) -> list[dict[str, Any]]:
+    def running(self) -> list[RunStatus]:
         """Return what runs in the engines."""
         there = [status for name, status in self._last.items() if name in self.engines]  # others were lost
-        return [run for status in there for run in status["runs"]]
+        return [run for status in there for run in status.runs]
 
     @property
-    def stages(self) -> list[dict[str, Any]]:
-        """Return what each engine is busy with beside its trials, as `trainables.startup_progress` has it."""
+    def stages(self) -> list[Stage]:
+        """Return what each engine is busy with beside its trials."""
         now = time.monotonic()
-        told = [(status["stage"], now - status["at"]) for status in self._last.values() if status["stage"] is not None]
-        return [{**stage, "seconds": stage["seconds"] + since_s} for stage, since_s in told]
+        told = [(status.stage, now - self._answered[name]) for name, status in self._last.items()]
+        return [replace(stage, seconds=stage.seconds + since_s) for stage, since_s in told if stage is not None]
 
     @property
     def has_answered(self) -> bool:
@@ -107,6 +111,6 @@ class Statuses:
         return all(name in self._last for name in self.engines)
 
     @property
-    def widths(self) -> list[dict[str, Any]]:
+    def occupancies(self) -> list[Occupancy]:
         """Return how full the slots of each engine have been."""
-        return list(self._widths.values())
+        return list(self._occupancies.values())

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,11 +84,12 @@ def launch(
                 exit_process.at_once(1)
         curves.close()
         display.close()
-        note = note_of(session.statuses.widths, session.timing.seconds)
+        note = note_of(session.statuses.occupancies, session.timing.seconds)
         if note and caught.number is None:  # after a signal the line that continues is the last one
             display.say(note)
         if "open" in session.timing.seconds:
-            facts = {"engine": options.engine, "trials": len(jobs), "widths": session.statuses.widths}
+            widths = [asdict(one) for one in session.statuses.occupancies]
+            facts = {"engine": options.engine, "trials": len(jobs), "widths": widths}
             keep(folder, {**facts, "began_at": session.timing.began_at, "seconds": session.timing.seconds})
         if caught.number is not None:
             lease.release()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweep.environment.lease import LeaseLost
+from sweep.monitor.engine_status import Occupancy
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 
@@ -24,12 +25,12 @@ class Timing:
         self.seconds[stage] = round(time.monotonic() - self._started, 2)
 
 
-def note_of(widths: list[dict[str, Any]], seconds: dict[str, float]) -> str | None:
+def note_of(occupancies: list[Occupancy], seconds: dict[str, float]) -> str | None:
     """Say how many trials ran at a time; None where engines take one at a time or none has run long enough to tell."""
-    told = [width for width in widths if width["chosen"] > 1 and width["mean"] is not None]
+    told = [one for one in occupancies if one.chosen > 1 and one.mean is not None]
     if not told:
         return None
-    parts = [f"{width['chosen']} trials at a time, {width['mean']:.1f} on average" for width in told]
+    parts = [f"{one.chosen} trials at a time, {one.mean:.1f} on average" for one in told]
     each = f"{len(told)} engines: " if len(told) > 1 else ""
     ready = f"; the model was ready after {seconds['open']:.0f} s" if "open" in seconds else ""
     return f"{each}{'; '.join(dict.fromkeys(parts))}{ready}"

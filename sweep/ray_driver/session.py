@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sweep.engine_actor.actor import EngineHost, Holder, Plan
 from sweep.environment.lease import Lease, LeaseLost, this_process
 from sweep.environment.shared_folder import Probe
+from sweep.monitor.engine_status import Prepared, Unprepared
 from sweep.monitor.jsonl_tail import is_finished
 from sweep.ray_driver.cluster import Cluster
 from sweep.ray_driver.engine_startup import DiedTwice, Preparation
@@ -31,7 +32,7 @@ from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
 from trainables.records import atomic_files
 from trainables.records.lineage import release
 from trainables.records.record import SweepFolder, TrialRecord
-from trainables.startup_progress import current, stage
+from trainables.startup_progress import Stage, current, stage
 
 AHEAD_LIVE = 2  # Tune trials an engine that runs ahead: each is a process that costs seconds to start
 SOLO_MAY = "; --engine solo, Hugging Face's own trainer, may take what this one cannot"
@@ -102,12 +103,11 @@ class Session:
     def engine_count(self) -> int:
         return len(self._engines)
 
-    def stage(self) -> dict[str, Any] | None:
-        """Return what is being waited for before trials can go on, as `trainables.startup_progress` has it."""
+    def stage(self) -> Stage | None:
+        """Return what is being waited for before trials can go on."""
         if not self._engines or self.statuses.has_answered:
             return next(iter(self.statuses.stages), current())
-        seconds = time.monotonic() - self._engines_began
-        return {"name": "starting an engine's process", "done": 0, "of": None, "seconds": seconds}
+        return Stage("starting an engine's process", 0, None, time.monotonic() - self._engines_began)
 
     def unfinished(self) -> dict[str, TrialJob]:
         """Return the trials that lack a result or their evaluation."""
@@ -261,15 +261,13 @@ class Session:
 
         try:
             answers = self._prepared()
+            prepared = [answer for answer in answers if isinstance(answer, Prepared)]
             for answer in answers:
-                if "user_error" in answer:
-                    raise UserError(answer["user_error"])
-                if "error" in answer:
-                    complaint = self._keep_traceback(answer["error"], answer["traceback"])
-                    raise UserError(complaint + (SOLO_MAY if self.options.engine == "packed" else ""))
+                if isinstance(answer, Unprepared):
+                    self._refuse(answer)
             self.folder.engine_error_path.unlink(missing_ok=True)
-            self.facts = answers[0]["facts"]
-            self.news += dict.fromkeys(line for answer in answers for line in answer["facts"].get("said", ()))
+            self.facts = prepared[0].facts
+            self.news += dict.fromkeys(line for answer in prepared for line in answer.facts.get("said", ()))
             self.statuses.is_open = True
             with contextlib.suppress(*engine_gone()):  # a new process is opened when it is first seen
                 ray.get([engine.open.remote() for engine in self._engines.values()])
@@ -278,7 +276,14 @@ class Session:
             self._fail(error)
             self._end()
 
-    def _prepared(self) -> list[dict[str, Any]]:
+    def _refuse(self, engine: Unprepared) -> NoReturn:
+        """Raise UserError with why an engine cannot start."""
+        if engine.traceback is None:
+            raise UserError(engine.cause)
+        complaint = self._keep_traceback(engine.cause, engine.traceback)
+        raise UserError(complaint + (SOLO_MAY if self.options.engine == "packed" else ""))
+
+    def _prepared(self) -> list[Prepared | Unprepared]:
         """Return what the engines say of their preparation; raises UserError where one died of it twice."""
         trials = {name: [self.jobs[key].trial for key in share] for name, share in self._shares.items()}
         wanted = Preparation(self._engines, trials, self.options.preflight, self.statuses.seen)

@@ -11,6 +11,8 @@ from typing import Any
 
 from sweep.environment.lease import this_process
 from sweep.environment.ray_variables import strip_worker
+from sweep.monitor.engine_status import Event, TrialEnd
+from trainables.jobs import TrialReport
 
 NAMESPACE = "sweep"
 TAKE_S = 0.1
@@ -88,20 +90,20 @@ class Follower:
 
         cursor = 0
         while True:
-            event = ray.get(engine.next.remote(self.key, cursor))
-            if event["kind"] == "report":
+            event: Event = ray.get(engine.next.remote(self.key, cursor))
+            if isinstance(event, TrialReport):
                 cursor += 1
                 row = metrics_of(event)
                 # A continued trial replays its recorded reports.
                 if row is not None and row["step"] > self.step:
                     self.step = row["step"]
                     yield {"trial": self.key, **row}
-            elif event["kind"] == "end":
-                self.ended = event["state"] != "interrupted"
+            elif isinstance(event, TrialEnd):
+                self.ended = event.state != "interrupted"
                 if self.ended and self.step < 0:
                     yield {"trial": self.key, "step": 0}
                 return
-            elif event["kind"] == "unknown":
+            elif event == "unknown":
                 raise RayActorError  # a new process, which does not know this trial
 
 
@@ -112,9 +114,9 @@ def engine_gone() -> tuple[type[Exception], ...]:
     return (exceptions.RayActorError, exceptions.ActorUnschedulableError)
 
 
-def metrics_of(event: dict[str, Any]) -> dict[str, Any] | None:
+def metrics_of(report: TrialReport) -> dict[str, Any] | None:
     """Return what of a report is for the scheduler, None where it has no loss."""
-    if event.get("eval_loss") is None or event.get("step") is None:
+    if report.eval_loss is None:
         return None
-    keys = ("step", "eval_loss", "train_loss")
-    return {key: event[key] for key in keys if event.get(key) is not None}
+    told = {"step": report.step, "eval_loss": report.eval_loss, "train_loss": report.train_loss}
+    return {name: value for name, value in told.items() if value is not None}

@@ -12,9 +12,10 @@ from small_sweep import BASE, EVALUATION
 
 from sweep.engine_actor.slots import Slots
 from sweep.environment.lease import Process
+from sweep.monitor.engine_status import TrialEnd
 from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
-from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob, TrialReport
 from trainables.records.record import Fence, TrialRecord, no_fence
 
 STEPS = 3
@@ -53,7 +54,7 @@ class Scripted:
                 raise Interrupted("the disk is full")
             if name.startswith("lost"):
                 raise DeviceLost("a device-side assert")
-            report({"phase": "train", "step": step, "eval_loss": 1 / step})
+            report(TrialReport(step, 1 / step))
             if control() == "stop":
                 state = "stopped"
                 break
@@ -86,13 +87,13 @@ def begin(slots: Slots, key: str, caller: Process | None = None) -> None:
     slots.next(key, 0)
 
 
-def follow(slots: Slots, key: str) -> list[dict[str, Any]]:
-    """Follow a run to its end, as a trial does."""
-    events: list[dict[str, Any]] = []
+def follow(slots: Slots, key: str) -> tuple[list[int], str]:
+    """Follow a run to its end, as a trial does; returns the steps that were reported and how it ended."""
+    steps: list[int] = []
     while True:
-        event = slots.next(key, sum(event["kind"] == "report" for event in events))
-        if event is not None:
-            events.append(event)
-            if event["kind"] == "end":
-                return events
+        event = slots.next(key, len(steps))
+        if isinstance(event, TrialReport):
+            steps.append(event.step)
+        elif isinstance(event, TrialEnd):
+            return steps, event.state
         time.sleep(0.005)

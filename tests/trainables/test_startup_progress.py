@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.startup_progress import current, sentence, stage
+from trainables.startup_progress import Stage, current, sentence, stage
 
 
 def test_the_innermost_stage_is_told_with_its_count_and_none_is_left() -> None:
@@ -15,10 +15,10 @@ def test_the_innermost_stage_is_told_with_its_count_and_none_is_left() -> None:
             advance()
             told = current()
             assert told is not None
-            assert (told["name"], told["done"], told["of"]) == ("measuring", 2, 4)
+            assert (told.name, told.done, told.of) == ("measuring", 2, 4)
         told = current()
         assert told is not None
-        assert (told["name"], told["of"]) == ("loading tiny", None)
+        assert (told.name, told.of) == ("loading tiny", None)
     assert current() is None
 
 
@@ -31,9 +31,9 @@ def test_a_stage_that_fails_ends_too() -> None:
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"name": "measuring", "done": 2, "of": 4, "seconds": 12.4}, "measuring, 2 of 4 (12 s)"),
-        ({"name": "loading tiny", "done": 0, "of": None, "seconds": 151.0}, "loading tiny (151 s)"),
+        (Stage("measuring", 2, 4, 12.4), "measuring, 2 of 4 (12 s)"),
+        (Stage("loading tiny", 0, None, 151.0), "loading tiny (151 s)"),
     ],
 )
-def test_a_stage_is_said_with_its_count_and_its_seconds(told: dict[str, object], said: str) -> None:
+def test_a_stage_is_said_with_its_count_and_its_seconds(told: Stage, said: str) -> None:
     assert sentence(told) == said

@@ -22,7 +22,18 @@ from trainables.decoding.generate import Completion, Prompt, Writing
 from trainables.hardware import machine
 from trainables.hardware.cpu_threads import one_core
 from trainables.hardware.device_memory import limit_memory, reset_peak_memory
-from trainables.jobs import PACK_WIDTH, Control, Crowded, EngineSetup, Interrupted, Report, TrialJob, go_on, key_of
+from trainables.jobs import (
+    PACK_WIDTH,
+    Control,
+    Crowded,
+    EngineSetup,
+    Interrupted,
+    Report,
+    TrialJob,
+    TrialReport,
+    go_on,
+    key_of,
+)
 from trainables.modeling.base_model import LoadedBase, parameter_counts
 from trainables.modeling.dequantize import unpack_where_room
 from trainables.modeling.loss import collate
@@ -145,12 +156,12 @@ class Once:
         self.report = report
         self.step = -1
 
-    def __call__(self, row: dict[str, Any]) -> None:
-        if row["phase"] == "train":
-            if row["step"] <= self.step:
+    def __call__(self, report: TrialReport) -> None:
+        if report.phase == "train":
+            if report.step <= self.step:
                 return
-            self.step = row["step"]
-        self.report(row)
+            self.step = report.step
+        self.report(report)
 
 
 @dataclass

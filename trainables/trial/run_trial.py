@@ -23,7 +23,7 @@ import torch
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.hardware.device_memory import is_lost, is_out_of_memory, peak_memory_bytes
-from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob, TrialReport
 from trainables.records import atomic_files
 from trainables.records.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_checkpoint
 from trainables.records.damage import adapter_faults, told
@@ -34,7 +34,7 @@ from trainables.tokenization.token_rows import Row
 from trainables.tokenization.tokenized_corpus import RowShelf
 from trainables.trial.evaluate import Reads, mean_loss, predictions
 from trainables.trial.learning_curve import Curve
-from trainables.trial.training_loop import Diverged, Lesson, Progress, progress_of, report_row
+from trainables.trial.training_loop import Diverged, Lesson, Progress, progress_of
 
 TRAIN_LOSS_EXAMPLES = 64  # at most, and no more than the examples of the curve's loss that it stands beside
 
@@ -162,7 +162,7 @@ class _Course:
         summary = self.record.summary(self.trial.eval_id)
         splits = (summary or {}).get("splits", {})
         loss = splits.get("validation", splits.get("test", {})).get("eval_loss")
-        self.report(report_row(int(result["steps"]), loss, result["train_loss"], "done", recorded=True))
+        self.report(TrialReport(int(result["steps"]), loss, result["train_loss"], "done", recorded=True))
         return result
 
     def _train_and_evaluate(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class _Course:
             if row["kind"] == "train":
                 train_loss = row["train_loss"]
             elif row["kind"] == "eval":
-                self.report(report_row(row["step"], row["eval_loss"], train_loss, "train", recorded=True))
+                self.report(TrialReport(row["step"], row["eval_loss"], train_loss, recorded=True))
 
     def _evaluate_kept(self) -> None:
         """Evaluate kept weights anew: from stored texts where the metrics alone differ, else by the model."""
@@ -300,7 +300,7 @@ class _Course:
         progress = self.progress
         if not self.config.is_baseline:
             last = self.record.metrics()[-1:] or [{}]
-            self.report(report_row(progress.step, last[0].get("eval_loss"), None, "evaluate", recorded=False))
+            self.report(TrialReport(progress.step, last[0].get("eval_loss"), phase="evaluate"))
         rows = self._train_rows()
         fitting = [row for row in rows if row.fits]
         evaluation = self.trial.evaluation

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from trainables.config import TrainConfig
 from trainables.data.corpus import epoch_order
-from trainables.jobs import Control, Interrupted, Report
+from trainables.jobs import Control, Interrupted, Report, TrialReport
 from trainables.modeling.loss import Batch, collate
 from trainables.records.checkpoint import Checkpoint, Tensors, save_checkpoint
 from trainables.records.record import TrialRecord
@@ -248,13 +248,6 @@ def settle(lesson: Lesson, progress: Progress) -> None:
         progress.owes.remove("generate")
 
 
-def report_row(
-    step: int, eval_loss: float | None, train_loss: float | None, phase: str, recorded: bool
-) -> dict[str, Any]:
-    """Return what an engine reports of a trial."""
-    return {"step": step, "eval_loss": eval_loss, "train_loss": train_loss, "phase": phase, "recorded": recorded}
-
-
 def _record_evaluation(lesson: Lesson, progress: Progress, loss: float, examples: int) -> None:
     if not math.isfinite(loss):
         raise Diverged(f"the evaluation loss is {loss} at step {progress.step}")
@@ -263,7 +256,7 @@ def _record_evaluation(lesson: Lesson, progress: Progress, loss: float, examples
         progress.best_step, progress.best_loss = progress.step, loss
         if lesson.train.keep_checkpoint == "best":
             progress.best = lesson.tensors()
-    lesson.report(report_row(progress.step, loss, progress.train_loss, "train", recorded=False))
+    lesson.report(TrialReport(progress.step, loss, progress.train_loss))
 
 
 def _due(step: int, every: int) -> bool:

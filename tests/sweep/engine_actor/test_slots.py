@@ -19,8 +19,9 @@ from small_sweep import BASE, EVALUATION
 from sweep.engine_actor.actor import EngineHost, Holder, Plan
 from sweep.engine_actor.slots import Slots
 from sweep.environment.lease import Process, acquire, start_of, this_host, this_process
+from sweep.monitor.engine_status import Event, Prepared, TrialEnd, Unprepared
 from trainables.config import TrainConfig, TrialConfig
-from trainables.jobs import EngineSetup
+from trainables.jobs import EngineSetup, TrialReport
 from trainables.records.record import TrialRecord
 
 Make = Callable[..., Slots]
@@ -57,9 +58,7 @@ def test_a_trial_takes_a_slot_follows_its_reports_and_leaves_it(make: Make) -> N
     assert slots.take("a") == "taken"
     assert slots.take("b") == "wait"
     let_go(slots)
-    events = follow(slots, "a")
-    assert [event.get("step") for event in events] == [1, 2, 3, None]
-    assert events[-1]["state"] == "done"
+    assert follow(slots, "a") == ([1, 2, 3], "done")
     assert slots.take("b") == "taken"
 
 
@@ -68,7 +67,7 @@ def test_without_a_scheduler_the_engine_runs_ahead_of_its_trial(make: Make) -> N
     begin(slots, "a")
     let_go(slots)
     wait(lambda: not slots.active())
-    assert len(follow(slots, "a")) == STEPS + 1
+    assert follow(slots, "a") == ([1, 2, 3], "done")
 
 
 def test_in_lockstep_a_trial_waits_until_its_report_was_consumed(make: Make) -> None:
@@ -77,7 +76,7 @@ def test_in_lockstep_a_trial_waits_until_its_report_was_consumed(make: Make) -> 
     let_go(slots)
     wait(lambda: len(slots.runs["a"].reports) == 1)
     time.sleep(0.1)
-    assert slots.runs["a"].reports[-1]["step"] == 1
+    assert slots.runs["a"].reports[-1].step == 1
     assert slots.next("a", 1) is None
     wait(lambda: len(slots.runs["a"].reports) == 2)
 
@@ -103,7 +102,7 @@ def test_a_trial_that_is_stopped_after_its_last_step_is_done(make: Make) -> None
         wait(lambda number=number: slots.next("a", number) is not None)
     slots.stop("a")
     wait(lambda: not slots.active())
-    assert slots.runs["a"].end == {"state": "done"}
+    assert slots.runs["a"].end == TrialEnd("done")
 
 
 def test_slots_are_given_in_the_order_of_the_plan_whoever_asks_first(make: Make) -> None:
@@ -127,7 +126,7 @@ def test_a_run_begins_when_its_trial_asks_for_the_first_report(make: Make) -> No
     let_go(slots)
     time.sleep(0.1)
     assert slots.engine.order == []  # type: ignore[attr-defined]
-    assert follow(slots, "a")[-1]["state"] == "done"
+    assert follow(slots, "a")[1] == "done"
 
 
 def test_several_slots_run_at_once(make: Make) -> None:
@@ -142,7 +141,7 @@ def test_an_engine_that_raises_fails_that_trial_alone(make: Make) -> None:
     slots = make("broken", "b")
     begin(slots, "broken")
     let_go(slots)
-    assert follow(slots, "broken")[-1] == {"kind": "end", "state": "failed"}
+    assert follow(slots, "broken") == ([], "failed")
     record = TrialRecord(Path(slots.jobs["broken"].folder))
     result = record.result()
     assert result is not None
@@ -150,14 +149,14 @@ def test_an_engine_that_raises_fails_that_trial_alone(make: Make) -> None:
     assert "Traceback" in record.error_path.read_text()
     assert slots.take("b") == "taken"
     let_go(slots)
-    assert follow(slots, "b")[-1]["state"] == "done"
+    assert follow(slots, "b")[1] == "done"
 
 
 def test_an_interrupt_ends_every_run_without_a_result_and_closes_the_slots(make: Make) -> None:
     slots = make("a", "b")
     begin(slots, "a")
     slots.interrupt()
-    assert follow(slots, "a")[-1] == {"kind": "end", "state": "interrupted"}
+    assert follow(slots, "a") == ([], "interrupted")
     assert TrialRecord(Path(slots.jobs["a"].folder)).result() is None
     assert slots.take("a") == "closed"
     assert slots.take("b") == "closed"
@@ -179,12 +178,10 @@ def test_runs_begin_before_their_trials_come_and_wait_for_them_at_the_first_repo
     wait(lambda: all(len(run.reports) == 1 for run in slots.active()))
     assert slots.take("c") == "wait"
     assert slots.take("a") == "taken"
-    event = slots.next("a", 0)
-    assert event is not None
-    assert event["kind"] == "report"
+    assert slots.next("a", 0) == TrialReport(1, 1.0)
     slots.stop("a")
     wait(lambda: sorted(slots.engine.order) == ["a", "b", "c"])
-    assert slots.runs["a"].end == {"state": "stopped"}
+    assert slots.runs["a"].end == TrialEnd("stopped")
     time.sleep(0.6)
     assert sorted(slots.expire()) == ["b", "c"]  # whose trials have not come: their slots are not lost
     wait(lambda: not slots.active())
@@ -199,7 +196,7 @@ def test_a_silent_trial_loses_its_slot_and_may_come_back(make: Make) -> None:
     wait(lambda: not slots.active())
     assert slots.take("a") == "taken"
     let_go(slots)
-    assert follow(slots, "a")[-1]["state"] == "done"
+    assert follow(slots, "a")[1] == "done"
 
 
 def test_a_trial_whose_process_died_loses_its_slot(make: Make) -> None:
@@ -221,7 +218,7 @@ def test_a_trial_that_comes_back_follows_the_run_that_is_there(make: Make) -> No
     wait(lambda: len(slots.runs["a"].reports) == 2)
     assert slots.take("a", this_process()) == "taken"
     let_go(slots, 1)
-    assert [event.get("step") for event in follow(slots, "a")] == [1, 2, 3, None]
+    assert follow(slots, "a") == ([1, 2, 3], "done")
     assert slots.engine.order == ["a"]  # type: ignore[attr-defined]
 
 
@@ -245,19 +242,19 @@ def test_the_actor_gives_no_slot_before_it_is_opened_and_runs_trials_then(tmp_pa
         after = await host.take("a", this_process())
         assert host.slots is not None
         let_go(host.slots)
-        events = []
-        while not events or events[-1]["kind"] != "end":
+        events: list[Event] = []
+        while not events or not isinstance(events[-1], TrialEnd):
             events.append(await host.next("a", len(events)))
-        return [facts, before, after, events[-1]["state"], (await host.status())["runs"]]
+        return [facts, before, after, events[-1], (await host.status()).runs]
 
-    expected = [{"engine": "scripted", "slots": 1, "facts": {"checked": 1}}, "wait", "taken", "done", []]
+    expected = [Prepared("scripted", 1, {"checked": 1}), "wait", "taken", TrialEnd("done"), ()]
     assert asyncio.run(scenario()) == expected
 
 
 def test_a_refusal_of_the_preflight_comes_back_as_a_sentence(tmp_path: Path) -> None:
     trial = TrialConfig(train=TrainConfig(**{**BASE, "prompt": "refuse"}), evaluation=EVALUATION)
     host = EngineHost(plan_of(tmp_path), restarted=False)
-    assert asyncio.run(host.prepare([trial], preflight=True)) == {"user_error": "the cue is cut"}
+    assert asyncio.run(host.prepare([trial], preflight=True)) == Unprepared("the cue is cut")
 
 
 HOLD = """
@@ -265,7 +262,7 @@ import sys, time
 from pathlib import Path
 from sweep.engine_actor.actor import EngineHost, Holder, Plan
 from sweep.environment.lease import Process
-from trainables.jobs import EngineSetup
+from trainables.jobs import EngineSetup, TrialReport
 folder, owner, generation, host, pid, started = sys.argv[1:]
 holder = Holder(folder, owner, int(generation), Process(host, int(pid), float(started)))
 EngineHost(Plan("scripted_engine:Scripted", EngineSetup(folder, {}), {}, holder, False, True), restarted=False)

@@ -16,9 +16,10 @@ import pytest
 from small_sweep import EVALUATION, HERE, ROOT, write_sweep
 
 from sweep.environment.provenance import typed
+from sweep.monitor.engine_status import RunStatus
 from sweep.monitor.jsonl_tail import Tail
 from sweep.monitor.progress import Board, Display
-from trainables.jobs import TrialJob
+from trainables.jobs import TrialJob, TrialReport
 from trainables.records.atomic_files import append_line, write_lines
 from trainables.records.journal import append
 from trainables.records.manifest import SweepManifest
@@ -32,8 +33,8 @@ def jobs(tmp_path: Path) -> list[TrialJob]:
     ]
 
 
-def running(job: TrialJob, **report: Any) -> list[dict[str, Any]]:
-    return [{"key": Path(job.folder).name, "started_s_ago": 1.0, "report": report or None}]
+def running(job: TrialJob, report: TrialReport | None = None) -> list[RunStatus]:
+    return [RunStatus(Path(job.folder).name, 1.0, report)]
 
 
 def finish(job: TrialJob, **result: Any) -> None:
@@ -71,7 +72,7 @@ def test_states_are_those_of_engine_and_record(jobs: list[TrialJob]) -> None:
     assert shown.state == "waiting"
     board.update(running(jobs[1]))
     assert shown.state == "train"
-    board.update(running(jobs[1], phase="evaluate", step=8))
+    board.update(running(jobs[1], TrialReport(8, phase="evaluate")))
     assert shown.state == "evaluate"
     finish(jobs[1])
     board.update([])
@@ -118,6 +119,7 @@ SHOW = """
 import sys, time
 from pathlib import Path
 from small_sweep import write_sweep
+from sweep.monitor.engine_status import RunStatus
 from sweep.monitor.progress import Display
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import TrialRecord
@@ -125,7 +127,7 @@ folder, jobs, _ = write_sweep(Path(sys.argv[1]), [{"max_steps": 0}, {"max_steps"
 with Display(folder, jobs, "2 trials on CPU") as display:
     TrialRecord(Path(jobs[1].folder)).append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.25, "examples": 4})
     TrialRecord(Path(jobs[0].folder)).write_result({"state": "failed", "cause": "no luck"})
-    display.update([{"key": Path(jobs[1].folder).name, "started_s_ago": 1.0, "report": None}])
+    display.update([RunStatus(Path(jobs[1].folder).name, 1.0)])
 display.say_how_to_continue("interrupted by SIGTERM")
 """
 
@@ -185,7 +187,7 @@ def test_where_nothing_is_redrawn_a_long_evaluation_is_told_ever_more_seldom(
     monkeypatch.setattr("sweep.monitor.progress.time", SimpleNamespace(monotonic=lambda: seconds))
     finish(jobs[0])
     display = Display(SweepFolder(tmp_path), jobs, "3 trials")
-    both = [run for job in jobs[1:] for run in running(job, phase="evaluate", step=8)]
+    both = [run for job in jobs[1:] for run in running(job, TrialReport(8, phase="evaluate"))]
     said = {}
     for second in range(61):
         seconds = 100.0 + second

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
 
+from sweep.monitor.engine_status import EngineStatus
 from sweep.ray_driver.engine_statuses import Statuses
+from trainables.startup_progress import Stage
 
 
 class Opened:
@@ -20,8 +21,8 @@ class Opened:
         self.count += 1
 
 
-def status(pid: int, **more: Any) -> dict[str, Any]:
-    return {"pid": pid, "open": True, "stage": None, "paused": None, "runs": [], "width": None, **more}
+def status(pid: int, is_open: bool = True, stage: Stage | None = None) -> EngineStatus:
+    return EngineStatus(pid, is_open, stage)
 
 
 def test_a_replaced_process_is_said_once_with_how_it_died() -> None:
@@ -43,23 +44,23 @@ def test_nothing_is_said_of_processes_that_end_with_the_launch() -> None:
 def test_a_new_process_is_opened_once_the_launch_is_open() -> None:
     engine = Opened()
     statuses = Statuses({"engine": engine}, lambda line: None, str)
-    statuses.keep("engine", status(17, open=False))
+    statuses.keep("engine", status(17, is_open=False))
     assert engine.count == 0
     statuses.is_open = True
-    statuses.keep("engine", status(17, open=True))
+    statuses.keep("engine", status(17, is_open=True))
     assert engine.count == 0
-    statuses.keep("engine", status(18, open=False))
+    statuses.keep("engine", status(18, is_open=False))
     assert engine.count == 1
 
 
 def test_what_an_engine_is_busy_with_lasts_longer_with_its_answers_age() -> None:
     statuses = Statuses({"engine": Opened()}, lambda line: None, str)
     assert not statuses.has_answered
-    statuses.keep("engine", status(17, stage={"name": "measuring", "done": 2, "of": 4, "seconds": 150.0}))
+    statuses.keep("engine", status(17, stage=Stage("measuring", 2, 4, 150.0)))
     assert statuses.has_answered
     [told] = statuses.stages
-    assert (told["name"], told["done"], told["of"]) == ("measuring", 2, 4)
-    assert told["seconds"] >= 150.0
+    assert (told.name, told.done, told.of) == ("measuring", 2, 4)
+    assert told.seconds >= 150.0
 
 
 def test_without_engines_nothing_is_imported_that_reads_the_environment() -> None:

@@ -18,7 +18,7 @@ from engine_inputs import engine_of, evaluation_of, record_of, train_losses, tri
 from packs import packed_engine
 
 from trainables.config import TrialConfig
-from trainables.jobs import EngineSetup, Interrupted, go_on, no_report
+from trainables.jobs import EngineSetup, Interrupted, TrialReport, go_on, no_report
 from trainables.records import atomic_files
 from trainables.records.checkpoint import latest_checkpoint
 from trainables.records.record import SweepFolder, TrialRecord
@@ -100,10 +100,10 @@ def test_an_interrupted_trial_continues_to_the_same_bits(
     assert checkpoint.step == step
     assert record.result() is None
     torch.manual_seed(step)  # the process's random state must not matter
-    reports: list[dict[str, Any]] = []
+    reports: list[TrialReport] = []
     assert engine.run(job, reports.append, go_on)["restarts"] == 1
     same_trial(record, uninterrupted[0], one)
-    evaluated = [(row["step"], row["recorded"]) for row in reports if row["phase"] == "train"]
+    evaluated = [(one.step, one.recorded) for one in reports if one.phase == "train"]
     assert evaluated == [(at, at < step) for at in (2, 4, 6, 8)]  # what was due when the order came is made now
 
 
@@ -176,12 +176,12 @@ def test_a_trial_told_to_leave_before_its_report_is_judged_leaves_at_that_step(
     one = trial(**LONG)
     record, job = record_of(sweep, one)
     engine = make(sweep, model)
-    reports: list[dict[str, Any]] = []
+    reports: list[TrialReport] = []
     with pytest.raises(Interrupted):
         engine.run(job, reports.append, lambda: "interrupt" if reports else "go")
     checkpoint = latest_checkpoint(record)
     assert checkpoint is not None
-    assert (checkpoint.step, [row["step"] for row in reports]) == (2, [2])
+    assert (checkpoint.step, [one.step for one in reports]) == (2, [2])
     reports.clear()
     result = engine.run(job, reports.append, lambda: "stop" if reports else "go")
     assert (result["state"], result["steps"]) == ("stopped", 2)
@@ -266,9 +266,9 @@ def test_a_new_evaluation_never_trains_again(sweep: SweepFolder, model: Path, mo
     monkeypatch.setattr(solo_engine, "train", lambda *arguments: pytest.fail("trained again"))
     wider = TrialConfig(train=one.train, evaluation=evaluation_of(validation=0, test=6, strategy="sample", top_k=9))
     assert wider.train_id == one.train_id
-    reports: list[dict[str, Any]] = []
+    reports: list[TrialReport] = []
     assert engine_of(sweep, model).run(record_of(sweep, wider)[1], reports.append, go_on) == record.result()
-    assert [row["recorded"] for row in reports] == [True] * 3
+    assert [one.recorded for one in reports] == [True] * 3
     assert record.evaluation_ids() == sorted((one.eval_id, wider.eval_id))
     old, new = record.predictions(one.eval_id, "test"), record.predictions(wider.eval_id, "test")
     assert len(new) == 6

@@ -12,6 +12,7 @@ from small_sweep import BASE
 
 from search_spaces.experiment import load_experiment
 from sweep.engine_actor.slots import Slots
+from sweep.monitor.engine_status import TrialEnd
 from sweep.ray_driver.pbt.groups import check, every_steps, mutated, populations
 from sweep.ray_driver.pbt.tune_trial import change_of
 from trainables.config import TrainConfig
@@ -113,7 +114,7 @@ def test_a_trial_that_is_to_take_over_another_leaves_unfinished_and_may_come_aga
     wait(lambda: bool(slots.runs["a"].reports))
     assert slots.leave("a")
     wait(lambda: not slots.leave("a"))
-    assert slots.runs["a"].end == {"state": "interrupted"}
+    assert slots.runs["a"].end == TrialEnd("interrupted")
     assert slots.paused is None
     begin(slots, "a")
     slots.leave("a")
