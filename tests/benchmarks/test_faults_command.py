@@ -23,12 +23,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 @pytest.mark.skipif(not kinds.can_mount(), reason="mounting a disk is not allowed here")
 def test_a_disk_that_fills_pauses_a_sweep_that_then_goes_on(whole: Sweep, tmp_path: Path) -> None:
-    kinds.a_full_disk(tmp_path / "struck", random.Random("disk"), whole)
+    said = kinds.a_full_disk(tmp_path / "struck", random.Random("disk"), whole)
+    assert said.startswith("paused, losses within ")
 
 
 @pytest.mark.skipif(kinds.memory_groups() is None, reason="control groups cannot be made here")
 def test_an_engine_that_is_killed_for_its_memory_is_replaced(whole: Sweep, tmp_path: Path) -> None:
-    kinds.little_memory(tmp_path / "struck", random.Random("memory"), whole)
+    said = kinds.little_memory(tmp_path / "struck", random.Random("memory"), whole)
+    assert said.startswith("killed for its memory, losses within ")
+    assert Sweep(tmp_path / "struck" / "run", whole.arguments).results().keys() == whole.results().keys()
 
 
 def test_a_hostile_corpus_survives_a_second_driver_a_kill_and_a_move(tmp_path: Path) -> None:

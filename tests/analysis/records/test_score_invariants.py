@@ -134,6 +134,10 @@ def test_true_scores_of_any_text_pass() -> None:
         references[str(place)] = told
     summary = {"examples": len(lines), **means([line["scores"] for line in lines])}
     check("A", lines, references, summary, METRICS)
+    for line in lines:
+        line["scores"]["rouge1"] += 1.5
+    with pytest.raises(UserError, match="outside 0 to 1"):
+        check("A", lines, references, summary, METRICS)
 
 
 def test_an_honest_sweep_has_its_scores(make_sweep: Make) -> None:

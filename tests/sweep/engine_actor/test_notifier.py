@@ -13,19 +13,22 @@ from sweep.engine_actor.notifier import News
 def test_what_a_thread_tells_reaches_all_who_wait() -> None:
     news = News()
 
-    async def waiter() -> None:
+    async def waiter(all_look: asyncio.Barrier) -> bool:
         with news.expected() as told:
-            await asyncio.wait_for(told.wait(), 5)
+            await all_look.wait()
+            return await asyncio.wait_for(told.wait(), 5)
 
-    async def scenario() -> None:
-        waiting = [asyncio.create_task(waiter()) for _ in range(3)]
-        await asyncio.sleep(0.05)
+    async def scenario() -> list[bool]:
+        all_look = asyncio.Barrier(4)
+        waiting = [asyncio.create_task(waiter(all_look)) for _ in range(3)]
+        await all_look.wait()
         thread = threading.Thread(target=news.tell)
         thread.start()
-        await asyncio.gather(*waiting)
+        woken = await asyncio.gather(*waiting)
         thread.join()
+        return woken
 
-    asyncio.run(scenario())
+    assert asyncio.run(scenario()) == [True, True, True]
 
 
 def test_what_is_told_after_the_look_and_before_the_waiting_is_not_lost() -> None:

@@ -156,11 +156,13 @@ def test_a_sweep_continues_without_its_source_from_the_examples_that_it_keeps() 
 
 
 def test_data_that_were_merely_copied_are_the_same() -> None:
-    write()
+    _, first, _ = write()
     shutil.copytree("data", "elsewhere")
     shutil.rmtree("data")
     shutil.move("elsewhere", "data")
-    write()
+    _, again, left = write()
+    assert names(again) == names(first)
+    assert len(left) == len(first)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,9 @@ def test_fresh_waits_for_a_run_that_is_writing() -> None:
 
 def test_what_a_killed_start_left_is_no_foreign_folder() -> None:
     lease.acquire(Path("run")).release()
-    write()
+    _, planned, left = write()
+    assert len(planned) == len(left) == 3
+    assert SweepFolder(Path("run")).sweep()["experiment"] == "own"
 
 
 def test_why_an_engine_could_not_start_is_no_foreign_file() -> None:
