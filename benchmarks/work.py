@@ -16,7 +16,8 @@ from benchmarks.bases import LARGE, Base, find_base
 from search_spaces.grid import Grid, expand
 from search_spaces.grid_2x2x2 import experiment as grid_2x2x2
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.data.corpus import Corpus, evaluation_order, load_corpus, training_order
+from trainables.data.corpus import Corpus, evaluation_order, training_order
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import resolve_data
 from trainables.prompts import template_of
 from trainables.records.record import SweepFolder

@@ -28,7 +28,8 @@ from trainables.hardware.machine import show_bytes
 from trainables.records.damage import HASHED_BYTES, faults_of, told
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.startup_progress import stage
-from trainables.tokenization import token_rows
+from trainables.tokenization.encoder import Encoder, load_encoder
+from trainables.tokenization.token_rows import build_row
 from trainables.tokenization.tokenized_corpus import RowShelf
 
 TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
@@ -162,7 +163,7 @@ class _Lengths:
     def __init__(self, bases: on.Bases, corpus: Corpus | None) -> None:
         self.folders = bases.model_folders if bases.found else {}
         self.corpus = corpus
-        self.encoders: dict[str, token_rows.Encoder] = {}
+        self.encoders: dict[str, Encoder] = {}
         self.ordered: dict[int, list[Any]] = {}
         self.means: dict[tuple[Any, ...], float] = {}
 
@@ -183,11 +184,11 @@ class _Lengths:
     def _mean(self, folder: str, template: str, limit: int, data_seed: int, count: int) -> float:
         assert self.corpus is not None
         if folder not in self.encoders:
-            self.encoders[folder] = token_rows.load_encoder(folder)
+            self.encoders[folder] = load_encoder(folder)
         if data_seed not in self.ordered:
             self.ordered[data_seed] = training_order(self.corpus.splits["train"], data_seed)[:TOKEN_SAMPLE]
         examples = self.ordered[data_seed][:count]
-        rows = [token_rows.build_row(self.encoders[folder], template, example, limit) for example in examples]
+        rows = [build_row(self.encoders[folder], template, example, limit) for example in examples]
         return statistics.fmean(len(row.prompt_ids) + len(row.target_ids) for row in rows)
 
 

@@ -22,7 +22,8 @@ from trainables.data.corpus import Example, example_of, training_order
 from trainables.errors import UserError
 from trainables.records.atomic_files import read_lines
 from trainables.records.record import SweepFolder
-from trainables.tokenization.token_rows import Encoder, build_row, load_encoder
+from trainables.tokenization.encoder import Encoder, load_encoder
+from trainables.tokenization.token_rows import build_row
 
 END = "⏎"  # marks the end-of-text token, which is trained like every token of the summary
 

@@ -46,6 +46,7 @@ def test_a_package_is_no_heap(package: str) -> None:
 LIGHT = [
     "trainables.config",
     "trainables.data.corpus",
+    "trainables.data.load_corpus",
     "trainables.tokenization.end_tokens",
     "trainables.records.atomic_files",
     "trainables.model_files.fingerprint",
@@ -61,6 +62,7 @@ LIGHT = [
     "trainables.scoring.rescore",
     "trainables.model_files.layer_shapes",
     "trainables.data.sources",
+    "trainables.tokenization.prompt_lengths",
     "trainables.tokenization.token_rows",
     "trainables.model_files.completeness",
     "trainables.packed.pack_size",

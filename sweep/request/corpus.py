@@ -11,8 +11,9 @@ from sweep.cli_support.counting import ticker
 from sweep.request import resolve as on
 from sweep.request.overrides import Request
 from trainables.config import EvalConfig, configured
-from trainables.data.corpus import Corpus, load_corpus
+from trainables.data.corpus import Corpus
 from trainables.data.data_report import report_lines
+from trainables.data.load_corpus import load_corpus
 from trainables.errors import UserError
 from trainables.prompts import check_fields, template_of
 from trainables.scoring.metrics import mostly_unseen

@@ -17,7 +17,8 @@ from trainables.data.corpus import Example
 from trainables.errors import UserError
 from trainables.model_files import completeness, layer_shapes
 from trainables.startup_progress import stage
-from trainables.tokenization import token_rows
+from trainables.tokenization import encoder as encoders
+from trainables.tokenization.prompt_lengths import Lengths, check_lengths
 
 FP32_BYTES = 4
 BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "auto": 4.0}
@@ -157,7 +158,7 @@ def check_weights(folders: Iterable[str], trust_remote_code: bool, may_load_torc
 
 @lru_cache(maxsize=32)
 def _context(folder: str) -> int | None:
-    return token_rows.context_length(folder)
+    return encoders.context_length(folder)
 
 
 def limit_tokens(train: TrainConfig, folder: str) -> int:
@@ -171,7 +172,7 @@ def check_prompts(
     folders: Mapping[str, str],
     training: Mapping[int, Sequence[Example]],
     evaluation: Mapping[str, Sequence[Example]],
-) -> list[token_rows.Lengths]:
+) -> list[Lengths]:
     """Raise UserError where more than half of the examples does not fit; `training` is by data_seed."""
     groups: dict[tuple[str, int], dict[str, str]] = {}
     subsets: dict[tuple[str, int], dict[tuple[int, int], None]] = {}
@@ -182,14 +183,14 @@ def check_prompts(
         groups.setdefault(key, {})[train.prompt] = train.prompt_template
         if not train.is_baseline:
             subsets.setdefault(key, {})[train.data_seed, train.train_examples] = None
-    found: list[token_rows.Lengths] = []
+    found: list[Lengths] = []
     for (folder, limit), prompts in groups.items():
-        encoder = token_rows.load_encoder(folder)
+        encoder = encoders.load_encoder(folder)
         for split, examples in evaluation.items():
-            found += token_rows.check_lengths(encoder, prompts, examples, limit, max_new_tokens, split)
+            found += check_lengths(encoder, prompts, examples, limit, max_new_tokens, split)
         for seed, count in subsets.get((folder, limit), ()):
             # A sample tells as much: the engine counts every example that does not fit.
-            found += token_rows.check_lengths(encoder, prompts, training[seed][: min(count, 256)], limit, 0, "training")
+            found += check_lengths(encoder, prompts, training[seed][: min(count, 256)], limit, 0, "training")
     return found
 
 

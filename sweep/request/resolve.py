@@ -19,7 +19,8 @@ from trainables.errors import UserError
 from trainables.model_files.fingerprint import SCHEME
 from trainables.records.manifest import DataEntry, ModelEntry, SourceEntry, SweepSources
 from trainables.startup_progress import stage
-from trainables.tokenization import end_checks, token_rows
+from trainables.tokenization import end_checks
+from trainables.tokenization.encoder import load_encoder
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _fingerprint(entry: ModelEntry, found: Base) -> str | None:
     """Return a model's fingerprint by the scheme of the sweep; raises UserError where its texts would end otherwise."""
     if entry.fingerprint_scheme == found.fingerprint_scheme:
         return found.fingerprint
-    encoder = token_rows.load_encoder(found.place)
+    encoder = load_encoder(found.place)
     if encoder.eos_ids != (encoder.eos_id,):
         raise UserError(
             f"the texts of this sweep ended at one token alone, and {entry.label} declares "
@@ -170,7 +171,7 @@ def model_notes(bases: Bases, stored: SweepSources | None = None) -> list[str]:
         if entry.fingerprint_scheme == 1
     ]
     for model in bases.models:
-        encoder = token_rows.load_encoder(model.place)
+        encoder = load_encoder(model.place)
         end_checks.check_ends(encoder, Path(model.place))
         sentence = end_checks.ends_sentence(encoder)
         notes += [f"model: {model.label}: {sentence}"] if sentence else []

@@ -13,7 +13,7 @@ from trainables.data.corpus import Corpus, Example, evaluation_order, training_o
 from trainables.records.manifest import SweepManifest
 from trainables.sanity_checks import adapter_sizes, prompt_rows, settings, splits, texts
 from trainables.startup_progress import stage
-from trainables.tokenization import token_rows
+from trainables.tokenization.encoder import load_encoder
 
 PREFIX = "perhaps a mistake: "
 
@@ -68,7 +68,7 @@ def _prompts(
     evaluated: Mapping[str, Sequence[Example]],
 ) -> list[prompt_rows.Prompt]:
     """Return every prompt with every model and length that it is used with, each once."""
-    encoders = {folder: token_rows.load_encoder(folder) for folder in dict.fromkeys(folders.values())}
+    encoders = {folder: load_encoder(folder) for folder in dict.fromkeys(folders.values())}
     found: dict[tuple[str, str, int], prompt_rows.Prompt] = {}
     for trial in planned:
         train = trial.trial.train

@@ -17,7 +17,7 @@ from sweep.request import sanity_report
 from sweep.request.resolve import Base, Bases
 from sweep.request.trials import plan_trials
 from trainables.config import Decoding, EvalConfig, TrainConfig
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 
 Records = dict[str, list[dict[str, Any]]]

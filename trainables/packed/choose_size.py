@@ -18,8 +18,8 @@ from trainables.modeling.multi_lora import PackedBase
 from trainables.packed import pack_size
 from trainables.packed.autotune import measure
 from trainables.packed.cpu_lanes import most_lanes
+from trainables.packed.device_request import TooLarge
 from trainables.packed.pack_size import UNMEASURED, Measured, Room, Widths, Workload
-from trainables.packed.scheduler import TooLarge
 from trainables.packed.train_graph import StepGraphs
 from trainables.packed.workload import Task, adapter_bytes, task_of
 from trainables.tokenization.tokenized_corpus import RowShelf

@@ -42,13 +42,15 @@ from trainables.modeling.onednn_linear import block_where_room
 from trainables.modeling.peft_lora import WEIGHTS, write_adapter
 from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
 from trainables.packed.choose_size import Widener
+from trainables.packed.device_request import Ask, Member
 from trainables.packed.evaluation import Question
-from trainables.packed.scheduler import Ask, Member, Pack
+from trainables.packed.scheduler import Pack
 from trainables.packed.training import rehearse
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence, SweepFolder, no_fence
+from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.served_tokenizer import load_served
-from trainables.tokenization.token_rows import Encoder, Row
+from trainables.tokenization.token_rows import Row
 from trainables.tokenization.tokenized_corpus import RowShelf
 from trainables.trial import preflight
 from trainables.trial.run_trial import run_trial

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from trainables.decoding.generate import Writing
 from trainables.hardware.cpu_threads import compute_on
 from trainables.hardware.device_memory import give_back, is_out_of_memory
 from trainables.jobs import Control, Crowded, Interrupted
@@ -30,7 +27,8 @@ from trainables.modeling.loss import LOSS_TOKENS
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed.adapter_optimizer import Outcome, Turn
 from trainables.packed.cpu_lanes import in_lanes, lanes_for
-from trainables.packed.evaluation import Desk, Question, read_losses, write_texts
+from trainables.packed.device_request import Ask, Member, TooLarge
+from trainables.packed.evaluation import Desk, read_losses, write_texts
 from trainables.packed.pack_size import UNMEASURED, Room
 from trainables.packed.training import take_steps
 
@@ -40,47 +38,6 @@ LEAST_GRACE_S = 0.03  # eight trials write their books in 10 ms of Python
 PATIENCE_S = 60.0  # and no longer than this for those that train
 POLL_S = 0.5  # a trial that waits looks whether it is to leave; each look takes Python from the device's thread
 IDLE_S = 1.0
-
-
-class TooLarge(MemoryError):
-    """A trial needs more memory than it may have, however few share the pack."""
-
-
-@dataclass(eq=False)
-class Member:
-    """A trial in the pack."""
-
-    name: str
-    key: tuple[str, ...]  # of its base
-    is_adapted: bool = True  # has weights of its own
-    must_leave: bool = False
-    packmates: set[str] = field(default_factory=set)
-    joined: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0  # of the device, spent on this trial
-    stepped: float | None = None  # when its last step was answered, None where its last answer was another
-    recomputes: bool = False  # of that step
-    left: float | None = None
-
-    @property
-    def device_share(self) -> float:
-        """Share of the device's time, while this trial was in the pack, that was spent on it."""
-        stay = (self.left or time.monotonic()) - self.joined
-        return min(1.0, round(self.seconds / stay, 4)) if stay > 0 else 1.0
-
-
-@dataclass(eq=False)
-class Ask:
-    """What a member wants of the device: a call, a step (turn), or the answer to a question."""
-
-    member: Member
-    control: Control
-    call: Callable[[], Any] | None = None
-    turn: Turn | None = None
-    question: Question | None = None
-    writing: Writing | None = None  # of texts, seeds left to the prompts; losses are asked without
-    asked: float = field(default_factory=time.monotonic)
-    after: tuple[Member, ...] = ()  # members who have to leave first
-    future: Future[Any] = field(default_factory=Future)
 
 
 class Pack:

@@ -15,7 +15,8 @@ from trainables.prompts import split_template
 from trainables.sanity_checks.embedding_rows import is_untrained
 from trainables.sanity_checks.texts import spread
 from trainables.sanity_checks.wording import excerpt, listed, where
-from trainables.tokenization.token_rows import Encoder, Row, build_row, build_rows
+from trainables.tokenization.encoder import Encoder
+from trainables.tokenization.token_rows import Row, build_row, build_rows
 
 LOOKED_AT = 64  # rows of a split
 MOST_CHARACTERS = 64  # of a token: more than the longest of any usual vocabulary

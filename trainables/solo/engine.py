@@ -34,8 +34,9 @@ from trainables.modeling.peft_lora import (
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence, SweepFolder, no_fence
 from trainables.solo.hf_trainer import train
+from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.served_tokenizer import load_served
-from trainables.tokenization.token_rows import Encoder, Row
+from trainables.tokenization.token_rows import Row
 from trainables.tokenization.tokenized_corpus import RowShelf
 from trainables.trial import preflight
 from trainables.trial.evaluate import Reader

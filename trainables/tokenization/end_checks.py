@@ -7,8 +7,8 @@ from pathlib import Path
 
 from trainables.errors import UserError
 from trainables.model_files.weight_files import GENERATION
+from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.end_tokens import embedding_rows
-from trainables.tokenization.token_rows import Encoder
 
 
 def ends_sentence(encoder: Encoder) -> str | None:

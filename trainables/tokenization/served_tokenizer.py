@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.corpus import Example
+from trainables.tokenization.encoder import Encoder, load_encoder
 from trainables.tokenization.prompt_text import prompt_of, spells_special
-from trainables.tokenization.token_rows import Encoder, build_rows, load_encoder
+from trainables.tokenization.token_rows import build_rows
 
 COMPARED = 32  # prompts
 

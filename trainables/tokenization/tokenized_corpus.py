@@ -13,7 +13,8 @@ from trainables.errors import UserError
 from trainables.prompts import template_of
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
-from trainables.tokenization.token_rows import Encoder, Row, build_rows, context_length, load_encoder
+from trainables.tokenization.encoder import Encoder, context_length, load_encoder
+from trainables.tokenization.token_rows import Row, build_rows
 
 
 @dataclass

@@ -16,7 +16,8 @@ from trainables.jobs import Control, Interrupted
 from trainables.modeling.base_model import LoadedBase, arithmetic
 from trainables.modeling.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.scoring.rescore import scores_of
-from trainables.tokenization.token_rows import Encoder, Row
+from trainables.tokenization.encoder import Encoder
+from trainables.tokenization.token_rows import Row
 
 
 class Reads(Protocol):

@@ -17,10 +17,11 @@ from trainables.prompts import template_of
 from trainables.scoring import evaluate_library
 from trainables.startup_progress import stage
 from trainables.tokenization.end_checks import check_ends, check_ids
+from trainables.tokenization.prompt_lengths import check_lengths
 from trainables.tokenization.served_tokenizer import differences
-from trainables.tokenization.token_rows import Row, check_lengths
+from trainables.tokenization.token_rows import Row
 from trainables.trial.evaluate import longest
-from trainables.trial.run_trial import Engine, seated
+from trainables.trial.trial_handle import Engine, seated
 
 GENERATED_EXAMPLES = 10
 GENERATED_TOKENS = 16

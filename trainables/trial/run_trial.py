@@ -12,85 +12,30 @@ import errno
 import gc
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from trainables.config import EvalConfig, TrainConfig, TrialConfig
+from trainables.config import EvalConfig, TrialConfig
 from trainables.hardware.device_memory import is_lost, is_out_of_memory, peak_memory_bytes
-from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob, TrialReport
+from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
 from trainables.records import atomic_files
-from trainables.records.checkpoint import Checkpoint, Tensors, drop_checkpoints, latest_checkpoint
+from trainables.records.checkpoint import Checkpoint, drop_checkpoints, latest_checkpoint
 from trainables.records.damage import adapter_faults, told
 from trainables.records.lineage import settle, trained_with
-from trainables.records.record import Fence, TrialRecord
+from trainables.records.record import TrialRecord
 from trainables.scoring import evaluate_library, rescore
 from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
 from trainables.trial.evaluate import Reads, mean_loss, predictions
 from trainables.trial.learning_curve import Curve
 from trainables.trial.training_loop import Diverged, Lesson, Progress, progress_of
+from trainables.trial.trial_handle import Engine, Seat, seated
 
 TRAIN_LOSS_EXAMPLES = 64  # at most, and no more than the examples of the curve's loss that it stands beside
-
-
-class Seat(Protocol):
-    """A trial's place at an engine; `adapted` seats hold an adapter, started afresh."""
-
-    def reader(self, control: Control) -> Reads: ...
-
-    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None: ...
-
-    def tensors(self) -> Tensors: ...
-
-    def set_tensors(self, tensors: Tensors) -> None: ...
-
-    def load(self, folder: Path) -> None: ...
-
-    def export(self, folder: Path) -> tuple[int, str]:
-        """Write the adapter in PEFT format; returns the size in bytes and SHA-256 of its weights."""
-
-    def counts(self) -> tuple[int, int]:
-        """Return the parameters of the adapter and of the base."""
-
-    def rehearse(self, rows: list[Row]) -> tuple[int, float, float]:
-        """Take a batch forward and backward once; returns its padded tokens, loss and gradient norm."""
-
-    def seconds(self) -> float:
-        """Return a count of the seconds that are this trial's own."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return `device_share`, `packmates`, `pack_width` and `narrowed_to` for the result."""
-
-    def leave(self) -> None: ...
-
-
-class Engine(Protocol):
-    """What trains and evaluates trials on one device."""
-
-    name: str
-    setup: EngineSetup
-    fence: Fence
-    shelf: RowShelf
-
-    def seat(self, train: TrainConfig, adapted: bool, control: Control, name: str = "") -> Seat: ...
-
-    def base(self, train: TrainConfig) -> Any: ...
-
-
-@contextmanager
-def seated(engine: Engine, train: TrainConfig, control: Control, adapted: bool, name: str = "") -> Iterator[Seat]:
-    """Lend a seat for the length of a block; raises Interrupted."""
-    seat = engine.seat(train, adapted, control, name)
-    try:
-        yield seat
-    finally:
-        seat.leave()
 
 
 def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.export.model_card import usage
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.prompts import PROMPTS

@@ -13,7 +13,7 @@ from sweep.plan import make_plan
 from sweep.request.overrides import Changes, request
 from sweep.request.prepare import Options, commit, prepare, stored_sweep
 from trainables.data import raw_records
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import resolve_data
 from trainables.records.record import SweepFolder
 

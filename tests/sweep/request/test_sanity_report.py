@@ -22,7 +22,8 @@ from sweep.request.resolve import Base, Bases
 from sweep.request.trials import plan_trials
 from trainables import pocket
 from trainables.config import EvalConfig, TrainConfig
-from trainables.data.corpus import Corpus, load_corpus
+from trainables.data.corpus import Corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 from trainables.records.record import SweepFolder
 

@@ -12,15 +12,8 @@ from typing import Any
 
 import pytest
 
-from trainables.data.corpus import (
-    Corpus,
-    Example,
-    epoch_order,
-    evaluation_order,
-    example_of,
-    load_corpus,
-    training_order,
-)
+from trainables.data.corpus import Corpus, Example, epoch_order, evaluation_order, example_of, training_order
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 from trainables.errors import UserError
 
@@ -341,7 +334,7 @@ def test_reading_plain_files_loads_no_heavy_library(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "import trainables.tokenization.token_rows\n"
-        "from trainables.data.corpus import load_corpus\n"
+        "from trainables.data.load_corpus import load_corpus\n"
         "from trainables.data.sources import resolve_data\n"
         f"load_corpus(resolve_data({str(tmp_path)!r}), 'dialogue', 'summary')\n"
         "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'huggingface_hub', 'numpy', 'ray'}\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.corpus import Corpus, load_corpus
+from trainables.data.corpus import Corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource, resolve_data
 from trainables.errors import UserError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hub_on_loopback import SHA, Hub, live_hub, own_environment, small_model
 
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import hub_reachable, resolve_data, resolve_model
 from trainables.errors import UserError
 

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainables.data.corpus import Corpus, load_corpus
+from trainables.data.corpus import Corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.raw_records import Content
 from trainables.data.read_records import read_file, read_records
 from trainables.data.sources import DataSource

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.read_records import read_file, read_records
 from trainables.data.sources import DataSource, resolve_data
 from trainables.errors import UserError

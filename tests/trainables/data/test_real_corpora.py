@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from trainables.data.corpus import Corpus, load_corpus
+from trainables.data.corpus import Corpus
 from trainables.data.data_report import report_lines
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from trainables.data.corpus import Corpus, load_corpus
+from trainables.data.corpus import Corpus
 from trainables.data.data_report import report_lines
+from trainables.data.load_corpus import load_corpus
 from trainables.data.record_texts import field_names, is_taken_apart, value_of
 from trainables.data.sources import DataSource
 from trainables.errors import UserError

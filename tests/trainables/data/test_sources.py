@@ -14,11 +14,11 @@ import pytest
 from hub_on_loopback import SHA, Hub, into_cache, live_hub, own_environment, small_data, small_model
 
 from trainables.data import hub
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import model_files, model_fingerprint, resolve_data, resolve_model
 from trainables.errors import UserError
 from trainables.pocket import model_folder
-from trainables.tokenization.token_rows import load_encoder
+from trainables.tokenization.encoder import load_encoder
 
 __all__ = ["live_hub", "own_environment"]
 pytestmark = pytest.mark.usefixtures("own_environment")
@@ -240,7 +240,7 @@ READ = """
 from trainables.data.sources import go_offline, resolve_data
 found = resolve_data("samsum", "auto", stand_in=True)
 go_offline()
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 corpus = load_corpus(found, "dialogue", "summary")
 print(found.kind, found.location, [rows[0].source for rows in corpus.splits.values()])
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.corpus import load_corpus
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 from trainables.data.spelled_ends import without_end
 from trainables.errors import UserError

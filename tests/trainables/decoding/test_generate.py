@@ -16,7 +16,7 @@ from trainables.config import Decoding
 from trainables.decoding import generate
 from trainables.decoding.generate import Completion, GumbelNoise, PenaltyWithoutPadding, Prompt, Writing, generate_batch
 from trainables.jobs import Interrupted, go_on
-from trainables.tokenization.token_rows import load_encoder
+from trainables.tokenization.encoder import load_encoder
 
 GREEDY, BEAM = Decoding(), Decoding(strategy="beam", num_beams=3)
 SAMPLE = Decoding(strategy="sample", temperature=0.9, top_k=50, top_p=0.95, repetition_penalty=1.2)

@@ -19,7 +19,8 @@ from trainables.jobs import go_on, no_report
 from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_loss
 from trainables.modeling.peft_lora import Clock, adapter_parameters, attach, detach
-from trainables.tokenization.token_rows import Row, load_encoder
+from trainables.tokenization.encoder import load_encoder
+from trainables.tokenization.token_rows import Row
 from trainables.trial.evaluate import Reader, losses
 
 FAMILIES = ["gpt2", "phi", "llama"]

@@ -207,7 +207,7 @@ def test_an_adapter_loads_in_plain_peft_and_gives_the_same_losses(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from trainables.tokenization.token_rows import load_encoder
+    from trainables.tokenization.encoder import load_encoder
     from trainables.trial.evaluate import Reader, losses, mean_loss
 
     ran = engines[1]["C"]

@@ -12,9 +12,10 @@ import pytest
 
 from trainables.jobs import Interrupted, go_on
 from trainables.packed.adapter_optimizer import Turn
+from trainables.packed.device_request import Ask, Member
 from trainables.packed.evaluation import Question
 from trainables.packed.pack_size import Room, Widths
-from trainables.packed.scheduler import GRACE_S, Ask, Member, Pack
+from trainables.packed.scheduler import GRACE_S, Pack
 
 ONE, TWO = ("one", "none", "fp32"), ("two", "none", "fp32")
 

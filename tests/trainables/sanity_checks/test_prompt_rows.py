@@ -11,7 +11,7 @@ import pytest
 from trainables.data.corpus import Example
 from trainables.sanity_checks.embedding_rows import is_untrained
 from trainables.sanity_checks.prompt_rows import Prompt, find
-from trainables.tokenization.token_rows import load_encoder
+from trainables.tokenization.encoder import load_encoder
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is absent")

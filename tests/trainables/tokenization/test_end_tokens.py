@@ -19,9 +19,9 @@ from trainables.config import Decoding
 from trainables.decoding.generate import Prompt, Writing, decoding_batches, generate_batch
 from trainables.errors import UserError
 from trainables.jobs import go_on
+from trainables.tokenization.encoder import load_encoder
 from trainables.tokenization.end_checks import check_ends, ends_sentence
 from trainables.tokenization.end_tokens import declared_ends
-from trainables.tokenization.token_rows import load_encoder
 from trainables.trial import preflight
 
 NEW_TOKENS = 24

@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
-from trainables.data.corpus import Example, load_corpus
+from trainables.data.corpus import Example
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 from trainables.errors import UserError
 from trainables.pocket import model_folder
 from trainables.pocket.corpus import records
 from trainables.prompts import PROMPTS, split_template
+from trainables.tokenization.encoder import load_encoder
+from trainables.tokenization.prompt_lengths import check_lengths
 from trainables.tokenization.served_tokenizer import differences, load_served
-from trainables.tokenization.token_rows import build_row, build_rows, check_lengths, load_encoder
+from trainables.tokenization.token_rows import build_row, build_rows
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is absent")

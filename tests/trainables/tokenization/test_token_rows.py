@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from trainables.data.corpus import Example, evaluation_order, load_corpus, training_order
+from trainables.data.corpus import Example, evaluation_order, training_order
+from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import DataSource
 from trainables.errors import UserError
 from trainables.pocket import model_folder
 from trainables.prompts import PROMPTS, split_template
-from trainables.tokenization.token_rows import Encoder, build_row, check_lengths, context_length, lengths, load_encoder
+from trainables.tokenization.encoder import Encoder, context_length, load_encoder
+from trainables.tokenization.prompt_lengths import check_lengths, lengths
+from trainables.tokenization.token_rows import build_row
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is absent")
