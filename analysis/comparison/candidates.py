@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,16 @@ def candidates(rows: Iterable[Row], split: str, metric: str) -> list[Candidate]:
 def rank(found: Iterable[Candidate], metric: str) -> list[Candidate]:
     """Return candidates from best to worst; equal ones in their order in the table (see `Comparison.tied`)."""
     return sorted(found, key=lambda candidate: sort_key(candidate.selection, metric))
+
+
+def first_rows(table: Table, ranking: Sequence[Candidate], most: int) -> list[Row]:
+    """Return the finished trials of configurations, the `most` best by the ranking where there are more, in order."""
+    rows = [row for row in table.of_kind("configuration") if row.summary and row.record]
+    if len(rows) <= most:
+        return rows
+    order = {row.label: place for place, one in enumerate(ranking) for row in one.rows}
+    kept = {row.label for row in sorted(rows, key=lambda row: order.get(row.label, len(rows)))[:most]}
+    return [row for row in rows if row.label in kept]
 
 
 def baseline_of(table: Table, candidate: Candidate, metric: str) -> Candidate | None:

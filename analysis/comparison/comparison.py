@@ -7,20 +7,32 @@ difference is paired by example, under one evaluation: evaluations of different 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, baseline_of, candidates, rank, sort_key
+import numpy as np
+
+from analysis.comparison.candidates import (
+    LOWER_IS_BETTER,
+    Candidate,
+    baseline_of,
+    candidates,
+    first_rows,
+    rank,
+    sort_key,
+)
 from analysis.records import deciding_metric
 from analysis.records.load import load
 from analysis.records.reference_rows import Reference, reference_row, references
-from analysis.records.scores import Scores, read_scores
+from analysis.records.scores import Array, Scores, read_scores
 from analysis.records.table import Row, Table
 from analysis.statistics.multiple_testing import MARGIN, fewest_for
 from analysis.statistics.paired import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
 from trainables.errors import UserError, nearest
 from trainables.scoring.metrics import own_score_names, score_names
+
+MOST_TEXTS = 40  # configurations whose texts are kept in memory and shown, the best by the choice
 
 
 @dataclass(frozen=True)
@@ -125,78 +137,66 @@ def compare_table(table: Table, metric: str) -> Comparison:
     known = [*score_names(table.evaluation.metrics), *LOWER_IS_BETTER]
     if metric not in known:
         raise UserError(f"metric {metric!r} is not in this evaluation; {nearest(metric, known)}")
-    # Before anything is computed from them: whoever compares is guarded, not the report alone.
-    scores = {split: read_scores(table, split) for split in table.evaluation.examples}
     ranking = rank(candidates(table.of_kind("configuration"), table.selection_split, metric), metric)
     best = ranking[0] if ranking else None
-    extra = references(table, best.rows if best else (), best.name if best else "")
-    differences = _differences(table, metric, ranking, extra) if best else []
+    # Before anything is computed from them: whoever compares is guarded, not the report alone.
+    scores = _read(table, ranking)
+    extra = references(table, scores, best.rows if best else (), best.name if best else "")
+    differences = _differences(table, metric, ranking, extra, scores[table.split]) if best else []
     marked = _marked(table, ranking, extra)
     return Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences), scores=scores)
 
 
-def per_example(rows: Iterable[Row], eval_id: str, split: str, metric: str) -> dict[str, tuple[float, float]]:
-    """Return (score, weight) of each example, the score being the mean over the trials `rows`.
-
-    The weight is 1 for scores of text. For `eval_loss` the score is the NLL and the weight its tokens, since the loss
-    of a corpus is the one's sum over the other's. Examples that any of the trials has no score for are left out.
-    """
-    every = [_trial_scores(row, eval_id, split, metric) for row in rows]
-    shared = [identity for identity in every[0] if all(identity in scores for scores in every)]
+def _read(table: Table, ranking: Sequence[Candidate]) -> dict[str, Scores]:
+    """Read the predictions by split, each file once, with the texts that anything may be computed from."""
+    best = ranking[0].rows if ranking else ()
+    shown = (*table.of_kind("baseline"), *first_rows(table, ranking, MOST_TEXTS), *best)
     return {
-        identity: (math.fsum(scores[identity][0] for scores in every) / len(every), every[0][identity][1])
-        for identity in shared
+        split: read_scores(table, split, {row.label for row in (shown if split == table.split else best)})
+        for split in table.evaluation.examples
     }
 
 
-def _trial_scores(row: Row, eval_id: str, split: str, metric: str) -> dict[str, tuple[float, float]]:
-    assert row.record is not None
-    lines = row.record.predictions(eval_id, split)
-    if metric == "eval_loss":
-        return {line["id"]: (line["nll"], line["nll_tokens"]) for line in lines if line.get("nll") is not None}
-    return {line["id"]: (line["scores"][metric], 1) for line in lines}
-
-
-def _differences(table: Table, metric: str, ranking: list[Candidate], extra: Iterable[Reference]) -> list[Difference]:
+def _differences(
+    table: Table, metric: str, ranking: Sequence[Candidate], extra: Iterable[Reference], scores: Scores
+) -> list[Difference]:
     best = ranking[0]
-    names = own_score_names(table.evaluation.metrics)
     found = []
     models = [("runner-up", one) for one in ranking[1:2]]
     if baseline := baseline_of(table, best, metric):
         models.insert(0, ("baseline", baseline))
     for role, other in models:
-        theirs = per_example(other.rows, table.eval_id, table.split, metric)
-        found.append(_difference(table, best, other.name, role, metric, theirs))
+        if scores.has((*best.rows, *other.rows)):
+            found.append(
+                _difference(*scores.paired(best.rows, other.rows, metric), other.name, role, metric, table.split)
+            )
     # Texts that no model made have no loss and no score of another library: a score of our own compares them.
+    names = own_score_names(table.evaluation.metrics)
     metric = metric if metric in names else names[0] if "rougeL" not in names else "rougeL"
     for reference in extra:
-        if role := {"constant": "constant", f"{best.name} shuffled": "shuffled"}.get(reference.name, ""):
+        role = {"constant": "constant", f"{best.name} shuffled": "shuffled"}.get(reference.name, "")
+        if role and scores.has(best.rows):
             rows = zip(reference.ids[table.split], reference.scores[table.split], strict=True)
-            theirs = {identity: (scores[metric], 1.0) for identity, scores in rows}
-            found.append(_difference(table, best, reference.name, role, metric, theirs))
+            theirs = scores.in_order({identity: one[metric] for identity, one in rows})
+            ours = scores.mean_of_runs(best.rows, metric)
+            found.append(_difference(ours, theirs, reference.name, role, metric, table.split))
     fewest = fewest_for(len(ranking))
     return [replace(difference, fewest=fewest) for difference in found if difference]
 
 
-def _difference(
-    table: Table, best: Candidate, name: str, role: str, metric: str, theirs: dict[str, tuple[float, float]]
-) -> Difference | None:
-    """Pair the best configuration with another row; None without shared examples, or where their tokens differ."""
-    ours = per_example(best.rows, table.eval_id, table.split, metric)
-    shared = [identity for identity in ours if identity in theirs]
-    weight = math.fsum(ours[identity][1] for identity in shared)
-    if not shared or any(ours[identity][1] != theirs[identity][1] for identity in shared):
-        return None
-    # Scaled so that the mean over examples is the score of the corpus, for the loss too.
-    first, second = ([scores[one][0] * len(shared) / weight for one in shared] for scores in (ours, theirs))
-    values = [a - b for a, b in zip(first, second, strict=True)]
+def _difference(best: Array, other: Array, against: str, role: str, metric: str, split: str) -> Difference | None:
+    """Pair scores per example (N,) of the best configuration and another row; None without a shared example."""
+    shared = ~(np.isnan(best) | np.isnan(other))
+    first, second = best[shared].tolist(), other[shared].tolist()
+    values = [ours - theirs for ours, theirs in zip(first, second, strict=True)]
     result = paired(values)
-    assert result is not None
+    if result is None:
+        return None
     return Difference(
-        against=name,
+        against=against,
         role=role,
         metric=metric,
-        split=table.split,
+        split=split,
         best=math.fsum(first) / len(first),
         other=math.fsum(second) / len(second),
         paired=result,

@@ -318,7 +318,7 @@ def _pairs(found: Comparison, scores: Scores, metric: str) -> Iterable[_Pair]:
     table = found.table
     for ours in candidates(table.of_kind("configuration"), table.split, metric):
         theirs = baseline_of(table, ours, metric)
-        if theirs is None or not {row.label for row in (*ours.rows, *theirs.rows)} <= set(scores.values):
+        if theirs is None or not scores.has((*ours.rows, *theirs.rows)):
             continue
         first, second = scores.paired(ours.rows, theirs.rows, metric)
         if not np.isnan(first).all():

@@ -12,13 +12,14 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
+from analysis.records.scores import Scores
 from analysis.records.table import Row, Table
 from trainables.config import TrainConfig, digest, external_of
 from trainables.records import atomic_files
@@ -28,7 +29,7 @@ from trainables.scoring.metrics import means, score, signature, words
 CANDIDATES = 256
 SHUFFLES = 5
 
-Scores = list[dict[str, float]]
+ExampleScores = list[dict[str, float]]
 """One dictionary of scores per example, in the order of the evaluation."""
 
 
@@ -39,7 +40,7 @@ class Reference:
     name: str
     about: str
     ids: dict[str, list[str]]
-    scores: dict[str, Scores]
+    scores: dict[str, ExampleScores]
     key: str = ""  # digest of all that the scores depend on
 
 
@@ -55,10 +56,13 @@ def _path(table: Table) -> Path:
     return SweepFolder(table.folder).report_folder / f"references-{table.eval_id}.json"
 
 
-def references(table: Table, best: Sequence[Row] = (), best_name: str = "") -> list[Reference]:
+def references(
+    table: Table, scores: Mapping[str, Scores], best: Sequence[Row] = (), best_name: str = ""
+) -> list[Reference]:
     """Return the reference rows of a table: LEAD-3, LONGEST-3, the constant, and the texts of `best` shuffled.
 
     Args:
+        scores: those of the trials by split, with the texts of `best`.
         best: the trials (one per seed) of the configuration whose texts are shuffled; none leaves that row out.
 
     Raises:
@@ -81,7 +85,8 @@ def references(table: Table, best: Sequence[Row] = (), best_name: str = "") -> l
     if best and min(map(len, examples.values())) > 1:
         key = [row.summary["checksums"] for row in best if row.summary]
         about = f"its own texts, each given to another example (mean of {SHUFFLES} shuffles)"
-        rows.append(cache.get(f"{best_name} shuffled", about, examples, lambda: _shuffled(table, examples, best), key))
+        name = f"{best_name} shuffled"
+        rows.append(cache.get(name, about, examples, lambda: _shuffled(table, examples, scores, best), key))
     return rows
 
 
@@ -162,7 +167,9 @@ def _score(table: Table, text: str, example: dict[str, Any]) -> dict[str, float]
     return score(text, example["references"], table.evaluation.metrics)
 
 
-def _each(table: Table, examples: dict[str, list[dict[str, Any]]], make: Callable[[str], str]) -> dict[str, Scores]:
+def _each(
+    table: Table, examples: dict[str, list[dict[str, Any]]], make: Callable[[str], str]
+) -> dict[str, ExampleScores]:
     return {split: [_score(table, make(row["source"]), row) for row in rows] for split, rows in examples.items()}
 
 
@@ -179,7 +186,7 @@ def _constant_row(
     if not path.exists() or not path.stat().st_size:
         return None
 
-    def make() -> dict[str, Scores]:
+    def make() -> dict[str, ExampleScores]:
         rows = atomic_files.read_lines(path)[: min(train.train_examples, CANDIDATES)]
         text = best_constant([reference for row in rows for reference in row["references"]])
         return _each(table, examples, lambda source: text)
@@ -189,14 +196,15 @@ def _constant_row(
     return cache.get("constant", about, examples, make, [atomic_files.sha256_of(path), train.train_examples])
 
 
-def _shuffled(table: Table, examples: dict[str, list[dict[str, Any]]], best: Sequence[Row]) -> dict[str, Scores]:
+def _shuffled(
+    table: Table, examples: dict[str, list[dict[str, Any]]], read: Mapping[str, Scores], best: Sequence[Row]
+) -> dict[str, ExampleScores]:
     """Score each text of `best` against the references of other examples: the mean over seeds and shuffles."""
     found = {}
     for split, rows in examples.items():
-        every: list[Scores] = []
+        every: list[ExampleScores] = []
         for trial in best:
-            assert trial.record is not None
-            texts = {line["id"]: line["text"] for line in trial.record.predictions(table.eval_id, split)}
+            texts = known.text if (known := read[split].texts.get(trial.label)) else {}
             for seed in range(SHUFFLES):
                 others = (rows[index]["id"] for index in derangement(len(rows), seed))
                 # An example that a trial has no text for counts as an empty text, which is said elsewhere.
@@ -226,7 +234,7 @@ class _Cache:
         name: str,
         about: str,
         examples: dict[str, list[dict[str, Any]]],
-        make: Callable[[], dict[str, Scores]],
+        make: Callable[[], dict[str, ExampleScores]],
         key: Any = None,
     ) -> Reference:
         ids = {split: [row["id"] for row in rows] for split, rows in examples.items()}

@@ -8,8 +8,9 @@ the loss of the corpus.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ from trainables.scoring.metrics import score_names
 
 Array = NDArray[np.float64]
 LOSS = "eval_loss"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a trial wrote on a split, and how each text ended ("eos", "limit", "error"), by example."""
+
+    text: dict[str, str]
+    ended: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,15 @@ class Scores:
     tokens: dict[str, Array]
     misaligned: tuple[str, ...]
     missing: tuple[str, ...]
+    texts: dict[str, Texts] = field(default_factory=dict)  # by label, of the trials that they were asked for
+
+    def has(self, rows: Iterable[Row]) -> bool:
+        """Tell whether all of these trials have scores here."""
+        return all(row.label in self.values for row in rows)
+
+    def in_order(self, scores: Mapping[str, float]) -> Array:
+        """Return scores by example as (N,), NaN for the examples that have none."""
+        return np.array([scores.get(identity, math.nan) for identity in self.ids])
 
     def runs(self, rows: Iterable[Row], metric: str) -> Array:
         """Return the scores of trials as (R, N); the NLL, unscaled, for the loss."""
@@ -77,14 +95,15 @@ class Scores:
         return found
 
 
-def read_scores(table: Table, split: str) -> Scores:
-    """Read the scores per example of every finished trial of a table.
+def read_scores(table: Table, split: str, texts_of: Collection[str] = ()) -> Scores:
+    """Read the scores per example of every finished trial of a table, and the texts of those labelled `texts_of`.
 
     Raises:
         UserError: scores that no evaluation gives, see `analysis.records.score_invariants`.
     """
     metrics = (*score_names(table.evaluation.metrics), LOSS)
     lines: dict[str, dict[str, tuple[list[float], float]]] = {}
+    texts: dict[str, Texts] = {}
     missing = []
     references = _references(table, split)
     for row in table.rows:
@@ -93,6 +112,8 @@ def read_scores(table: Table, split: str) -> Scores:
         try:
             read = row.record.predictions(table.eval_id, split)
             lines[row.label] = {line["id"]: _numbers(line, metrics) for line in read}
+            if row.label in texts_of:
+                texts[row.label] = texts_in(read)
         except (OSError, ValueError, KeyError, TypeError):
             missing.append(row.label)
             continue
@@ -108,7 +129,14 @@ def read_scores(table: Table, split: str) -> Scores:
         columns = np.array([numbers for numbers, _ in found]).reshape(len(ids), len(metrics)).T
         values[label] = dict(zip(metrics, columns, strict=True))
         tokens[label] = np.array([count for _, count in found])
-    return Scores(split, ids, metrics, values, tokens, tuple(misaligned), tuple(missing))
+    return Scores(split, ids, metrics, values, tokens, tuple(misaligned), tuple(missing), texts)
+
+
+def texts_in(lines: Iterable[Mapping[str, Any]]) -> Texts:
+    """Return the texts in the lines of a file of predictions."""
+    lines = list(lines)
+    text = {str(line["id"]): str(line["text"]) for line in lines}
+    return Texts(text, {str(line["id"]): str(line.get("ended", "")) for line in lines})
 
 
 def _references(table: Table, split: str) -> dict[str, list[str]]:

@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.comparison.comparison import Comparison
+from analysis.comparison.candidates import first_rows
+from analysis.comparison.comparison import MOST_TEXTS, Comparison
 from analysis.records.reference_rows import lead, longest
+from analysis.records.scores import texts_in
 from analysis.records.table import Row, Table
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import is_unseen, score_names
 
-MOST_SYSTEMS = 40
 REFERENCES = "references"
 
 
@@ -76,7 +77,7 @@ def name_of(row: Row, table: Table) -> str:
     return row.label if "seed" in table.axes else row.name
 
 
-def collect(found: Comparison, most: int = MOST_SYSTEMS) -> Outputs:
+def collect(found: Comparison, most: int = MOST_TEXTS) -> Outputs:
     """Read the texts of the reported split: baselines and references first, then at most `most` configurations.
 
     Where there are more, the best by the choice are taken, and a note says so.
@@ -89,16 +90,14 @@ def collect(found: Comparison, most: int = MOST_SYSTEMS) -> Outputs:
             f"The sweep has no file of its {table.split} examples: copied turns, how the texts are made, examples to "
             "read and the check of the evaluation need it."
         )
-    rows = [row for row in table.of_kind("configuration") if row.summary and row.record]
-    if len(rows) > most:
-        order = {row.label: place for place, one in enumerate(found.ranking) for row in one.rows}
-        kept = sorted(rows, key=lambda row: order.get(row.label, len(rows)))[:most]
-        notes.append(f"Texts are shown for the {most} best of {len(rows)} finished trials.")
-        rows = [row for row in rows if any(row is one for one in kept)]
+    finished = sum(1 for row in table.of_kind("configuration") if row.summary and row.record)
+    rows = first_rows(table, found.ranking, most)
+    if len(rows) < finished:
+        notes.append(f"Texts are shown for the {most} best of {finished} finished trials.")
     baselines = [row for row in table.of_kind("baseline") if row.summary and row.record]
     systems = [*_copies(found, examples, metric)]
     for row in (*baselines, *rows):
-        system = _system(row, table, metric)
+        system = _system(row, found, metric)
         missing = sum(example.id not in system.texts for example in examples)
         if missing:
             notes.append(f"{system.name} has no text for {missing} of the {len(examples)} {table.split} examples.")
@@ -147,19 +146,19 @@ def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list
     return systems
 
 
-def _system(row: Row, table: Table, metric: str) -> System:
-    assert row.record is not None
-    lines = row.record.predictions(table.eval_id, table.split)
+def _system(row: Row, found: Comparison, metric: str) -> System:
+    table, scores = found.table, found.scores[found.table.split]
+    texts = scores.texts.get(row.label)
+    if texts is None:  # of a trial that is not among those whose texts are kept
+        assert row.record is not None
+        texts = texts_in(row.record.predictions(table.eval_id, table.split))
+    values = dict(zip(scores.ids, scores.values[row.label][metric].tolist(), strict=True)) if scores.has([row]) else {}
     return System(
         name=name_of(row, table),
         kind=row.kind,
-        texts={str(line["id"]): str(line["text"]) for line in lines},
-        ended={str(line["id"]): str(line.get("ended", "")) for line in lines},
-        scores={
-            str(line["id"]): float(score)
-            for line in lines
-            if (score := line["scores"].get(metric)) is not None and math.isfinite(score)
-        },
+        texts=texts.text,
+        ended=texts.ended,
+        scores={one: value for one, value in values.items() if math.isfinite(value)},
         row=row,
         template=row.train.prompt_template if row.train else "",
     )
