@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import TrainConfig
-from trainables.model_files.layer_shapes import linear_shapes, target_names, tensor_shapes
+from trainables.model_files.layer_shapes import PRECISION_BYTES, linear_shapes, target_names, tensor_shapes
 from trainables.tokenization.token_rows import Row
 
 TRAIN_PER_WEIGHT, READ_PER_WEIGHT = 4, 2
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 NF4_BYTES = 0.5 + 1 / 64  # a scale of a byte for each 64 weights, the scales' own scales left out
 
 
@@ -128,8 +127,8 @@ def decoding(
     for position in range(1, max(new)):
         going = [prompt + position for prompt, length in zip(prompts, new, strict=True) if length > position]
         cached = 2 * sum(going) * shape.cache_width * shape.layers
-        moved += int(shape.block_weights * (NF4_BYTES if is_packed else BYTES[precision]))
-        moved += (shape.head_weights + cached) * BYTES[precision] + 4 * sum(adapters)
+        moved += int(shape.block_weights * (NF4_BYTES if is_packed else PRECISION_BYTES[precision]))
+        moved += (shape.head_weights + cached) * PRECISION_BYTES[precision] + 4 * sum(adapters)
         flop += READ_PER_WEIGHT * len(going) * int(weights + mean_adapter)
         flop += 2 * 2 * sum(going) * shape.attention_width * shape.layers
     return Decoded(flop, moved, sum(length - 1 for length in new))

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from trainables.errors import UserError, nearest, shown
+from trainables.units import is_number
 
 Quantization = Literal["none", "nf4"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -302,14 +303,6 @@ def _sentence(kind: type[BaseModel], detail: Any) -> str:
     text = isinstance(detail["input"], str)
     known = [choice.strip("' ") for choice in choices.replace(" or ", ",").split(",")] if choices else []
     hint = f"; {nearest(detail['input'], known)}" if known and text else ""
-    if text and detail["type"].startswith(("float", "int")) and _is_number(detail["input"]):
+    if text and detail["type"].startswith(("float", "int")) and is_number(detail["input"]):
         hint = f"; write {key}={detail['input']} without quotes"
     return f"{key} {rule}, got {shown(detail['input'])}{hint}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

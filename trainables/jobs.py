@@ -18,6 +18,9 @@ Control = Callable[[], Literal["go", "stop", "interrupt"]]
 PACK_WIDTH = 8
 """Trials that share a packed engine where nothing else is said."""
 
+TRAIN_LOSS_EXAMPLES = 64
+"""Training examples of which every trial's train loss is: no more than there are of the evaluation beside it."""
+
 
 @dataclass(frozen=True)
 class TrialReport:

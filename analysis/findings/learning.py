@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.candidates import baseline_of, candidates
 from analysis.records.table import Row, Table
-from analysis.texts.outputs import name_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +76,7 @@ def curves(table: Table) -> list[Curve]:
         norms = [line["grad_norm"] for line in train if line.get("grad_norm") is not None]
         clipped = sum(norm > row.train.max_grad_norm for norm in norms) / len(norms) if norms else 0.0
         curve = Curve(
-            name=name_of(row, table),
+            name=table.name_of(row),
             label=row.label,
             train=_points(train, "train_loss"),
             evaluation=_points([line for line in lines if line.get("kind") == "eval"], "eval_loss"),

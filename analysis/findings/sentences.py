@@ -9,7 +9,7 @@ from analysis.comparison.comparison import Comparison, Difference
 from analysis.format.cells import NOTHING, cell, points
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
-from analysis.records.table import Row, Table
+from analysis.records.table import Table
 from trainables.scoring.metrics import PRECISION, RECALL, UNSTEMMED
 
 TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
@@ -76,9 +76,9 @@ def headline(found: Comparison) -> str:
 
 def not_settled(found: Comparison) -> str:
     """Say which configurations damage keeps from being read: each may be better than the best of the others."""
-    names = _listed([_short(row, found.table) for row in found.hidden])
+    names = _listed([found.table.name_of(row) for row in found.hidden])
     read = f"; of what can be read {found.best.name} is the best" if found.best else ""
-    why = "; ".join(f"{_short(row, found.table)}: {row.damage}" for row in found.hidden)
+    why = "; ".join(f"{found.table.name_of(row)}: {row.damage}" for row in found.hidden)
     return f"No best can be named: {names} may be better{read} ({why}). Run the sweep again to mend it."
 
 
@@ -106,7 +106,7 @@ def conclusions(found: Comparison) -> list[str]:
 def damaged(found: Comparison) -> list[str]:
     """Say which files of other trials than the hidden ones are damaged."""
     rows = [row for row in found.table.rows if row.damage and row not in found.hidden]
-    return [f"{_short(row, found.table)}: {row.damage}." for row in rows]
+    return [f"{found.table.name_of(row)}: {row.damage}." for row in rows]
 
 
 def verdict(found: Comparison, difference: Difference) -> str:
@@ -203,7 +203,7 @@ def unfinished(table: Table) -> list[str]:
     pending = [row for row in table.rows if row.state == "pending" or (row.state == "done" and row.summary is None)]
     said = []
     if pending:
-        names = _listed([_short(row, table) for row in pending])
+        names = _listed([table.name_of(row) for row in pending])
         verb = "is" if len(pending) == 1 else "are"
         said.append(f"{names} {verb} not done under evaluation {table.eval_id}: the choice may change.")
     for state, meaning in (
@@ -216,7 +216,7 @@ def unfinished(table: Table) -> list[str]:
             if row.state == state:
                 cause = f": {row.cause}" if row.cause else ""
                 ending = "" if cause.endswith((".", "!", "?")) else "."
-                said.append(f"{_short(row, table)} {meaning}{cause}{ending}")
+                said.append(f"{table.name_of(row)} {meaning}{cause}{ending}")
     said += [f"{row.label} is taken as pending: {row.cause}." for row in pending if row.train is None]
     return said
 
@@ -253,10 +253,6 @@ def _cautions(found: Comparison) -> list[str]:
     else:
         said.append("One seed each: the intervals cover which examples were drawn, not what another seed would give.")
     return said
-
-
-def _short(row: Row, table: Table) -> str:
-    return row.label if "seed" in table.axes else row.name
 
 
 def _listed(names: list[str], most: int = 12) -> str:

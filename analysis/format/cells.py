@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from trainables.units import is_number
 from trainables.visible_text import visible
 
 NOTHING = "–"
@@ -38,15 +39,7 @@ def raw(value: Any, style: str = "text") -> str:
 def inert(text: str) -> str:
     """Write a text for a table that spreadsheets open too: one that they would run has an apostrophe before it."""
     shown = visible(text)
-    return f"'{shown}" if shown.lstrip()[:1] in FORMULA and not _is_number(shown) and shown.strip() else shown
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return f"'{shown}" if shown.lstrip()[:1] in FORMULA and not is_number(shown) and shown.strip() else shown
 
 
 def size(count: float) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from analysis.comparison.candidates import baseline_of
 from analysis.comparison.comparison import Comparison
 from analysis.format.cells import inert
-from analysis.texts.outputs import Outputs, System, collect, name_of
+from analysis.texts.outputs import Outputs, System, collect
 from trainables.config import digest
 from trainables.errors import UserError, nearest
 from trainables.records import atomic_files
@@ -128,8 +128,8 @@ def sheet_of(found: Comparison, systems: str, count: int, seed: int = 0) -> Shee
     else:
         trial = found.best_trial
         baseline = baseline_of(found.table, found.best, found.metric) if found.best else None
-        first = outputs.named(name_of(trial, found.table)) if trial else None
-        second = outputs.named(name_of(baseline.row, found.table)) if baseline else None
+        first = outputs.named(found.table.name_of(trial)) if trial else None
+        second = outputs.named(found.table.name_of(baseline.row)) if baseline else None
     if first is None or second is None:
         raise UserError("no finished configuration with its baseline: name the two systems with --systems A,B")
     return make_sheet(outputs, first, second, count, seed)

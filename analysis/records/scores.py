@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from analysis.records import score_invariants
 from analysis.records.table import Row, Table
+from analysis.statistics.multiple_testing import Array
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import score_names
 
-Array = NDArray[np.float64]
 LOSS = "eval_loss"
 
 

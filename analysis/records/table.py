@@ -74,5 +74,9 @@ class Table:
         scores = [name for name in score_names(self.evaluation.metrics) if name not in known]
         return [*BEFORE, *axes, *AFTER, *MORE, *(Column(name, name, "points") for name in scores)]
 
+    def name_of(self, row: Row) -> str:
+        """Return the name of a trial that no other trial shares."""
+        return row.label if "seed" in self.axes else row.name
+
     def of_kind(self, kind: str) -> list[Row]:
         return [row for row in self.rows if row.kind == kind]

@@ -10,7 +10,7 @@ from analysis.comparison.comparison import Comparison
 from analysis.texts import claims
 from analysis.texts.behaviour import Panel
 from analysis.texts.copied_text import Source, fragments, spans_of, tokens_of
-from analysis.texts.outputs import Example, System, name_of
+from analysis.texts.outputs import Example, System
 
 SHOWN = 3
 COPIED_WORDS = 2  # fragments shorter than this are not marked: one word is seldom copied
@@ -51,11 +51,11 @@ def pair(found: Comparison, panel: Panel) -> tuple[System, System | None] | None
     trial = found.best_trial
     if found.best is None or trial is None:
         return None
-    system = panel.outputs.named(name_of(trial, found.table))
+    system = panel.outputs.named(found.table.name_of(trial))
     if system is None:
         return None
     baseline = baseline_of(found.table, found.best, found.metric)
-    return system, panel.outputs.named(name_of(baseline.row, found.table)) if baseline else None
+    return system, panel.outputs.named(found.table.name_of(baseline.row)) if baseline else None
 
 
 def to_read(panel: Panel, best: System, baseline: System | None, count: int = SHOWN) -> list[tuple[str, list[Shown]]]:

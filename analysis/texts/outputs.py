@@ -72,11 +72,6 @@ def text_metric(found: Comparison) -> str:
     return "rougeL" if "rougeL" in names else names[0]
 
 
-def name_of(row: Row, table: Table) -> str:
-    """Return the name of a trial that no other trial shares."""
-    return row.label if "seed" in table.axes else row.name
-
-
 def collect(found: Comparison, most: int = MOST_TEXTS) -> Outputs:
     """Read the texts of the reported split: baselines and references first, then at most `most` configurations.
 
@@ -154,7 +149,7 @@ def _system(row: Row, found: Comparison, metric: str) -> System:
         texts = texts_in(row.record.predictions(table.eval_id, table.split))
     values = dict(zip(scores.ids, scores.values[row.label][metric].tolist(), strict=True)) if scores.has([row]) else {}
     return System(
-        name=name_of(row, table),
+        name=table.name_of(row),
         kind=row.kind,
         texts=texts.text,
         ended=texts.ended,

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from analysis.command import RUNS
 from analysis.format.terminal import any_letter_can_be_printed, notes, print_json, results
 from sweep.cli_support.options import one_by_one
 from sweep.environment import exit_process
@@ -25,7 +26,6 @@ from trainables.records.record import SweepFolder
 __all__ = ["notes", "print_json", "results"]  # beside what is below: what every verb prints by
 
 DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
-RUNS = Path("runs")
 
 
 def note(text: str, style: str | None = None) -> None:

@@ -11,7 +11,7 @@ from sweep.cli_support.command import note
 from trainables.startup_progress import current, sentence
 
 LOOK_S = 0.5
-SILENT_S = 4.0
+SILENT_S = 4.0  # no longer is nothing said
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis.format.terminal import Live, Table, cell, notes
 from sweep.cli_support import continue_command
+from sweep.cli_support.heartbeat import SILENT_S
 from sweep.monitor.engine_status import RunStatus
 from sweep.monitor.jsonl_tail import Tail, is_finished
 from trainables.jobs import TrialJob, TrialReport
@@ -22,7 +23,6 @@ from trainables.startup_progress import Stage
 from trainables.startup_progress import sentence as stage_sentence
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
-SILENT_S = 4.0  # no longer is nothing said while trials wait; it is looked at once a second
 SILENT_GROWTH, SILENT_MOST_S = 1.5, 30.0  # of the time between lines that tell nothing new
 NAMED = 4  # trials in a line; others are counted
 STYLES = {"train": "bold", "evaluate": "bold", "done": "green", "stopped": "yellow", "waiting": "dim"}

@@ -16,11 +16,11 @@ from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.data.corpus import Example
 from trainables.errors import UserError
 from trainables.model_files import completeness, layer_shapes
+from trainables.packed.workload import FP32_BYTES
 from trainables.startup_progress import stage
 from trainables.tokenization import encoder as encoders
 from trainables.tokenization.prompt_lengths import Lengths, check_lengths
 
-FP32_BYTES = 4
 BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "auto": 4.0}
 NF4_BYTES_PER_WEIGHT = 0.56  # 4 bits and their doubly quantized scales; embeddings stay as they are
 CHECKPOINT_SIZES = 3  # an adapter with its two moments, in fp32

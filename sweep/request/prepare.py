@@ -30,13 +30,12 @@ from trainables.data.configurations import parted
 from trainables.data.corpus import Corpus, Example, evaluation_order, example_of, training_order
 from trainables.data.sources import SOURCES
 from trainables.errors import UserError, one_of
-from trainables.jobs import EngineSetup, TrialJob
+from trainables.jobs import TRAIN_LOSS_EXAMPLES, EngineSetup, TrialJob
 from trainables.records import atomic_files
 from trainables.records.damage import adapter_is_whole
 from trainables.records.manifest import SweepManifest, SweepOrigin, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
 
-TRAIN_LOSS_EXAMPLES = 64  # of every trial, also of baselines
 KEPT_EVALUATION_EXAMPLES = 2_000  # so that a later evaluation on more needs no source
 
 

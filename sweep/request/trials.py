@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.format.columns import MAIN_AXES
 from search_spaces.experiment import Experiment
 from sweep.cli_support.counting import counted
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
@@ -26,7 +27,6 @@ MOST_TRIALS = 20_000  # of a sweep: each is a folder with its records
 SHORT = {"lora_rank": "r", "learning_rate": "lr"}
 BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optimizer", "schedule")  # values say enough
 FAILED = ("failed", "diverged", "oom")  # states that no run takes up again unless it is told to
-ALWAYS = ("prompt", "lora_rank", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class _Names:
         key = _without_seed(train.model_dump(mode="json"))
         if key not in self.letters:
             self.letters[key] = next(self.free_letters)
-        axes = [axis for axis in self.experiment.grid.axes if axis not in (*ALWAYS, "seed")]
-        parts = [_part(name, getattr(train, name)) for name in (*ALWAYS, *axes)]
+        axes = [axis for axis in self.experiment.grid.axes if axis not in (*MAIN_AXES, "seed")]
+        parts = [_part(name, getattr(train, name)) for name in (*MAIN_AXES, *axes)]
         return self.letters[key], _file_name("-".join((self.letters[key], *parts, f"s{train.seed}")))
 
     def _baseline(self, trial: TrialConfig) -> tuple[str, str]:

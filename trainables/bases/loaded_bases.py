@@ -22,12 +22,11 @@ from trainables.config import TrainConfig
 from trainables.hardware import machine
 from trainables.hardware.device_memory import give_back
 from trainables.jobs import BaseKey, EngineSetup, key_of
-from trainables.model_files.layer_shapes import total_parameters
+from trainables.model_files.layer_shapes import PRECISION_BYTES, total_parameters
 from trainables.modeling.base_model import LoadedBase
 from trainables.startup_progress import stage
 
 KEPT_SHARE = 0.25  # of the memory that may be used
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 @dataclass
@@ -44,7 +43,7 @@ class LoadedBases:
         if key in self._held:
             self._held[key] = self._held.pop(key)
             return self._held[key]
-        self._make_room(total_parameters(folder) * BYTES[train.precision])
+        self._make_room(total_parameters(folder) * PRECISION_BYTES[train.precision])
         with stage(f"loading {train.model}"):
             base = load_base(folder, train, self.setup.device, self.setup.trust_remote_code)
             self.loads += 1

@@ -18,11 +18,10 @@ from trainables.data.corpus import SPLITS, Corpus, Example, fingerprint
 from trainables.data.data_report import reference_counts
 from trainables.data.folder_layout import UNSPLIT
 from trainables.data.raw_records import SILENT, Raw, Ticker
+from trainables.data.read_table import LONGEST_NAME
 from trainables.data.record_texts import field_names, value_of, words_note
 from trainables.data.sources import DataSource
 from trainables.errors import UserError, nearest
-
-LONGEST_NAME = 60  # characters of a field's name in a sentence
 
 
 def load_corpus(

@@ -20,14 +20,12 @@ from trainables.data.read_json import read_json
 from trainables.data.read_table import read_arrow, read_csv, read_parquet, read_tsv
 from trainables.errors import UserError
 
-POCKET_SIZES = {"train": 2000, "validation": 400, "test": 400}
-
 
 def read_records(location: str, kind: str, configuration: str | None = None, ticker: Ticker = SILENT) -> Raw:
     """Return the records per split; raises UserError naming file and line of what cannot be read."""
     if kind == "bundled":
         configurations.check_unnamed(location, configuration)
-        return Raw({split: pocket.records(split, count) for split, count in POCKET_SIZES.items()})
+        return Raw({split: pocket.records(split) for split in pocket.SPLIT_SIZES})
     path = Path(location)
     if not path.exists():
         if kind == "local":

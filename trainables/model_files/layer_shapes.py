@@ -15,6 +15,7 @@ from trainables.model_files.adaptable_layers import refusal
 from trainables.model_files.weight_differences import BUFFERS
 from trainables.model_files.weight_files import config_of, no_weights, tensors_of, weight_files
 
+PRECISION_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}  # of a number
 # Families whose linear layers are Conv1D, which stores its weight as (in, out).
 TRANSPOSED = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 HEAD = "lm_head"

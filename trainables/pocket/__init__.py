@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainables.pocket.corpus import records
+from trainables.pocket.corpus import SPLIT_SIZES, records
 
 POCKET_MODEL = "pocket-gpt2"
 POCKET_DATA = "pocket-chats"
@@ -20,4 +20,4 @@ def model_folder() -> Path:
     return Path(__file__).resolve().parent / "model"
 
 
-__all__ = ["LEARNING_RATES", "POCKET_DATA", "POCKET_MODEL", "model_folder", "records"]
+__all__ = ["LEARNING_RATES", "POCKET_DATA", "POCKET_MODEL", "SPLIT_SIZES", "model_folder", "records"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 SIMILAR = 0.6  # one word in twenty may differ, in the middle of a text
 LEAST_WORDS = 8  # shorter texts are alike by chance
 PERMUTATIONS, BANDS = 64, (32, 2)  # a pair at 0.6 is no candidate in one case of a million: (1 - 0.6^2)^32
-_WORD = re.compile(r"\w+")
+WORD = re.compile(r"\w+")
 
 
 def near_duplicates(texts: Sequence[str], others: Sequence[str]) -> dict[int, int]:
@@ -46,7 +46,7 @@ def _similar(runs: dict[int, set[int]], near: dict[int, set[int]]) -> dict[int, 
 
 def _runs(text: str) -> set[int]:
     """Return the runs of three words of a text as numbers of 32 bits, alike everywhere; none of a short one."""
-    words = _WORD.findall(text.lower())
+    words = WORD.findall(text.lower())
     if len(words) < LEAST_WORDS:
         return set()
     numbers = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words]

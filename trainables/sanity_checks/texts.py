@@ -10,12 +10,12 @@ from itertools import islice
 from typing import Any
 
 from trainables.data.corpus import Example
+from trainables.sanity_checks.near_duplicates import WORD
 from trainables.sanity_checks.wording import excerpt, where
 
 LOOKED_AT = 2_000  # examples of a split, spread over it evenly; a share of 5% is then known to 1%
 Splits = Mapping[str, Sequence[Example]]
 
-_WORD = re.compile(r"\w+")
 _DEBRIS = re.compile(
     r"&(?:[a-zA-Z]{2,8}|#\d{1,6});|(?<!\w)#\d{2,4};|</?(?:p|br|div|span|a|b|i|li|ul|td|tr|h\d)\b[^<>]*>"
 )
@@ -147,8 +147,8 @@ def _swapped(splits: Splits) -> str | None:
 
 def _shared(example: Example) -> float:
     """Return the share of the source's words that the reference has too."""
-    source = set(_WORD.findall(example.source.casefold()))
-    return len(source & set(_WORD.findall(example.references[0].casefold()))) / max(1, len(source))
+    source = set(WORD.findall(example.source.casefold()))
+    return len(source & set(WORD.findall(example.references[0].casefold()))) / max(1, len(source))
 
 
 def _constant(splits: Splits) -> str | None:
@@ -181,7 +181,7 @@ def _without_end(splits: Splits) -> str | None:
     last = ""
     for split, examples in splits.items():
         texts = [one.references[0] for one in examples]
-        open_ = [text for text in texts if text[-1].isalnum() and len(_WORD.findall(text)) >= 3]
+        open_ = [text for text in texts if text[-1].isalnum() and len(WORD.findall(text)) >= 3]
         if len(texts) >= 4 and 2 * len(open_) > len(texts) and (_piled(texts) or _like_sentences(open_)):
             found[split], last = (len(open_), len(texts)), last or open_[0]
     if not found:
@@ -199,7 +199,7 @@ def _piled(texts: Sequence[str]) -> bool:
     """Return whether a third of the texts have the greatest length there is, as texts cut at a limit have."""
     if len(texts) < 10:
         return False
-    for lengths in ([len(text) for text in texts], [len(_WORD.findall(text)) for text in texts]):
+    for lengths in ([len(text) for text in texts], [len(WORD.findall(text)) for text in texts]):
         if 3 * sum(length >= max(lengths) - 1 for length in lengths) >= len(lengths) and max(lengths) > 5:
             return True
     return False

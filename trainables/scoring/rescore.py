@@ -12,9 +12,8 @@ from trainables.config import EvalConfig, eval_id, generation_id
 from trainables.data.corpus import Example
 from trainables.records.record import TrialRecord
 from trainables.scoring import evaluate_library
+from trainables.scoring.evaluate_library import Rows
 from trainables.scoring.metrics import means, score, signature
-
-Rows = Sequence[dict[str, Any]]
 
 
 def rescore(

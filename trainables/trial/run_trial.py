@@ -22,7 +22,7 @@ import torch
 
 from trainables.config import EvalConfig, TrialConfig
 from trainables.hardware.device_memory import is_lost, is_out_of_memory, peak_memory_bytes
-from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
+from trainables.jobs import TRAIN_LOSS_EXAMPLES, Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
 from trainables.records import atomic_files
 from trainables.records.checkpoint import Checkpoint, drop_checkpoints, latest_checkpoint
 from trainables.records.damage import adapter_faults, told
@@ -34,8 +34,6 @@ from trainables.trial.evaluate import Reads, mean_loss, predictions
 from trainables.trial.learning_curve import Curve
 from trainables.trial.training_loop import Diverged, Lesson, Progress, progress_of
 from trainables.trial.trial_handle import Engine, Seat, seated
-
-TRAIN_LOSS_EXAMPLES = 64  # at most, and no more than the examples of the curve's loss that it stands beside
 
 
 def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
