@@ -29,6 +29,7 @@ from trainables.model_files.layer_shapes import HEAD, linear_shapes, lora_parame
 from trainables.model_files.load_pretrained import quiet
 from trainables.packed.engine import PackedEngine
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TrialState
 from trainables.solo.engine import SoloEngine
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "architectures.md"
@@ -141,7 +142,7 @@ def _run(folder: Path, model: Path, trials: dict[str, TrialConfig], kind: str) -
 
     def run(name: str) -> Ran:
         result = engine.run(TrialJob(str(records[name].folder), trials[name]), no_report, go_on)
-        if result["state"] != "done":
+        if result["state"] != TrialState.DONE:
             raise UserError(f"{result['state']}: {result['cause']}")
         return _ran(records[name], trials[name], result)
 

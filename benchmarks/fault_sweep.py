@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TrialState
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 420.0
@@ -144,8 +145,9 @@ def compare(sweep: Sweep, whole: Sweep, stopped_early: bool = False) -> float:
     worst = 0.0
     for identity, record in mine.items():
         result, expected = record.result() or {}, others[identity].result() or {}
-        if result.get("state") != expected["state"] and not (stopped_early and result.get("state") == "stopped"):
-            raise NotAsUndisturbed(f"{record.folder.name}: {result.get('state')} in place of {expected['state']}")
+        state = result.get("state")
+        if state != expected["state"] and not (stopped_early and state == TrialState.STOPPED):
+            raise NotAsUndisturbed(f"{record.folder.name}: {state} in place of {expected['state']}")
         got, wanted = curve(record), curve(others[identity])
         if not stopped_early and len(got) != len(wanted):
             raise NotAsUndisturbed(f"{record.folder.name}: a curve of {len(got)} in place of {len(wanted)} rows")

@@ -20,13 +20,14 @@ from sweep.request.corpus import judge, lines, load
 from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import Known, check_memory, known_widths
 from sweep.request.prepare import Options, Stored, about_older, stored_sweep
-from sweep.request.trials import FAILED, PlannedTrial, known_trials, plan_trials, retry_sentence
+from sweep.request.trials import PlannedTrial, known_trials, plan_trials, retry_sentence
 from trainables.config import eval_id
 from trainables.data.corpus import Corpus, training_order
 from trainables.errors import UserError
 from trainables.hardware.machine import show_bytes
 from trainables.records.damage import HASHED_BYTES, faults_of, told
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import FAILURES, TrialState
 from trainables.startup_progress import stage
 from trainables.tokenization.encoder import Encoder, load_encoder
 from trainables.tokenization.token_rows import build_row
@@ -215,8 +216,8 @@ def _state(folder: SweepFolder, trial: PlannedTrial, left: set[str] | None) -> s
         return "new"
     path = folder.trials_folder / trial.folder_name
     if str(path) not in left:
-        ended = (TrialRecord(path).result() or {"state": "done"})["state"]
-        return ended if ended in FAILED else "done"
+        ended = (TrialRecord(path).result() or {"state": TrialState.DONE})["state"]
+        return ended if ended in FAILURES else TrialState.DONE
     return "to continue" if path.exists() else "new"
 
 
@@ -232,7 +233,7 @@ def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence
     walls: dict[bool, list[float]] = {True: [], False: []}
     for trial in planned:
         result = TrialRecord(folder.trials_folder / trial.folder_name).result()
-        if result and result["state"] == "done" and result.get("wall_s"):
+        if result and result["state"] == TrialState.DONE and result.get("wall_s"):
             walls[trial.is_baseline].append(result["wall_s"])
     seen = walls[True] + walls[False]
     if not seen:

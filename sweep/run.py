@@ -34,6 +34,7 @@ from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TRAINED, TrialState
 from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
@@ -202,10 +203,10 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         curves = shlex.quote(str(shown(out / "tensorboard")))
         note(f"written: {shown(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
-    states = [result["state"] if result else "pending" for result in results]
+    states = [result["state"] if result else TrialState.PENDING for result in results]
     if again := retry_sentence(states, continue_command.line(SweepFolder(out))):
         note(again, style="yellow")
-    good = all(state in ("done", "stopped") for state in states)
+    good = all(state in TRAINED for state in states)
     return DONE if good else SOME_FAILED
 
 

@@ -17,13 +17,14 @@ from sweep.cli_support.command import existing_sweep
 from sweep.cli_support.options import JsonOption
 from sweep.environment import lease
 from sweep.list import print_sweeps, sweeps_here
-from sweep.request.trials import FAILED, retry_sentence
+from sweep.request.trials import retry_sentence
 from trainables.records import atomic_files, journal
 from trainables.records.damage import faults_of, hides_score, told
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import FAILURES, TRAINED, TrialState
 
-COLORS = {"done": "green", "pending": "dim", "running": "bold", "stopped": "yellow"}
+COLORS = {TrialState.DONE: "green", TrialState.PENDING: "dim", "running": "bold", TrialState.STOPPED: "yellow"}
 
 
 SomeRun = Annotated[
@@ -86,7 +87,7 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
     result = record.result()
     rows = read(record.metrics_path).rows
     losses = [row["eval_loss"] for row in rows if row["kind"] == "eval"]
-    state = result["state"] if result else "running" if rows and is_live else "pending"
+    state = result["state"] if result else "running" if rows and is_live else TrialState.PENDING
     if hides_score(record, found) and state != "running":
         state = "damaged"
     told_cause = (result or {}).get("cause")
@@ -152,7 +153,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _is_left(trial: dict[str, Any]) -> bool:
     """Tell whether the command that continues would do something about a trial."""
-    return trial["state"] not in FAILED and (trial["state"] not in ("done", "stopped") or not trial["evaluated"])
+    return trial["state"] not in FAILURES and (trial["state"] not in TRAINED or not trial["evaluated"])
 
 
 app = command.app(status)

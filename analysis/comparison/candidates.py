@@ -10,9 +10,9 @@ from typing import Any
 
 from analysis.records.table import Row, Table
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
+from trainables.records.trial_states import TRAINED
 
 LOWER_IS_BETTER = {"eval_loss"}
-ELIGIBLE = ("done", "stopped")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def candidates(rows: Iterable[Row], split: str, metric: str) -> list[Candidate]:
             groups.setdefault(_without_seed(row), []).append(row)
     found = []
     for seeds in groups.values():
-        scored = {row.label: row.mean(split, metric) for row in seeds if row.state in ELIGIBLE}
+        scored = {row.label: row.mean(split, metric) for row in seeds if row.state in TRAINED}
         kept = [row for row in seeds if (value := scored.get(row.label)) is not None and math.isfinite(value)]
         values = [value for row in kept if (value := scored[row.label]) is not None]
         if values:

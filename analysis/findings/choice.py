@@ -12,8 +12,10 @@ from analysis.findings.sentences import title_of, value_of
 from analysis.findings.winner import AgainstBest, Agreement, Cost, Winner, metric_winners
 from analysis.format.cells import cell
 from analysis.statistics.paired import FEWEST
+from trainables.records.trial_states import TrialState
 
 OFTEN_CUT = 0.1  # share of texts that end at the limit, or are empty, from which a note says so
+STATES: dict[str, str] = {TrialState.PENDING: "not done", TrialState.OOM: "out of memory"}
 
 
 def sentences(found: Comparison, won: Winner | None, agreement: Sequence[Agreement] = ()) -> list[str]:
@@ -164,6 +166,6 @@ def _row_notes(found: Comparison, values: dict, state: str) -> list[str]:
         share = values.get(key)
         if share is not None and share >= OFTEN_CUT:
             said.append(f"{_percent(share)} of its texts {meaning}")
-    if state not in ("done", ""):
-        said.append({"pending": "not done", "oom": "out of memory"}.get(state, state))
+    if state not in (TrialState.DONE, ""):
+        said.append(STATES.get(state, state))
     return said

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.candidates import baseline_of, candidates
 from analysis.records.table import Row, Table
+from trainables.records.trial_states import FAILURES, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,11 +101,10 @@ def judge(curve: Curve, others: Sequence[Curve] = ()) -> Verdict:
     """Return the verdict on one trial's curves; `others` of the same sweep name the likelier cause."""
     state = curve.row.state
     points = [point for point in curve.points if math.isfinite(point[1])]
-    if state in ("diverged", "failed", "oom"):
-        said = f"{curve.name} {'diverged' if state == 'diverged' else 'did not finish'} after step {_last_step(curve)}."
-        cause = (
-            "the learning rate is too high for this rank and batch" if state == "diverged" else curve.row.cause or ""
-        )
+    if state in FAILURES:
+        diverged = state == TrialState.DIVERGED
+        said = f"{curve.name} {'diverged' if diverged else 'did not finish'} after step {_last_step(curve)}."
+        cause = "the learning rate is too high for this rank and batch" if diverged else curve.row.cause or ""
         return Verdict(curve.name, curve.label, state, said, cause)
     if len(points) < 3:
         said = f"{curve.name} has {len(points)} evaluations of its loss: too few for a verdict."

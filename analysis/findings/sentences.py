@@ -10,6 +10,7 @@ from analysis.format.cells import NOTHING, cell, points
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
 from analysis.records.table import Table
+from trainables.records.trial_states import TrialState
 from trainables.scoring.metrics import PRECISION, RECALL, UNSTEMMED
 
 TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
@@ -200,17 +201,21 @@ def _too_few(found: Comparison) -> list[str]:
 
 def unfinished(table: Table) -> list[str]:
     """Say which rows have no result, and why; the choice may change with those that are pending."""
-    pending = [row for row in table.rows if row.state == "pending" or (row.state == "done" and row.summary is None)]
+    pending = [
+        row
+        for row in table.rows
+        if row.state == TrialState.PENDING or (row.state == TrialState.DONE and row.summary is None)
+    ]
     said = []
     if pending:
         names = _listed([table.name_of(row) for row in pending])
         verb = "is" if len(pending) == 1 else "are"
         said.append(f"{names} {verb} not done under evaluation {table.eval_id}: the choice may change.")
     for state, meaning in (
-        ("stopped", "was stopped early by the scheduler and is compared as it was then"),
-        ("failed", "failed"),
-        ("diverged", "diverged"),
-        ("oom", "did not fit in memory"),
+        (TrialState.STOPPED, "was stopped early by the scheduler and is compared as it was then"),
+        (TrialState.FAILED, "failed"),
+        (TrialState.DIVERGED, "diverged"),
+        (TrialState.OOM, "did not fit in memory"),
     ):
         for row in table.rows:
             if row.state == state:

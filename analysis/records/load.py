@@ -18,6 +18,7 @@ from trainables.records.atomic_files import DamagedFile
 from trainables.records.damage import faults_of, hides_score, told
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,12 +107,12 @@ def _read(record: TrialRecord, identity: str) -> Row:
         is_baseline = label.startswith("zero-shot")
         name, kind = (label, "baseline") if is_baseline else (label.split("-")[0], "configuration")
         cause = damage or str(error).splitlines()[0]
-        return Row(name, label, kind, "pending", cause, record=record, damage=damage, is_hidden=is_hidden)
+        return Row(name, label, kind, TrialState.PENDING, cause, record=record, damage=damage, is_hidden=is_hidden)
     result = record.result()
     summary = record.summary(identity) if result else None
-    state: str = result["state"] if result else "pending"
+    state: str = result["state"] if result else TrialState.PENDING
     why: str | None = damage if is_hidden else (result or {}).get("cause")
-    if not is_hidden and state == "done" and summary is None:
+    if not is_hidden and state == TrialState.DONE and summary is None:
         why = f"not evaluated yet under {identity}"
     values = {**(result or {}), "train_id": config["train_id"], "changes": len(record.lineage())}
     named = Row(config["name"], config["label"], config["kind"], state, why, train, values, record, summary)

@@ -20,6 +20,7 @@ from analysis.records.table import Row, Table
 from analysis.statistics.multiple_testing import Array
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
+from trainables.records.trial_states import TRAINED
 from trainables.scoring.metrics import score_names
 
 LOSS = "eval_loss"
@@ -107,7 +108,7 @@ def read_scores(table: Table, split: str, texts_of: Collection[str] = ()) -> Sco
     missing = []
     references = _references(table, split)
     for row in table.rows:
-        if row.record is None or row.summary is None or row.state not in ("done", "stopped"):
+        if row.record is None or row.summary is None or row.state not in TRAINED:
             continue
         try:
             read = row.record.predictions(table.eval_id, split)

@@ -19,7 +19,7 @@ class Row:
     name: str
     label: str
     kind: str  # "baseline", "reference" or "configuration"
-    state: str  # "pending" or one of trainables.records.record.STATES
+    state: str  # a TrialState; empty for a reference row
     cause: str | None = None
     train: TrainConfig | None = None
     values: dict[str, Any] = field(default_factory=dict)

@@ -11,17 +11,16 @@ from analysis.findings.sentences import title_of
 from analysis.format.terminal import Console, Table, Text, text
 from analysis.render.panels import baseline_grid, effect_grid
 from analysis.render.text_grids import Grid, difference_grid, fit, main_grid, seed_grid
+from trainables.records.trial_states import FAILURES, TrialState
 
 MOST_ROWS = 24  # configurations against baselines in a terminal; Markdown has all
-STYLES = {
+STYLES: dict[str, str] = {
     "best": "bold green",
     "baseline": "cyan",
     "reference": "dim",
-    "pending": "yellow",
-    "stopped": "yellow",
-    "failed": "red",
-    "diverged": "red",
-    "oom": "red",
+    TrialState.PENDING: "yellow",
+    TrialState.STOPPED: "yellow",
+    **dict.fromkeys(FAILURES, "red"),
     "better": "green",
     "worse": "red",
 }

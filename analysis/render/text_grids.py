@@ -10,6 +10,7 @@ from analysis.findings.sentences import describe, interval_of, title_of, value_o
 from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import cell_len
 from analysis.render.csv_json import SHORT_TITLES, all_columns
+from trainables.records.trial_states import TrialState
 from trainables.visible_text import visible, visible_line
 
 
@@ -76,7 +77,7 @@ def main_grid(found: Comparison) -> Grid:
         heads.append(Head(column.title, column.rank, is_number))
         cells.append([cell(value, column.style) for value in values])
     kinds = ["best" if row.values.get("mark") == "best" else row.state or row.kind for row in rows]
-    kinds = [row.kind if kind == "done" else kind for row, kind in zip(rows, kinds, strict=True)]
+    kinds = [row.kind if kind == TrialState.DONE else kind for row, kind in zip(rows, kinds, strict=True)]
     ends = [index for index, (one, other) in enumerate(pairwise(rows)) if one.kind != other.kind]
     return Grid(tuple(heads), tuple(zip(*cells, strict=True)), tuple(kinds), tuple(ends))
 

@@ -19,6 +19,7 @@ from analysis.render.csv_json import all_columns
 from analysis.render.text_grids import Grid, one_line
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.texts.behaviour import MEASURES, Groups, Panel
+from trainables.records.trial_states import FAILURES, TrialState
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(rf"([\d.]+) ({'|'.join(_UNITS)})")
@@ -142,7 +143,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> WebTable:
             (WebCell(one.name), WebCell(one.verdict), numbers[0], numbers[1], step, numbers[2],
              WebCell(slope, _raw(one.slope)), WebCell(one.cause))
         )  # fmt: skip
-    kinds = tuple({"diverged": "failed", "failed": "failed", "oom": "failed"}.get(one.verdict, "") for one in verdicts)
+    kinds = tuple("failed" if one.verdict in FAILURES else "" for one in verdicts)
     legend = "; ".join(f"{head.title}: {head.about}" for head in heads if head.about)
     return WebTable("verdicts", "What each trial's own curves say", heads, tuple(rows), kinds, f"{legend}.")
 
@@ -183,7 +184,7 @@ def _table(found: Comparison, columns: Sequence[Column], name: str, caption: str
     )
     cells = tuple(tuple(_cell(row.values.get(column.name), column) for column in kept) for row in rows)
     kinds = ["best" if row.values.get("mark") == "best" else row.state or row.kind for row in rows]
-    kinds = [row.kind if kind == "done" else kind for row, kind in zip(rows, kinds, strict=True)]
+    kinds = [row.kind if kind == TrialState.DONE else kind for row, kind in zip(rows, kinds, strict=True)]
     return WebTable(name, caption, heads, cells, tuple(kinds))
 
 

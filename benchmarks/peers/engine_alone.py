@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.job import Job, job_of_command, mark
+from trainables.records.trial_states import TrialState
 
 
 def main(job: Job) -> int:
@@ -29,9 +30,9 @@ def main(job: Job) -> int:
     with ThreadPoolExecutor(len(work.trials)) as threads:
         results = list(threads.map(run, range(len(work.trials)), jobs_of(work, sweep)))
     for result in results:
-        if result["state"] != "done":
+        if result["state"] != TrialState.DONE:
             print(result["cause"], file=sys.stderr)
-    return int(any(result["state"] != "done" for result in results))
+    return int(any(result["state"] != TrialState.DONE for result in results))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from sweep.engine_actor.crash_log import Deaths
 from sweep.engine_actor.pack_occupancy import Width
 from sweep.environment.lease import LeaseLost, Process
 from sweep.monitor.engine_status import Event, TrialEnd
-from sweep.monitor.jsonl_tail import is_finished
 from trainables.config import TrialConfig
 from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
+from trainables.records.finished import is_finished
 from trainables.records.record import Fence, TrialRecord, no_fence
+from trainables.records.trial_states import TrialState
 
 SILENT_S = 60.0
 DEAD_S = 15.0
@@ -154,7 +155,7 @@ class Slots:
         record = TrialRecord(Path(job.folder))
         rows = [row for row in record.metrics() if row["kind"] == "eval"]
         reports = [TrialReport(row["step"], row["eval_loss"], recorded=True) for row in rows]
-        end = TrialEnd((record.result() or {}).get("state", "failed"))
+        end = TrialEnd((record.result() or {}).get("state", TrialState.FAILED))
         self.runs[key] = Run(key, job, None, now, now, begun=True, reports=reports, end=end)
         return "taken"
 
@@ -337,7 +338,7 @@ class Slots:
             write_failure(record, f"{type(error).__name__}: {error}", traceback.format_exc(), self.engine.name)
         except (OSError, LeaseLost):
             return INTERRUPTED  # nothing can be written: without a result the trial is not finished
-        return TrialEnd("failed")
+        return TrialEnd(TrialState.FAILED)
 
     def _report(self, run: Run, report: TrialReport) -> None:
         with self._changed:
@@ -360,4 +361,4 @@ def write_failure(record: TrialRecord, cause: str, trace: str, engine: str) -> N
     """Record a trial as failed for a reason outside its training, unless it has a result by now."""
     if record.result() is None:
         record.write_error(cause, trace)
-        record.write_result({"state": "failed", "cause": cause, "engine": engine})
+        record.write_result({"state": TrialState.FAILED, "cause": cause, "engine": engine})

@@ -1,4 +1,4 @@
-"""Reading records while engines write them: what was appended since the last look, and what is finished (no torch)."""
+"""Reading records while engines write them: what was appended since the last look (no torch)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trainables.jobs import TrialJob
 from trainables.records.journal import Chain
-from trainables.records.record import TrialRecord
 
 
 class Tail:
@@ -49,12 +47,3 @@ class Tail:
             except (ValueError, RecursionError):
                 self._chain = None
         return rows
-
-
-def is_finished(job: TrialJob) -> bool:
-    """Tell whether nothing is left to do: a result, and the evaluation where the training has not failed."""
-    record = TrialRecord(Path(job.folder))
-    result = record.result()
-    if result is None:
-        return False
-    return result["state"] not in ("done", "stopped") or not record.needs_evaluation(job.trial.eval_id)

@@ -14,18 +14,20 @@ from analysis.format.terminal import Live, Table, cell, notes
 from sweep.cli_support import continue_command
 from sweep.cli_support.heartbeat import SILENT_S
 from sweep.monitor.engine_status import RunStatus
-from sweep.monitor.jsonl_tail import Tail, is_finished
+from sweep.monitor.jsonl_tail import Tail
 from trainables.jobs import TrialJob, TrialReport
 from trainables.records.atomic_files import DamagedFile
+from trainables.records.finished import is_finished
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TrialState
 from trainables.startup_progress import Stage
 from trainables.startup_progress import sentence as stage_sentence
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
 SILENT_GROWTH, SILENT_MOST_S = 1.5, 30.0  # of the time between lines that tell nothing new
 NAMED = 4  # trials in a line; others are counted
-STYLES = {"train": "bold", "evaluate": "bold", "done": "green", "stopped": "yellow", "waiting": "dim"}
+STYLES = {"train": "bold", "evaluate": "bold", TrialState.DONE: "green", TrialState.STOPPED: "yellow", "waiting": "dim"}
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Board:
 
     def _finish(self, trial: Shown) -> str:
         result = TrialRecord(Path(trial.job.folder)).result() or {}
-        trial.state = result.get("state", "failed")
+        trial.state = result.get("state", TrialState.FAILED)
         numbers = {key: result.get(key) for key in ("train_s", "evaluate_s", "steps")}
         trial.seconds = {key: float(value) for key, value in numbers.items() if value is not None}
         wall = result.get("wall_s")

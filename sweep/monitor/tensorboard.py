@@ -17,6 +17,7 @@ from sweep.monitor.jsonl_tail import Tail
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TRAINED
 from trainables.visible_text import visible_line
 
 EVERY_S = 2.0
@@ -133,7 +134,7 @@ class TrialEvents:
         if not result or self._file is None:
             return
         identities = self.record.evaluation_ids()
-        if result["state"] in ("done", "stopped") and not identities:
+        if result["state"] in TRAINED and not identities:
             return  # still being evaluated
         summary = self.record.summary(str(result.get("first_eval_id") or identities[0])) if identities else None
         wall = self.record.result_path.stat().st_mtime
@@ -147,7 +148,7 @@ class TrialEvents:
         from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-        good = state in ("done", "stopped")
+        good = state in TRAINED
         status = api_pb2.STATUS_SUCCESS if good else api_pb2.STATUS_FAILURE
         content = plugin_data_pb2.HParamsPluginData(
             session_end_info=plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=wall),

@@ -15,7 +15,6 @@ from sweep.engine_actor.actor import EngineHost, Holder, Plan
 from sweep.environment.lease import Lease, LeaseLost, this_process
 from sweep.environment.shared_folder import Probe
 from sweep.monitor.engine_status import Prepared, Unprepared
-from sweep.monitor.jsonl_tail import is_finished
 from sweep.ray_driver.cluster import Cluster
 from sweep.ray_driver.engine_startup import DiedTwice, Preparation
 from sweep.ray_driver.engine_statuses import Statuses
@@ -30,6 +29,7 @@ from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
 from trainables.records import atomic_files
+from trainables.records.finished import is_finished
 from trainables.records.lineage import release
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.startup_progress import Stage, current, stage

@@ -35,6 +35,7 @@ from trainables.records import atomic_files
 from trainables.records.damage import adapter_is_whole
 from trainables.records.manifest import SweepManifest, SweepOrigin, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TRAINED
 
 KEPT_EVALUATION_EXAMPLES = 2_000  # so that a later evaluation on more needs no source
 
@@ -362,7 +363,7 @@ def start_over(record: TrialRecord) -> None:
     import shutil
 
     result = record.result()
-    if result is None or result["state"] in ("done", "stopped"):
+    if result is None or result["state"] in TRAINED:
         return
     record.fence()
     for path in (record.result_path, record.error_path, record.metrics_path, record.lineage_path):

@@ -20,13 +20,13 @@ from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainCon
 from trainables.errors import UserError
 from trainables.jobs import TrialJob
 from trainables.records import atomic_files
-from trainables.records.damage import adapter_is_whole
+from trainables.records.finished import is_finished
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import FAILURES
 
 MOST_TRIALS = 20_000  # of a sweep: each is a folder with its records
 SHORT = {"lora_rank": "r", "learning_rate": "lr"}
 BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optimizer", "schedule")  # values say enough
-FAILED = ("failed", "diverged", "oom")  # states that no run takes up again unless it is told to
 
 
 @dataclass(frozen=True)
@@ -175,24 +175,16 @@ def jobs_left(folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed
     left = []
     for trial in sorted(planned, key=lambda trial: (not trial.is_baseline, trial.index)):
         path = folder.trials_folder / trial.folder_name
-        if not is_finished(TrialRecord(path), trial.trial.eval_id, retry_failed):
-            left.append(TrialJob(str(path), trial.trial))
+        job = TrialJob(str(path), trial.trial)
+        is_retried = retry_failed and (TrialRecord(path).result() or {}).get("state") in FAILURES
+        if is_retried or not is_finished(job):
+            left.append(job)
     return left
-
-
-def is_finished(record: TrialRecord, identity: str, retry_failed: bool = False) -> bool:
-    """Return whether a trial has ended and, unless it failed, is whole and has been evaluated under `identity`."""
-    result = record.result()
-    if result is None:
-        return False
-    if result["state"] in ("done", "stopped"):
-        return adapter_is_whole(record) and not record.needs_evaluation(identity)
-    return not retry_failed
 
 
 def retry_sentence(states: Iterable[str], line: str = "the same command") -> str | None:
     """Say how the trials that failed, diverged or ran out of memory run again; None where there are none."""
-    counts = Counter(state for state in states if state in FAILED)
+    counts = Counter(state for state in states if state in FAILURES)
     if not counts:
         return None
     told = " and ".join(f"{count} {state}" for state, count in counts.items())

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainables.records import atomic_files, journal
 from trainables.records.record import TrialRecord
+from trainables.records.trial_states import TRAINED
 
 IN_PLAN = "; it is read from the plan in sweep.json"
 HASHED_BYTES = 64 * 2**20  # of an adapter: what a run's look at a finished sweep reads in some 50 ms
@@ -45,7 +46,7 @@ def hides_score(record: TrialRecord, faults: Faults) -> bool:
     why = faults.get(record.config_path.name, IN_PLAN)
     if why.endswith(IN_PLAN) and not any(name.startswith("evals/") for name in faults):
         return False
-    return (record.result() or {}).get("state") in ("done", "stopped")
+    return (record.result() or {}).get("state") in TRAINED
 
 
 def evaluation_faults(record: TrialRecord, identity: str) -> Faults:

@@ -17,9 +17,8 @@ from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, gen
 from trainables.errors import UserError
 from trainables.records import atomic_files, journal, manifest, planned_trials
 from trainables.records.manifest import SCHEMA_VERSION, SweepManifest
+from trainables.records.trial_states import ENDED
 from trainables.visible_text import visible
-
-STATES = ("done", "stopped", "failed", "diverged", "oom")  # with a result; without one a trial is "pending"
 
 Fence = Callable[[], None]
 """Called before each commit; raises where this writer's lease has been taken over."""
@@ -138,8 +137,8 @@ class TrialRecord:
     # --- result --------------------------------------------------------------------------------------------------
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Commit the end of the training, by which curves and adapter are known again; `state` is one of STATES."""
-        assert result["state"] in STATES, result["state"]
+        """Commit the end of the training, by which curves and adapter are known again; `state` is one of ENDED."""
+        assert result["state"] in ENDED, result["state"]
         self.fence()
         for path in self.journals:
             atomic_files.sync_file(

@@ -28,6 +28,7 @@ from trainables.records.checkpoint import Checkpoint, drop_checkpoints, latest_c
 from trainables.records.damage import adapter_faults, told
 from trainables.records.lineage import settle, trained_with
 from trainables.records.record import TrialRecord
+from trainables.records.trial_states import TRAINED, TrialState
 from trainables.scoring import evaluate_library, rescore
 from trainables.tokenization.token_rows import Row
 from trainables.trial.evaluate import Reads, mean_loss, predictions
@@ -51,11 +52,11 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Interrupted(f"the disk is full: {error}") from error
-        return course.fail("failed", error)
+        return course.fail(TrialState.FAILED, error)
     except Diverged as error:
-        return course.fail("diverged", error)
+        return course.fail(TrialState.DIVERGED, error)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return course.fail("oom", error)
+        return course.fail(TrialState.OOM, error)
     except Exception as error:
         # A lost lease is no fault of the trial: then this raises instead of writing.
         engine.fence()
@@ -63,7 +64,7 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
             cause = f"the GPU is lost to this process: {error}"
             record.write_error(cause, traceback.format_exc())
             raise DeviceLost(cause) from error
-        return course.fail("oom" if is_out_of_memory(error) else "failed", error)
+        return course.fail(TrialState.OOM if is_out_of_memory(error) else TrialState.FAILED, error)
     finally:
         course.seat = None
         gc.collect()
@@ -95,7 +96,7 @@ class _Course:
 
     def finish(self) -> dict[str, Any]:
         result = self.record.result()
-        if result is not None and result["state"] in ("done", "stopped"):
+        if result is not None and result["state"] in TRAINED:
             self._replay(int(result["steps"]))
             if self.record.needs_evaluation(self.trial.eval_id):
                 self._evaluate_kept()
@@ -253,7 +254,7 @@ class _Course:
             self._evaluate()
         self.evaluate_s = self.seat.seconds() - began
         return self._result(
-            "stopped" if progress.stopped else "done",
+            TrialState.STOPPED if progress.stopped else TrialState.DONE,
             {
                 **facts,
                 "train_loss": train_loss,
@@ -264,7 +265,7 @@ class _Course:
             },
         )
 
-    def _result(self, state: str, facts: dict[str, Any]) -> dict[str, Any]:
+    def _result(self, state: TrialState, facts: dict[str, Any]) -> dict[str, Any]:
         progress = self.progress
         steps_s = progress.steps_s / progress.step if progress.step else None
         return {
@@ -302,14 +303,14 @@ class _Course:
             **facts,
         }
 
-    def fail(self, state: str, error: BaseException) -> dict[str, Any]:
+    def fail(self, state: TrialState, error: BaseException) -> dict[str, Any]:
         """Commit a failure: its cause in one line, the traceback in error.txt."""
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, Diverged):
             cause = str(error)
         self.record.write_error(cause, "".join(traceback.format_exception(error)))
         kept = self.record.result()
-        if kept is not None and kept["state"] in ("done", "stopped"):
+        if kept is not None and kept["state"] in TRAINED:
             # Only a further evaluation has failed: the training and the evaluations that there are stay as they are.
             return {**kept, "state": state, "cause": cause}
         result = self._result(state, {"cause": cause})
