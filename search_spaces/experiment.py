@@ -20,10 +20,10 @@ from pydantic import ValidationError
 from search_spaces.grid import Grid, expand, grid
 from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain, external_of
 from trainables.errors import UserError, nearest, shown
+from trainables.metric_table import CHOOSING, DEFAULT, is_missing
 from trainables.prompts import PROMPTS, template_of
 
 NOT_EXPERIMENTS = {"__init__", "experiment", "grid"}
-SELECTION_METRICS = ("rougeL", "rouge1", "rouge2", "rougeLsum", "chrf", "bleu", "eval_loss")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Experiment:
     prompts: dict[str, str] = field(default_factory=dict)
     stand_in: StandIn | None = None
     needs_gpu: bool = False
-    metric: str = "rougeL"
+    metric: str = DEFAULT
     keep_leaked: bool = False
     bundled: bool = False  # model and data are the bundled ones, of which every text is known
 
@@ -121,10 +121,10 @@ def _is_unicode(text: str) -> bool:
 def check_metric(metric: str, evaluation: EvalConfig) -> None:
     """Raise UserError unless the choice can be made by `metric`."""
     stored = [one.score_name for name in evaluation.metrics if (one := external_of(name))]
-    known = (*SELECTION_METRICS, *stored)
+    known = (*CHOOSING, *stored)
     if metric not in known:
         raise UserError(f"metric {metric!r} is unknown; {nearest(metric, known)}")
-    if metric in ("chrf", "bleu") and metric not in evaluation.metrics:
+    if is_missing(metric, evaluation.metrics):
         raise UserError(
             f"metric {metric!r} needs it among the evaluation's metrics: EvalConfig(metrics=('rouge', {metric!r}))"
         )

@@ -34,10 +34,11 @@ from sweep.environment.devices import resolve_device
 from sweep.environment.provenance import command_line
 from sweep.request import estimates, output_folder
 from sweep.request import resolve as on
-from trainables.config import DECODINGS, METRICS, EvalConfig, TrialConfig, configured, eval_id, generation_id
+from trainables.config import DECODINGS, EvalConfig, TrialConfig, configured, eval_id, generation_id
 from trainables.data.corpus import Example, example_of
 from trainables.errors import UserError, cannot_write, one_of
 from trainables.jobs import EngineSetup, TrialJob
+from trainables.metric_table import FAMILIES, LOSS
 from trainables.records import atomic_files
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
@@ -58,7 +59,7 @@ def evaluate(
     examples: Annotated[int | None, typer.Option("--examples", min=1, help="Examples of each split.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="validation or test alone; default: both.")] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="rouge,rouge_pr,chrf,bleu,evaluate:NAME_OR_PATH.")
+        str | None, typer.Option("--metrics", help=f"{','.join(FAMILIES)},evaluate:NAME_OR_PATH.")
     ] = None,
     max_new_tokens: MaxNewTokensOption = None,
     metric: MetricOption = None,
@@ -86,7 +87,7 @@ def evaluate(
     evaluation = changed(
         EvalConfig.model_validate(sweep.evaluation), decoding, examples, split, metrics, max_new_tokens
     )
-    one_of("--metric", metric or sweep.metric, [*score_names(evaluation.metrics), "eval_loss"])
+    one_of("--metric", metric or sweep.metric, [*score_names(evaluation.metrics), LOSS])
     _check_examples(folder, evaluation)
     identity = eval_id(evaluation)
     left = [record for record in _kept(folder) if record.needs_evaluation(identity)]
@@ -125,7 +126,7 @@ def changed(
 
 
 def _metric(name: str) -> str:
-    return evaluate_library.entry_of(name) or one_of("--metrics", name, (*METRICS, "evaluate:NAME_OR_PATH"))
+    return evaluate_library.entry_of(name) or one_of("--metrics", name, (*FAMILIES, "evaluate:NAME_OR_PATH"))
 
 
 def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:

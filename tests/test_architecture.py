@@ -53,6 +53,7 @@ LIGHT = [
     "trainables.jobs",
     "trainables.hardware.machine",
     "trainables.records.lineage",
+    "trainables.metric_table",
     "trainables.scoring.metrics",
     "trainables.sanity_checks.prompt_rows",
     "trainables.sanity_checks.settings",

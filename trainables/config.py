@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from trainables.errors import UserError, nearest, shown
+from trainables.metric_table import EXTERNAL, FAMILIES
 from trainables.units import is_number
 
 Quantization = Literal["none", "nf4"]
@@ -136,7 +137,6 @@ DECODINGS: dict[str, Decoding] = {
     "original": Decoding(strategy="sample", temperature=0.7, top_k=40, top_p=0.9, repetition_penalty=1.1),
 }
 
-METRICS = ("rouge", "rouge_pr", "chrf", "bleu")
 _EXTERNAL = re.compile(
     r"evaluate:(?P<at>[^#?]+)(?:#(?P<key>[\w.-]*)(?:/(?P<by>\d+))?)?(?:\?(?P<options>.*))?", re.DOTALL
 )
@@ -159,7 +159,7 @@ class External:
     @property
     def score_name(self) -> str:
         """Return the name of its score, which no score of our own has: evaluate_NAME_KEY."""
-        return re.sub(r"\W", "_", "_".join(filter(None, ("evaluate", self.name, self.key))))
+        return EXTERNAL + re.sub(r"\W", "_", "_".join(filter(None, (self.name, self.key))))
 
 
 def external_of(metric: str) -> External | None:
@@ -193,11 +193,11 @@ class EvalConfig(Frozen):
             raise ValueError("validation_examples and test_examples must not both be 0")
         external = [one for metric in self.metrics if (one := external_of(metric))]
         for metric in self.metrics:
-            if metric not in METRICS and metric not in [one.entry for one in external]:
-                known = (*METRICS, "evaluate:NAME_OR_PATH")
+            if metric not in FAMILIES and metric not in [one.entry for one in external]:
+                known = (*FAMILIES, "evaluate:NAME_OR_PATH")
                 raise ValueError(f"metrics: {metric!r} is unknown; {nearest(metric, known)}")
         if len(external) == len(self.metrics):
-            raise ValueError(f"metrics: name one of {', '.join(METRICS)} beside a metric of evaluate")
+            raise ValueError(f"metrics: name one of {', '.join(FAMILIES)} beside a metric of evaluate")
         if len({one.score_name for one in external}) < len(external):
             raise ValueError("metrics: two metrics of evaluate have the same name")
         return self

@@ -10,9 +10,8 @@ from typing import Any
 
 from analysis.records.table import Row, Table
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
+from trainables.metric_table import LOWER_IS_BETTER
 from trainables.records.trial_states import TRAINED
-
-LOWER_IS_BETTER = {"eval_loss"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from analysis.comparison.candidates import (
-    LOWER_IS_BETTER,
     Candidate,
     baseline_of,
     candidates,
@@ -30,7 +29,8 @@ from analysis.records.table import Row, Table
 from analysis.statistics.multiple_testing import MARGIN, fewest_for
 from analysis.statistics.paired import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
 from trainables.errors import UserError, nearest
-from trainables.scoring.metrics import own_score_names, score_names
+from trainables.metric_table import DEFAULT, LOSS, LOWER_IS_BETTER, names_of
+from trainables.scoring.metrics import score_names
 
 MOST_TEXTS = 40  # configurations whose texts are kept in memory and shown, the best by the choice
 
@@ -115,7 +115,7 @@ class Comparison:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that configurations can be compared by."""
-        return (*score_names(self.table.evaluation.metrics), *LOWER_IS_BETTER)
+        return (*score_names(self.table.evaluation.metrics), LOSS)
 
 
 def compare(folder: Path, metric: str | None = None, eval_id: str | None = None) -> Comparison:
@@ -134,7 +134,7 @@ def compare(folder: Path, metric: str | None = None, eval_id: str | None = None)
 
 def compare_table(table: Table, metric: str) -> Comparison:
     """Compare the rows of a table by `metric`; the table of the result has marks and reference rows."""
-    known = [*score_names(table.evaluation.metrics), *LOWER_IS_BETTER]
+    known = [*score_names(table.evaluation.metrics), LOSS]
     if metric not in known:
         raise UserError(f"metric {metric!r} is not in this evaluation; {nearest(metric, known)}")
     ranking = rank(candidates(table.of_kind("configuration"), table.selection_split, metric), metric)
@@ -171,8 +171,8 @@ def _differences(
                 _difference(*scores.paired(best.rows, other.rows, metric), other.name, role, metric, table.split)
             )
     # Texts that no model made have no loss and no score of another library: a score of our own compares them.
-    names = own_score_names(table.evaluation.metrics)
-    metric = metric if metric in names else names[0] if "rougeL" not in names else "rougeL"
+    names = names_of(table.evaluation.metrics)
+    metric = metric if metric in names else names[0] if DEFAULT not in names else DEFAULT
     for reference in extra:
         role = {"constant": "constant", f"{best.name} shuffled": "shuffled"}.get(reference.name, "")
         if role and scores.has(best.rows):

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, candidates, rank
+from analysis.comparison.candidates import Candidate, candidates, rank
 from analysis.comparison.comparison import Comparison, compare
 from analysis.findings.sentences import damaged, describe, not_settled, title_of, value_of
 from analysis.records import older_trials
-from analysis.records.scores import LOSS
 from analysis.statistics.multiple_testing import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.statistics.paired import paired
 from trainables.config import digest
 from trainables.errors import UserError
+from trainables.metric_table import LOSS, LOWER_IS_BETTER, METRICS
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import score_names
@@ -29,8 +29,7 @@ from trainables.scoring.metrics import score_names
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu", LOSS)
-TITLES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L", "chrf": "chrF", "bleu": "BLEU", LOSS: "loss"}
+SCORES = tuple(one.name for one in METRICS if one.column_rank is not None)
 
 
 @dataclass(frozen=True)

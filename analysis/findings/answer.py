@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.comparison.comparison import Comparison, Difference
 from analysis.findings.findings import Findings
-from analysis.findings.sentences import describe, headline, interval_of, title_of, value_of, verdict
+from analysis.findings.sentences import describe, headline, interval_of, title_of, unit_after, value_of, verdict
 from analysis.records.pbt_changes import aside
 
 
@@ -38,7 +38,7 @@ def _keep(findings: Findings, baseline: Difference | None) -> str:
     if baseline is None:
         return f"Keep {name}: {where}, with no finished baseline to compare it with."
     gain = value_of(found.metric, abs(baseline.paired.mean))
-    unit = "" if found.metric == "eval_loss" else " points"
+    unit = unit_after(found.metric)
     interval = _interval(baseline)
     if baseline.verdict == "better" and won.is_same_set and won.optimism > 0:
         much = f"optimistic by about {value_of(found.metric, won.optimism)}{unit}"

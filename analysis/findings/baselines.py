@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, baseline_of, candidates
+from analysis.comparison.candidates import Candidate, baseline_of, candidates
 from analysis.comparison.comparison import Comparison
-from analysis.findings.sentences import rounded, value_of
-from analysis.records.scores import LOSS, Scores
+from analysis.findings.sentences import rounded, unit_after, value_of
+from analysis.records.scores import Scores
 from analysis.statistics.multiple_testing import (
     ALPHA,
     CORRECTIONS,
@@ -33,6 +33,7 @@ from analysis.statistics.multiple_testing import (
     sign_flips,
 )
 from analysis.statistics.paired import FEWEST, SAME, examples_needed, paired, smallest_detectable
+from trainables.metric_table import LOSS, LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +215,7 @@ def _runs_sentence(own: Sequence[BaselineTest]) -> str:
 
 def _power(metric: str, own: Sequence[BaselineTest], varied: Sequence[BaselineTest]) -> str:
     """Say which differences so many examples show, where they can show any, and how many show one of two points."""
-    unit, asked = "" if metric == LOSS else " points", TWO_POINTS
+    unit, asked = unit_after(metric), TWO_POINTS
     detectable = max(one.detectable for one in varied)
     needed = examples_for(varied, asked, len(own))
     count = "more than ten million" if needed is None else f"about {rounded(needed)}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.comparison.candidates import LOWER_IS_BETTER
 from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import STAR, BaselineTest
-from analysis.findings.sentences import title_of, value_of
+from analysis.findings.sentences import title_of, unit_after, value_of
 from analysis.findings.winner import AgainstBest, Agreement, Cost, Winner, metric_winners
 from analysis.format.cells import cell
 from analysis.statistics.paired import FEWEST
+from trainables.metric_table import LOWER_IS_BETTER
 from trainables.records.trial_states import TrialState
 
 OFTEN_CUT = 0.1  # share of texts that end at the limit, or are empty, from which a note says so
@@ -30,7 +30,7 @@ def sentences(found: Comparison, won: Winner | None, agreement: Sequence[Agreeme
 
 
 def _worth(won: Winner) -> str:
-    metric, unit = title_of(won.metric), "" if won.metric in LOWER_IS_BETTER else " points"
+    metric, unit = title_of(won.metric), unit_after(won.metric)
     interval = f"[{value_of(won.metric, won.low)}, {value_of(won.metric, won.high)}]"
     if won.n < 2:
         score = value_of(won.metric, won.raw if won.is_same_set else won.estimate)

@@ -19,10 +19,10 @@ import numpy as np
 from analysis.comparison.candidates import Candidate, candidates
 from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import title_of, value_of
-from analysis.records.scores import LOSS
 from analysis.statistics.factorial import Factor, factor_of, half_normal_quantiles, lenth, shares, terms
 from analysis.statistics.multiple_testing import ALPHA, TOLERANCE, Array, attainable_p, flips_for, holm, is_attainable
 from analysis.statistics.paired import FEWEST, SAME, paired
+from trainables.metric_table import LOSS
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.candidates import baseline_of, candidates
 from analysis.records.table import Row, Table
+from trainables.metric_table import LOSS
 from trainables.records.trial_states import FAILURES, TrialState
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def curves(table: Table) -> list[Curve]:
             name=table.name_of(row),
             label=row.label,
             train=_points(train, "train_loss"),
-            evaluation=_points([line for line in lines if line.get("kind") == "eval"], "eval_loss"),
+            evaluation=_points([line for line in lines if line.get("kind") == "eval"], LOSS),
             start=_start(table, row),
             row=row,
             clipped=clipped,
@@ -178,9 +179,9 @@ def _start(table: Table, row: Row) -> float | None:
     """Return the untrained model's loss with the same prompt, on the examples of the curve."""
     if "validation" not in table.evaluation.examples:
         return None
-    found = candidates([row], "validation", "eval_loss")
-    baseline = baseline_of(table, found[0], "eval_loss") if found else None
-    return baseline.row.mean("validation", "eval_loss") if baseline else None
+    found = candidates([row], "validation", LOSS)
+    baseline = baseline_of(table, found[0], LOSS) if found else None
+    return baseline.row.mean("validation", LOSS) if baseline else None
 
 
 def _last_step(curve: Curve) -> int:

@@ -17,6 +17,7 @@ from analysis.comparison.candidates import Candidate, baseline_of
 from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import title_of, value_of
 from analysis.statistics.multiple_testing import Array
+from trainables.metric_table import LOSS
 
 MOST_ROWS = 1_500
 NORMAL = 1.959964  # two-sided 95%
@@ -57,7 +58,7 @@ def crossed(found: Comparison, ours: Candidate, theirs: Candidate) -> Crossed | 
     if len(ours.rows) < 2:
         return None
     first, second = scores.runs(ours.rows, found.metric), scores.runs(theirs.rows, found.metric)
-    if found.metric == "eval_loss":  # on the scale on which the mean over examples is the loss of the corpus
+    if found.metric == LOSS:  # on the scale on which the mean over examples is the loss of the corpus
         raw, scaled = scores.mean_of_runs(ours.rows, found.metric), scores.paired(ours.rows, theirs.rows, found.metric)
         scale = float(np.nanmean(scaled[0]) / np.nanmean(np.where(np.isnan(scaled[0]), math.nan, raw)))
         first, second = first * scale, second * scale

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate
+from analysis.comparison.candidates import Candidate
 from analysis.comparison.comparison import Comparison
 from analysis.findings.effects import design_of, factors_of, why_no_effects
 from analysis.statistics.factorial import Factor, expected_best
+from trainables.metric_table import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     import optuna

@@ -10,28 +10,21 @@ from analysis.format.cells import NOTHING, cell, points
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
 from analysis.records.table import Table
+from trainables.metric_table import LOSS, metric_of
 from trainables.records.trial_states import TrialState
-from trainables.scoring.metrics import PRECISION, RECALL, UNSTEMMED
 
-TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum", "chrf": "chrF"}
-TITLES |= {"bleu": "BLEU"}
-PARTS = (PRECISION, RECALL)
 FEW_TO_CHOOSE = 10  # examples below which a choice is said to mean little
 
 
 def title_of(metric: str) -> str:
     """Return the name of a metric for people: 'ROUGE-L', 'unstemmed ROUGE-L', 'evaluation loss'."""
-    if metric == "eval_loss":
-        return "evaluation loss"
-    if metric.startswith("evaluate_bertscore"):
-        return f"BERTScore{metric.removeprefix('evaluate_bertscore').replace('f1', 'F1').replace('_', ' ')}"
-    if metric.startswith("evaluate_"):
-        return f"{metric.removeprefix('evaluate_')} (evaluate)"
-    plain = metric.removesuffix(UNSTEMMED)
-    before = "unstemmed " if plain != metric else ""
-    part = next((one for one in PARTS if plain.endswith(one)), "")
-    name = plain.removesuffix(part)
-    return f"{before}{TITLES.get(name, name)}{part.replace('_', ' ')}"
+    return metric_of(metric).title
+
+
+def unit_after(metric: str) -> str:
+    """Return what stands behind a value of a metric: ' points', or nothing behind a loss."""
+    one = metric_of(metric)
+    return f" {one.unit}" if one.kind == "text" else ""
 
 
 def value_of(metric: str, value: float, sign: bool = False) -> str:
@@ -40,7 +33,7 @@ def value_of(metric: str, value: float, sign: bool = False) -> str:
         return NOTHING
     if not math.isfinite(value):
         return "∞" if value > 0 else "-∞"
-    if metric == "eval_loss":
+    if metric_of(metric).kind == "loss":
         return f"{value:+.3f}" if sign else f"{value:.3f}"
     return points(value, sign)
 
@@ -142,7 +135,7 @@ def _runner_up(best: str, difference: Difference) -> str:
         return f"{n} {split} {examples} too few to tell {best} and {other}, the runner-up, apart."
     if difference.verdict == "worse":
         return f"On {split} the runner-up {other} is better than {best}: the choice did not hold."
-    unit = "" if metric == "eval_loss" else " points"
+    unit = unit_after(metric)
     needed = "more than ten million" if difference.needed is None else f"about {rounded(difference.needed)}"
     detectable = f"{value_of(metric, difference.detectable)}{unit}"
     return (
@@ -233,7 +226,7 @@ def _missing_differences(found: Comparison) -> list[str]:
     said = []
     if "baseline" not in roles:
         said.append(f"There is no finished zero-shot baseline with the prompt of {best.name} to compare with.")
-    if found.metric == "eval_loss" and len({row.train.model for row in table.rows if row.train}) > 1:
+    if found.metric == LOSS and len({row.train.model for row in table.rows if row.train}) > 1:
         said.append("Losses of different base models cannot be compared where their tokenizers differ.")
     if found.runner_up is None:
         said.append(f"There is no second finished configuration to compare {best.name} with.")

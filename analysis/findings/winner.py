@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.comparison.candidates import LOWER_IS_BETTER, Candidate, candidates, rank
+from analysis.comparison.candidates import Candidate, candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import FEW_TO_CHOOSE
-from analysis.records.scores import LOSS
 from analysis.statistics.multiple_testing import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.statistics.paired import FEWEST, SAME, paired
 from analysis.statistics.winner_curse import RESAMPLES, Selection, resample_selection, spearman
-from trainables.scoring.metrics import PRECISION, RECALL, UNSTEMMED
+from trainables.metric_table import LOSS, LOWER_IS_BETTER, metric_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -314,8 +313,7 @@ def _rankings(found: Comparison) -> dict[str, list[Candidate]]:
     """Return the ranking by each metric, the deciding one first; unstemmed scores and parts only where they decide."""
     table = found.table
     known = found.scores[table.selection_split].metrics
-    parts = (PRECISION, RECALL, UNSTEMMED)
-    names = [found.metric, *(name for name in known if name != found.metric and not name.endswith(parts))]
+    names = [found.metric, *(name for name in known if name != found.metric and metric_of(name).can_choose)]
     rows = table.of_kind("configuration")
     rankings = {name: rank(candidates(rows, table.selection_split, name), name) for name in names}
     return {name: ranking for name, ranking in rankings.items() if ranking and _is_comparable(found, ranking, name)}

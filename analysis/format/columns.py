@@ -6,7 +6,9 @@ fractions in records and points (x100) in every table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from trainables.metric_table import DEFAULT, LOSS, METRICS, Metric, metric_of
 
 
 @dataclass(frozen=True)
@@ -23,18 +25,22 @@ class Column:
     is_timing: bool = False
 
 
+def of_metric(metric: Metric, split: str = "", rank: int | None = None) -> Column:
+    """Return the column of a score: on the reported split, or on the split that the choice is made on."""
+    title = metric.short.replace(" ", "\n")
+    if split:
+        return Column(f"{split}_{metric.name}", f"{split[:3]}\n{title}", metric.style, rank)
+    return Column(metric.name, title, metric.style, metric.column_rank if rank is None else rank)
+
+
 BEFORE = (
     Column("mark", "", "mark", 0),
     Column("name", "name", rank=0),
 )
 AFTER = (
-    Column("rouge1", "R-1", "points", 2),
-    Column("rouge2", "R-2", "points", 5),
-    Column("rougeL", "R-L", "points", 0),
-    Column("chrf", "chrF", "points", 4),
-    Column("bleu", "BLEU", "points", 4),
-    Column("validation_rougeL", "val\nR-L", "points", 0),
-    Column("eval_loss", "eval\nloss", "loss", 3),
+    *(of_metric(one) for one in METRICS if one.kind == "text" and one.column_rank is not None),
+    of_metric(metric_of(DEFAULT), "validation", 0),
+    replace(of_metric(metric_of(LOSS)), title="eval\nloss"),
     Column("perplexity", "ppl", "perplexity", 6),
     Column("train_loss", "train\nloss", "loss", 7),
     Column("generated_tokens", "new\ntok.", "tenths", 8),
@@ -47,12 +53,8 @@ AFTER = (
 )
 # For programs: in the CSV and in JSON alone.
 MORE = (
-    Column("rougeLsum", "R-Lsum", "points"),
-    Column("rouge1_unstemmed", "R-1 unstemmed", "points"),
-    Column("rouge2_unstemmed", "R-2 unstemmed", "points"),
-    Column("rougeL_unstemmed", "R-L unstemmed", "points"),
-    Column("rougeLsum_unstemmed", "R-Lsum unstemmed", "points"),
-    Column("validation_eval_loss", "val loss", "loss"),
+    *(of_metric(one) for one in METRICS if one.column_rank is None and one.family == "rouge"),
+    Column(f"validation_{LOSS}", "val loss", "loss"),
     Column("examples", "examples", "count"),
     Column("failed", "failed", "count"),
     Column("sources_cut", "sources cut", "count"),

@@ -22,9 +22,10 @@ from rapidfuzz.distance import LCSseq
 from analysis.records.scores import Scores
 from analysis.records.table import Row, Table
 from trainables.config import TrainConfig, digest, external_of
+from trainables.metric_table import rouge_words
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
-from trainables.scoring.metrics import means, score, signature, words
+from trainables.scoring.metrics import means, score, signature
 
 CANDIDATES = 256
 SHUFFLES = 5
@@ -126,7 +127,7 @@ def longest(source: str) -> str:
 
 def best_constant(summaries: Sequence[str]) -> str:
     """Return the summary with the highest mean ROUGE-L against all; the earliest of equals."""
-    tokens = [words(text) for text in summaries]
+    tokens = [rouge_words(text) for text in summaries]
     counts = Counter(tuple(one) for one in tokens)  # repeated summaries are compared once
     others = [(one, count) for one, count in counts.items() if one]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainables.errors import UserError
-from trainables.scoring.metrics import UNSTEMMED, own_score_names
+from trainables.metric_table import UNSTEMMED, names_of
 
 ROUNDING = 1e-9
 MEAN_ROUNDING = 1e-6
@@ -35,7 +35,7 @@ def check(
         references: those of each example that the evaluation has; none where they cannot be read.
         means: the summary of the split.
     """
-    names = own_score_names(metrics)
+    names = names_of(metrics)
     seen: set[str] = set()
     for line in lines:
         identity = str(line["id"])

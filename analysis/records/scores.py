@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from analysis.records import score_invariants
 from analysis.records.table import Row, Table
 from analysis.statistics.multiple_testing import Array
+from trainables.metric_table import LOSS
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.records.trial_states import TRAINED
 from trainables.scoring.metrics import score_names
-
-LOSS = "eval_loss"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column
+from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column, of_metric
 from trainables.config import EvalConfig, TrainConfig
+from trainables.metric_table import metric_of
 from trainables.records.record import TrialRecord
 from trainables.scoring.metrics import score_names, signature
 
@@ -72,7 +73,7 @@ class Table:
         axes = [Column(name, AXIS_TITLES.get(name, name.replace("_", "\n")), rank=1) for name in self.axes]
         known = {column.name for column in COLUMNS}
         scores = [name for name in score_names(self.evaluation.metrics) if name not in known]
-        return [*BEFORE, *axes, *AFTER, *MORE, *(Column(name, name, "points") for name in scores)]
+        return [*BEFORE, *axes, *AFTER, *MORE, *(replace(of_metric(metric_of(name)), rank=None) for name in scores)]
 
     def name_of(self, row: Row) -> str:
         """Return the name of a trial that no other trial shares."""

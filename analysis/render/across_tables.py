@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from analysis.findings.across_sweeps import SCORES, TITLES, Across
-from analysis.findings.sentences import title_of, value_of
+from analysis.findings.across_sweeps import SCORES, Across
+from analysis.findings.sentences import value_of
 from analysis.format.cells import NOTHING, cell
-from analysis.records.scores import LOSS
 from analysis.render.panels import interval_text, p_text
 from analysis.render.text_grids import Grid, Head
 from analysis.statistics.paired import FEWEST
+from trainables.metric_table import metric_of
 
 
 def entry_grid(found: Across) -> Grid:
     """Return the table of all entries."""
     shown = [name for name in SCORES if any(entry.scores.get(name) is not None for entry in found.entries)]
     several = len({entry.model for entry in found.entries}) > 1
-    choice = f"{found.selection_split} {TITLES.get(found.metric, title_of(found.metric))}"
+    choice = f"{found.selection_split} {metric_of(found.metric).short}"
     heads = [Head("sweep", is_number=False), Head("name", is_number=False)]
     heads += [Head("model", 2, is_number=False)] if several else []
-    heads += [Head("configuration", 4, is_number=False), *(Head(TITLES[name], 1) for name in shown), Head(choice)]
+    heads += [Head("configuration", 4, is_number=False)]
+    heads += [*(Head(metric_of(name).short, 1) for name in shown), Head(choice)]
     rows = []
     for entry in found.entries:
         cells = [entry.run, entry.name, *([entry.model] if several else []), entry.about]
-        cells += [cell(entry.scores.get(name), "loss" if name == LOSS else "points") for name in shown]
+        cells += [cell(entry.scores.get(name), metric_of(name).style) for name in shown]
         rows.append((*cells, value_of(found.metric, entry.selection)))
     ends = [index for index in range(len(rows) - 1) if found.entries[index].kind != found.entries[index + 1].kind]
     return Grid(tuple(heads), tuple(rows), tuple(entry.kind for entry in found.entries), tuple(ends))

@@ -9,29 +9,25 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.findings import Findings
-from analysis.findings.sentences import title_of
 from analysis.format.cells import inert, raw
-from analysis.format.columns import Column
-
-SHORT_TITLES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L", "rougeLsum": "R-Lsum", "eval_loss": "loss"}
+from analysis.format.columns import Column, of_metric
+from trainables.metric_table import DEFAULT, metric_of
 
 
 def all_columns(found: Comparison) -> list[Column]:
     """Return all columns, with the scores of another metric than ROUGE-L where that decides."""
     columns = _with_deciding(found.table.columns(), found.metric)
-    name = f"validation_{found.metric}"
-    if found.table.split == found.table.selection_split or name == "validation_rougeL":
+    if found.table.split == found.table.selection_split or found.metric == DEFAULT:
         return columns
-    style = "loss" if found.metric == "eval_loss" else "points"
-    own = Column(name, f"val\n{_short_title(found.metric)}", style, 0)
-    columns = [column for column in columns if column.name != name]
-    place = [column.name for column in columns].index("validation_rougeL")
+    own = of_metric(metric_of(found.metric), "validation", 0)
+    columns = [column for column in columns if column.name != own.name]
+    place = [column.name for column in columns].index(f"validation_{DEFAULT}")
     return [*columns[: place + 1], own, *columns[place + 1 :]]
 
 
@@ -41,12 +37,8 @@ def _with_deciding(columns: list[Column], metric: str) -> list[Column]:
     if own is None or own.rank is not None:
         return columns
     others = [column for column in columns if column is not own]
-    place = [column.name for column in others].index("validation_rougeL")
-    return [*others[:place], replace(own, title=_short_title(metric), rank=0), *others[place:]]
-
-
-def _short_title(metric: str) -> str:
-    return SHORT_TITLES.get(metric, title_of(metric).replace(" ", "\n"))
+    place = [column.name for column in others].index(f"validation_{DEFAULT}")
+    return [*others[:place], of_metric(metric_of(metric), rank=0), *others[place:]]
 
 
 def to_csv(found: Comparison, timing: bool = True) -> str:

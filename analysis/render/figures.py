@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.comparison.candidates import LOWER_IS_BETTER
 from analysis.comparison.comparison import Comparison
 from analysis.findings import effects as effects_of
 from analysis.findings.effects import Effect
@@ -16,6 +15,7 @@ from analysis.records.table import Row
 from analysis.render.plots import SERIES, Bar, Drawing, Spot, Track, costs, curves, forest, half_normal, lines
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.statistics.paired import FEWEST
+from trainables.metric_table import LOWER_IS_BETTER, metric_of
 
 MOST_LINES = 24
 POINTS = 100.0
@@ -209,7 +209,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _scale(found: Comparison) -> tuple[float, str]:
-    return (1.0, "nats per token") if found.metric in LOWER_IS_BETTER else (POINTS, "points")
+    metric = metric_of(found.metric)
+    return metric.scale, metric.unit
 
 
 def _values(found: Comparison, row: Row) -> str:

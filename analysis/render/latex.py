@@ -10,13 +10,15 @@ from analysis.comparison.candidates import candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
 from analysis.format.cells import cell
-from analysis.format.columns import AFTER, AXIS_TITLES, Column
+from analysis.format.columns import AXIS_TITLES, Column
 from analysis.records.table import Row
+from analysis.render.csv_json import all_columns
 from analysis.statistics.multiple_testing import ALPHA, CORRECTIONS
 from analysis.statistics.paired import paired
+from trainables.metric_table import LOSS
+from trainables.scoring.metrics import score_names
 from trainables.visible_text import visible_line
 
-SCORES = ("rouge1", "rouge2", "rougeL", "chrf", "bleu", "eval_loss")
 NOTHING = "\0"  # between two hyphens, which would be printed as a dash; no visible text holds it
 ESCAPES = {
     NOTHING: "{}",
@@ -43,7 +45,9 @@ def to_latex(findings: Findings) -> str:
     """Return the table of scores as LaTeX, to be included where the package booktabs is loaded."""
     found = findings.comparison
     table = found.table
-    columns = [column for column in AFTER if column.name in SCORES and any(_has(row, column) for row in table.rows)]
+    scores = (*score_names(table.evaluation.metrics), LOSS)
+    columns = [column for column in all_columns(found) if column.name in scores and column.rank is not None]
+    columns = [column for column in columns if any(_has(row, column) for row in table.rows)]
     axes = [axis for axis in table.axes if axis != "seed"]
     stars = {(one.name, one.metric) for one in findings.every_test if one.has_star}
     bold = {column.name: separable_best(found, column.name) for column in columns}

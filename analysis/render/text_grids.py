@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from analysis.comparison.comparison import Comparison
-from analysis.findings.sentences import describe, interval_of, title_of, value_of
+from analysis.findings.sentences import describe, interval_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import cell_len
-from analysis.render.csv_json import SHORT_TITLES, all_columns
+from analysis.render.csv_json import all_columns
+from trainables.metric_table import metric_of
 from trainables.records.trial_states import TrialState
 from trainables.visible_text import visible, visible_line
 
@@ -100,7 +101,7 @@ def difference_grid(found: Comparison) -> Grid:
         name = f"{one.against} (runner-up)" if one.role == "runner-up" else one.against
         difference = value_of(one.metric, one.paired.mean, sign=True)
         scores = (value_of(one.metric, one.best), value_of(one.metric, one.other), difference, interval_of(one))
-        by = SHORT_TITLES.get(one.metric, title_of(one.metric))
+        by = metric_of(one.metric).short
         detectable = value_of(one.metric, one.detectable) if one.paired.has_interval else NOTHING
         rows.append((name, by, *scores, detectable, one.verdict))
     return Grid(heads, tuple(rows), tuple(one.verdict for one in found.differences))
@@ -109,7 +110,7 @@ def difference_grid(found: Comparison) -> Grid:
 def seed_grid(found: Comparison) -> Grid:
     """Return the ranking by the mean over seeds; no rows where every configuration has one."""
     metric = found.metric
-    score = f"{found.table.selection_split} {SHORT_TITLES.get(metric, title_of(metric))}"
+    score = f"{found.table.selection_split} {metric_of(metric).short}"
     heads = (
         Head("place"),
         Head("name", is_number=False),

@@ -18,7 +18,7 @@ from analysis.texts import claims
 from analysis.texts.copied_text import Source, extractiveness, tokens_of
 from analysis.texts.outputs import REFERENCES, Example, Outputs, System
 from trainables.errors import UserError, nearest
-from trainables.scoring.metrics import words
+from trainables.metric_table import rouge_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -297,7 +297,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _rouge_words(text: str, any_script: bool) -> Sequence[str]:
-    return tokens_of(text, any_script=True) if any_script else words(text)
+    return tokens_of(text, any_script=True) if any_script else rouge_words(text)
 
 
 def _rouge1(tokens: Sequence[str], reference: Sequence[str]) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from analysis.comparison.comparison import MOST_TEXTS, Comparison
 from analysis.records.reference_rows import lead, longest
 from analysis.records.scores import texts_in
 from analysis.records.table import Row, Table
+from trainables.metric_table import DEFAULT
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import is_unseen, score_names
@@ -69,7 +70,7 @@ def text_metric(found: Comparison) -> str:
     names = score_names(found.table.evaluation.metrics)
     if found.metric in names:
         return found.metric
-    return "rougeL" if "rougeL" in names else names[0]
+    return DEFAULT if DEFAULT in names else names[0]
 
 
 def collect(found: Comparison, most: int = MOST_TEXTS) -> Outputs:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from trainables.metric_table import CHOOSING, LOSS
+
 MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant
 ENGINES = ("packed", "solo")
 
@@ -31,7 +33,7 @@ FieldsOption = Annotated[
 SourceOption = Annotated[str, typer.Option("--source", help="Where model and data come from: auto, hub or bundled.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Replicates of every configuration: seeds 42, 43, ...")]
 MetricOption = Annotated[
-    str | None, typer.Option("--metric", help="Chooses: rougeL, rouge1, rouge2, rougeLsum, chrf, bleu or eval_loss.")
+    str | None, typer.Option("--metric", help=f"Chooses: {', '.join(CHOOSING[:-1])} or {CHOOSING[-1]}.")
 ]
 EvalExamplesOption = Annotated[
     str | None, typer.Option("--eval-examples", help="Examples that choose and that report: 64,128.")
@@ -39,7 +41,7 @@ EvalExamplesOption = Annotated[
 DecodingOption = Annotated[str | None, typer.Option("--decoding", help="greedy, beam4 or original (sampling).")]
 MaxNewTokensOption = Annotated[int | None, typer.Option("--max-new-tokens", help="Longest summary, in tokens.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-KeepOption = Annotated[str | None, typer.Option("--keep", help="Checkpoint kept: last, or best by eval_loss.")]
+KeepOption = Annotated[str | None, typer.Option("--keep", help=f"Checkpoint kept: last, or best by {LOSS}.")]
 KeepLeakedOption = Annotated[bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="packed: trials share a base; solo: one after another.")]

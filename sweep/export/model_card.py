@@ -9,14 +9,13 @@ from analysis.render.markdown import code, escaped, pipes, yaml
 from analysis.render.text_grids import difference_grid
 from trainables.config import Decoding, EvalConfig, TrainConfig
 from trainables.data.sources import MODEL_IDS
+from trainables.metric_table import METRICS
 from trainables.records.lineage import sentence
 
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
     from analysis.records.table import Row
     from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepOrigin
-
-SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum", "chrf", "eval_loss")
 
 OWN_IMPORT = "from trainables.pocket import model_folder  # this base comes with the project\n"
 
@@ -123,7 +122,7 @@ def model_card(found: Comparison, trial: Row, sweep: SweepManifest) -> str:
         sentences="\n".join(f"- {escaped(sentence)}" for sentence in conclusions(found)),
         n_validation=sizes.get("validation", 0),
         n_test=sizes.get("test", 0),
-        scores="\n".join(_score(trial, name) for name in SCORES if trial.mean(table.split, name) is not None),
+        scores="\n".join(_score(trial, name) for name in _scores(found) if trial.mean(table.split, name) is not None),
         differences=pipes(difference_grid(found)) if found.differences else "",
         signature=escaped("; ".join(table.signatures)),
         of_parts=OF_PARTS if train.tokenization == "parts" else "",
@@ -150,6 +149,12 @@ def _base_folder(model: ModelEntry) -> str:
     if model.kind == "bundled":
         return "str(model_folder())"
     return repr(base_name(model) if model.kind != "local" else f"PATH/OF/{model.label}")
+
+
+def _scores(found: Comparison) -> list[str]:
+    """Return the scores that the card tells, what chose among them."""
+    names = [one.name for one in METRICS if one.on_card]
+    return names if found.metric in names else [*names, found.metric]
 
 
 def _score(trial: Row, name: str) -> str:

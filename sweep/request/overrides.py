@@ -14,6 +14,7 @@ from sweep.cli_support.command import note
 from sweep.cli_support.options import ExperimentOptions
 from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured, digest
 from trainables.errors import UserError, nearest, one_of
+from trainables.metric_table import is_missing, metric_of
 
 MANY = 2_000  # configurations, which take a second to judge
 UNITS_S = {"h": 3600, "m": 60, "s": 1}
@@ -151,8 +152,8 @@ def changed_evaluation(evaluation: EvalConfig, changes: Changes) -> EvalConfig:
         if not match:
             raise UserError(f"--eval-examples must be VALIDATION,TEST, such as 64,128, got {changes.eval_examples!r}")
         values["validation_examples"], values["test_examples"] = map(int, match.groups())
-    if changes.metric in ("chrf", "bleu") and changes.metric not in values["metrics"]:
-        values["metrics"] = (*values["metrics"], changes.metric)
+    if changes.metric is not None and is_missing(changes.metric, values["metrics"]):
+        values["metrics"] = (*values["metrics"], metric_of(changes.metric).family)
     return configured(EvalConfig, values)
 
 

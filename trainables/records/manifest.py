@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trainables.metric_table import DEFAULT
 from trainables.records import atomic_files
 
 SCHEMA_VERSION = 1
@@ -96,7 +97,7 @@ class SweepManifest(_Entry):
     data_hint: str = ""
     provenance: SweepOrigin = SweepOrigin()
     tokenization: str | None = None  # None: of before 2026-11-30, its prompts may have been tokenized in parts
-    metric: str = "rougeL"
+    metric: str = DEFAULT
     evaluation: dict[str, Any] = Field(default_factory=dict)  # of EvalConfig
     eval_id: str = ""
     seeds: int = 1

@@ -16,8 +16,9 @@ from sweeps_on_disk import SMALL, baseline, configuration
 from analysis.compare import compare
 from analysis.records.score_invariants import check
 from analysis.report import print_table, report, write
-from trainables.config import METRICS, EvalConfig
+from trainables.config import EvalConfig
 from trainables.errors import UserError
+from trainables.metric_table import FAMILIES
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import means, score
 
@@ -130,17 +131,17 @@ def test_true_scores_of_any_text_pass() -> None:
     lines, references = [], {}
     for place in range(300):
         text, told = draw.choice(known), draw.sample(known, draw.randint(1, 3))
-        lines.append({"id": str(place), "text": text, "scores": score(text, told, METRICS)})
+        lines.append({"id": str(place), "text": text, "scores": score(text, told, FAMILIES)})
         references[str(place)] = told
     summary = {"examples": len(lines), **means([line["scores"] for line in lines])}
-    check("A", lines, references, summary, METRICS)
+    check("A", lines, references, summary, FAMILIES)
     for line in lines:
         line["scores"]["rouge1"] += 1.5
     with pytest.raises(UserError, match="outside 0 to 1"):
-        check("A", lines, references, summary, METRICS)
+        check("A", lines, references, summary, FAMILIES)
 
 
 def test_an_honest_sweep_has_its_scores(make_sweep: Make) -> None:
-    evaluation = EvalConfig(validation_examples=4, test_examples=6, metrics=METRICS)
+    evaluation = EvalConfig(validation_examples=4, test_examples=6, metrics=FAMILIES)
     found = compare(make_sweep([baseline(), configuration("A")], evaluation))
     assert {len(found.scores[split].ids) for split in ("validation", "test")} == {4, 6}

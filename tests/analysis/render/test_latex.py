@@ -36,6 +36,11 @@ def test_the_table_has_booktabs_rules_and_a_cell_for_every_column(make_sweep: Ma
     assert to_latex(Findings(compare(found.table.folder))) == text
 
 
+def test_the_metric_that_chose_has_a_column(make_sweep: Make) -> None:
+    assert "R-Lsum" not in rows_of(to_latex(Findings(compare(make_sweep()))))[0]
+    assert "R-Lsum" in rows_of(to_latex(Findings(compare(make_sweep(), "rougeLsum"))))[0]
+
+
 def test_what_latex_would_take_for_a_command_is_escaped() -> None:
     assert escaped(r"a_b & 50% of $x {y} #1 ~ ^ \n") == (
         r"a\_b \& 50\% of \$x \{y\} \#1 \textasciitilde{} \textasciicircum{} \textbackslash{}n"

@@ -16,14 +16,15 @@ from analysis.texts.behaviour import MEASURES, by_group, echoes, frame, panel, r
 from analysis.texts.copied_text import Source, tokens_of
 from analysis.texts.outputs import collect
 from trainables.errors import UserError
-from trainables.scoring.metrics import score, words
+from trainables.metric_table import rouge_words
+from trainables.scoring.metrics import score
 
 Make = Callable[..., Path]
 TEMPLATE = "Summarize the dialogue.\n\n{source}\n\nSummary:"
 
 
 def measured(text: str, source: str, reference: str) -> dict:
-    return texture(text, Source(tokens_of(source)), claims.stated(source), [words(reference)])
+    return texture(text, Source(tokens_of(source)), claims.stated(source), [rouge_words(reference)])
 
 
 def test_quick_rouge_equals_rouge_score() -> None:
@@ -32,7 +33,7 @@ def test_quick_rouge_equals_rouge_score() -> None:
     for _ in range(60):
         text, *references = (" ".join(draw.choices(pool, k=draw.randint(0, 14))) for _ in range(3))
         expected = score(text, references)
-        found = rouge(words(text), [words(one) for one in references])
+        found = rouge(rouge_words(text), [rouge_words(one) for one in references])
         assert found["rouge1"] == pytest.approx(expected["rouge1"], abs=1e-12)
         assert found["rougeL"] == pytest.approx(expected["rougeL"], abs=1e-12)
 

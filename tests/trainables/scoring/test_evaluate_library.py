@@ -15,9 +15,10 @@ from sweep.environment.ray_variables import Hidden
 from trainables.config import EvalConfig, configured, eval_id, external_of, generation_id
 from trainables.data.corpus import Example
 from trainables.errors import UserError
+from trainables.metric_table import names_of
 from trainables.scoring import evaluate_library
 from trainables.scoring.evaluate_library import entry_of, scored
-from trainables.scoring.metrics import own_score_names, score_names, signature
+from trainables.scoring.metrics import score_names, signature
 from trainables.secret_variables import without_passed
 
 SCRIPT = """
@@ -162,7 +163,7 @@ def test_an_evaluation_names_them_beside_our_own_metrics() -> None:
     evaluation = EvalConfig(metrics=("rouge", "evaluate:/m/same_length#same/100?lang=en"))
     assert generation_id(evaluation) == generation_id(EvalConfig())
     assert eval_id(evaluation) != eval_id(EvalConfig())
-    assert score_names(evaluation.metrics) == (*own_score_names(("rouge",)), "evaluate_same_length_same")
+    assert score_names(evaluation.metrics) == (*names_of(("rouge",)), "evaluate_same_length_same")
     text = signature(evaluation.metrics)
     assert "evaluate_same_length_same divided by 100" in text
     assert "/m/" not in text
