@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+PACKAGES = ("sweep", "analysis", "search_spaces", "trainables")
+SOURCES = (*PACKAGES, "benchmarks", "tests")
+GUIDES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "RESULTS.md"})
 
 
@@ -46,8 +49,29 @@ def test_links_lead_somewhere() -> None:
 
 def test_code_names_decisions_that_are_there() -> None:
     numbers = {path.name[:4] for path in DECISIONS}
-    folders = ("sweep", "search_spaces", "trainables", "analysis", "benchmarks", "tests")
-    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
     named = {one for path in sources for one in re.findall(r"docs/decisions/(\d{4})", path.read_text(encoding="utf-8"))}
     assert named
     assert named <= numbers
+
+
+def test_every_path_in_the_guides_is_there() -> None:
+    """A path is what is in backquotes and begins with a folder of ours, or is named like a file of ours."""
+    ours = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"runs"}
+    modules = {path.name for folder in SOURCES for path in (ROOT / folder).rglob("*.py")} | {"my_grid.py"}  # a reader's
+    for guide in GUIDES:
+        for name in re.findall(r"`([\w./-]+)`", (ROOT / guide).read_text(encoding="utf-8")):
+            if name.split("/")[0] in ours:
+                assert (ROOT / name).exists(), f"{guide}: {name}"
+            elif name.endswith(".py"):
+                assert name in modules, f"{guide}: {name}"
+            elif re.fullmatch(r"\w+\.(cfg|toml|txt|md)", name):
+                assert (ROOT / name).exists() or (ROOT / "benchmarks" / name).exists(), f"{guide}: {name}"
+
+
+def test_the_picture_of_the_rooms_names_all_of_them() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for package in PACKAGES:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{package}` |"))
+        named = set(re.findall(r"`(\w+)`", row)) - set(PACKAGES)
+        assert named == {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}, package
