@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 EXPERIMENT ?= grid_2x2x2
 
-.PHONY: setup sweep test test-all test-slow test-older-processor test-gpu lint format browser clean
+.PHONY: setup sweep test test-all test-slow test-older-processor test-gpu lint format browser screenshot clean
 
 setup: $(READY)
 
@@ -53,6 +53,11 @@ browser: $(READY)
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; }
 	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix .venv/browser axe-core@4.14.1; \
 	else echo "npm is absent: the accessibility check will be skipped"; fi
+
+# The picture in the README: the page of the sweep that `make sweep` leaves, by the Chromium of `make browser`.
+screenshot:
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1120,1000 \
+		--user-data-dir=.venv/chromium --screenshot=docs/page.png file://$(CURDIR)/runs/$(EXPERIMENT)/report/index.html
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -75,3 +75,9 @@ def test_the_picture_of_the_rooms_names_all_of_them() -> None:
         row = next(line for line in text.splitlines() if line.startswith(f"| `{package}` |"))
         named = set(re.findall(r"`(\w+)`", row)) - set(PACKAGES)
         assert named == {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}, package
+
+
+def test_lines_of_the_guides_are_short() -> None:
+    for guide in GUIDES:
+        for line in (ROOT / guide).read_text(encoding="utf-8").splitlines():
+            assert len(line) < 120 or line.startswith("| "), f"{guide}: {line}"

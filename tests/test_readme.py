@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
+import sweep.eval
+import sweep.plan
+import sweep.run
 from analysis.compare import compare
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +47,30 @@ def test_every_folder_of_the_tree_is_there_and_has_its_line() -> None:
     assert [name for name in named if not (ROOT / name).is_dir()] == []
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages <= set(named)
+
+
+def options() -> list[str]:
+    """Every option of the verbs that compute, as a row of the README's table, from what typer knows of it."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for verb, app in (("run", sweep.run.app), ("plan", sweep.plan.app), ("eval", sweep.eval.app)):
+        for one in typer.main.get_command(app).params:
+            if one.param_type_name != "option":
+                continue
+            default = "" if one.default in (None, False) else f" Default: `{one.default}`."
+            said, verbs = found.setdefault(one.opts[0], (f"{one.help}{default}", []))
+            assert said == f"{one.help}{default}", f"{one.opts[0]} of {verb} says something else than of {verbs[0]}"
+            verbs.append(verb)
+    return [f"| `{option}` | {', '.join(verbs)} | {said} |" for option, (said, verbs) in found.items()]
+
+
+def test_the_table_of_options_is_what_help_says() -> None:
+    shown = re.findall(r"^\| `--.*$", README, flags=re.MULTILINE)
+    assert shown == options(), "the table should be:\n" + "\n".join(options())
+
+
+def test_the_sample_table_fits_a_narrow_terminal() -> None:
+    sample = next(block for block in blocks("text") if block.startswith("grid_2x2x2"))
+    assert max(map(len, sample.splitlines())) <= 100
 
 
 def the_winner_reads_its_input(run: Path) -> None:
