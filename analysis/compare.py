@@ -27,7 +27,7 @@ def show(
     from analysis.format import terminal
     from analysis.render import terminal_tables
     from analysis.render.across_tables import entry_grid, run_grid
-    from analysis.render.csv_json import plain
+    from analysis.render.json_report import plain
 
     try:
         found = across([command.sweep_folder(run) for run in runs], metric, evaluation)

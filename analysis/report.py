@@ -13,7 +13,7 @@ from analysis.comparison.comparison import Comparison, compare
 from analysis.findings.findings import Findings
 from analysis.format.terminal import Console, print_json, results
 from analysis.records import reference_rows
-from analysis.render import behaviour_tables, csv_json, latex, markdown, page, terminal_tables
+from analysis.render import behaviour_tables, csv_tables, json_report, latex, markdown, page, terminal_tables
 from analysis.statistics.multiple_testing import CORRECTIONS, MARGIN
 from trainables.errors import UserError, cannot_write, nearest
 from trainables.records import atomic_files
@@ -42,9 +42,9 @@ def write_comparison(findings: Findings, alarm: str | None = None) -> list[Path]
     texts = {
         folder / f"{name}.md": markdown.to_markdown(findings, page.known_alarm(found) if alarm is None else alarm),
         folder / f"{name}.tex": latex.to_latex(findings),
-        folder / f"{name}.csv": csv_json.to_csv(found),
-        folder / f"{name}-tests.csv": csv_json.tests_to_csv(findings),
-        folder / f"{name}-without-timing.csv": csv_json.to_csv(found, timing=False),
+        folder / f"{name}.csv": csv_tables.to_csv(found),
+        folder / f"{name}-tests.csv": csv_tables.tests_to_csv(findings),
+        folder / f"{name}-without-timing.csv": csv_tables.to_csv(found, timing=False),
     }
     for path, text in texts.items():
         if not path.exists() or path.read_bytes() != text.encode():
@@ -112,7 +112,7 @@ def report(
     except OSError as error:
         raise cannot_write(SweepFolder(run).report_folder, error) from None
     if as_json:
-        document = {"alarm": alarm or None, **csv_json.to_document(findings)}
+        document = {"alarm": alarm or None, **json_report.report_of(findings).document()}
         print_json(document)
         return
     console = results()

@@ -37,7 +37,7 @@ def best(
     from analysis.compare import compare
     from analysis.findings.findings import Findings
     from analysis.findings.sentences import conclusions, headline
-    from analysis.render.csv_json import to_document
+    from analysis.render.json_report import report_of
 
     folder = existing_sweep(run)
     found = compare(folder.folder, metric, evaluation)
@@ -50,7 +50,8 @@ def best(
     if export is not None:
         export_adapter(found, trial, folder.manifest(), export)
     if as_json:
-        document = {key: value for key, value in to_document(Findings(found)).items() if key != "rows"}
+        document = report_of(Findings(found)).document()
+        del document["rows"]
         place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}
         command.print_json({**document, **place})
         return command.DONE

@@ -229,7 +229,7 @@ def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Exa
 def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: bool) -> int:
     from analysis.compare import compare
     from analysis.findings.findings import Findings
-    from analysis.render import csv_json, terminal_tables
+    from analysis.render import json_report, terminal_tables
     from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
@@ -238,7 +238,7 @@ def _conclude(folder: SweepFolder, metric: str | None, identity: str, as_json: b
     write_page(found.table.folder, findings=findings)
     write_comparison(findings)
     if as_json:
-        command.print_json({"folder": str(folder.folder), **csv_json.to_document(findings)})
+        command.print_json({"folder": str(folder.folder), **json_report.report_of(findings).document()})
     else:
         terminal_tables.to_terminal(command.results(), findings, known_alarm(found))
     missing = [record for record in _kept(folder) if record.needs_evaluation(identity)]

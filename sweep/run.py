@@ -185,7 +185,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     """Print and write the comparison, and its page where trials have ended; return 1 where one has failed."""
     from analysis.compare import compare
     from analysis.findings.findings import Findings
-    from analysis.render import csv_json, terminal_tables
+    from analysis.render import json_report, terminal_tables
     from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
@@ -197,7 +197,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         if metric == found.table.metric:
             write_comparison(findings)
     if as_json:
-        command.print_json({"folder": str(out), **csv_json.to_document(findings)})
+        command.print_json({"folder": str(out), **json_report.report_of(findings).document()})
     else:
         terminal_tables.to_terminal(command.results(), findings, known_alarm(found))
         curves = shlex.quote(str(shown(out / "tensorboard")))

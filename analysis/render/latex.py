@@ -12,7 +12,7 @@ from analysis.findings.findings import Findings
 from analysis.format.cells import cell
 from analysis.format.columns import AXIS_TITLES, Column
 from analysis.records.table import Row
-from analysis.render.csv_json import all_columns
+from analysis.render.csv_tables import all_columns
 from analysis.statistics.multiple_testing import ALPHA, CORRECTIONS
 from analysis.statistics.paired import paired
 from trainables.metric_table import LOSS

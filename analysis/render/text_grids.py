@@ -9,7 +9,7 @@ from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import describe, interval_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import cell_len
-from analysis.render.csv_json import all_columns
+from analysis.render.csv_tables import all_columns
 from trainables.metric_table import metric_of
 from trainables.records.trial_states import TrialState
 from trainables.visible_text import visible, visible_line

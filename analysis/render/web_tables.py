@@ -15,7 +15,7 @@ from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.columns import MORE, Column
 from analysis.render.behaviour_tables import group_title, panel_title, written
-from analysis.render.csv_json import all_columns
+from analysis.render.csv_tables import all_columns
 from analysis.render.text_grids import Grid, one_line
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.texts.behaviour import MEASURES, Groups, Panel

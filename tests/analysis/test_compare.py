@@ -17,7 +17,7 @@ from analysis.compare import compare
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import conclusions, title_of
-from analysis.render.csv_json import to_csv
+from analysis.render.csv_tables import to_csv
 from trainables.config import DECODINGS, Decoding, EvalConfig, eval_id
 from trainables.errors import UserError
 from trainables.records.record import SweepFolder, TrialRecord

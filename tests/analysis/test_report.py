@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from analysis.compare import compare
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import conclusions
-from analysis.render import behaviour_tables, csv_json, latex, markdown
+from analysis.render import behaviour_tables, csv_tables, json_report, latex, markdown
 from analysis.render.page import alarm_of
 from analysis.report import print_table, report, write
 from trainables.config import DECODINGS, EvalConfig, eval_id
@@ -98,9 +98,9 @@ def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep:
     assert len(found.table.signatures) == 1
     made = found.table.signatures[0]
     tables = [
-        csv_json.to_csv(found),
-        csv_json.tests_to_csv(findings),
-        json.dumps(csv_json.to_document(findings)),
+        csv_tables.to_csv(found),
+        csv_tables.tests_to_csv(findings),
+        json.dumps(json_report.report_of(findings).document()),
     ]
     assert all(made in text for text in tables)
     assert latex.escaped(made) in latex.to_latex(findings)

@@ -14,7 +14,7 @@ from analysis.compare import compare
 from analysis.findings.answer import answer
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import conclusions
-from analysis.render.csv_json import to_csv
+from analysis.render.csv_tables import to_csv
 from analysis.render.markdown import to_markdown
 from analysis.report import write, write_page
 from trainables.config import EvalConfig

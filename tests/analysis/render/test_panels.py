@@ -14,7 +14,7 @@ from sweeps_on_disk import baseline, configuration, grid
 from analysis.compare import compare
 from analysis.findings import mixed_model
 from analysis.findings.findings import Findings
-from analysis.render.csv_json import tests_to_csv as csv_of
+from analysis.render.csv_tables import tests_to_csv as csv_of
 from analysis.render.panels import baseline_grid, effect_grid, more_grids, p_text
 from analysis.render.text_grids import Grid
 

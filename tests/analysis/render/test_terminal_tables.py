@@ -18,7 +18,8 @@ from analysis.compare import compare
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import conclusions
-from analysis.render.csv_json import to_csv, to_document
+from analysis.render.csv_tables import to_csv
+from analysis.render.json_report import SCHEMA_VERSION, report_of
 from analysis.render.markdown import to_markdown
 from analysis.render.panels import baseline_grid
 from analysis.render.terminal_tables import to_terminal
@@ -151,7 +152,8 @@ def test_seeds_are_ranked_in_a_table_of_their_own(make_sweep: Make) -> None:
 def test_json_is_strict_and_says_the_same(make_sweep: Make) -> None:
     found = compare(make_sweep([baseline(), configuration("A"), configuration("B", rank=16, state=None)]))
     findings = Findings(found)
-    document = json.loads(json.dumps(to_document(findings), allow_nan=False))
+    document = json.loads(json.dumps(report_of(findings).document(), allow_nan=False))
+    assert document["schema"] == SCHEMA_VERSION
     assert document["best"]["trial"] == "A-v1-r8-lr0.0005-s42"
     assert document["differences"][0]["verdict"] == found.differences[0].verdict
     assert document["sentences"] == conclusions(found)

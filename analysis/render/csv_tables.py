@@ -1,4 +1,4 @@
-"""A comparison for programs: CSV and JSON.
+"""A comparison for programs as CSV.
 
 Two runs of the same sweep on the same machine give the same bytes in everything but the timing columns: fixed order,
 fixed rounding, no dates.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict
 from typing import Any
 
 from analysis.comparison.comparison import Comparison
@@ -71,62 +70,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.10g}" if math.isfinite(value) else ""
     return "" if value is None else value
-
-
-def to_document(findings: Findings) -> dict[str, Any]:
-    """Return the comparison as JSON values: scores as fractions, what is not a number as null."""
-    found = findings.comparison
-    table, best = found.table, found.best
-    columns = all_columns(found)
-    trial = found.best_trial
-    document = {
-        "experiment": table.experiment,
-        "model": table.model,
-        "data": table.data,
-        "banner": table.banner,
-        "eval_id": table.eval_id,
-        "evaluation": table.evaluation.model_dump(mode="json"),
-        "metric": found.metric,
-        "selection_split": table.selection_split,
-        "split": table.split,
-        "signatures": list(table.signatures),
-        "rows": [{column.name: row.values.get(column.name) for column in columns} for row in table.rows],
-        "best": {
-            "name": best.name,
-            "labels": [row.label for row in best.rows],
-            "trial": trial.label,
-            "selection": best.selection,
-        }
-        if best and trial
-        else None,
-        "ranking": [
-            {"name": one.name, "seeds": len(one.rows), "selection": one.selection, "spread": one.spread}
-            for one in found.ranking
-        ],
-        "differences": [{**asdict(one), "verdict": one.verdict} for one in found.differences],
-        "findings": _findings(findings),
-        "references": {reference.name: reference.about for reference in found.references},
-        "sentences": findings.conclusions,
-    }
-    return dict(plain(document))
-
-
-def _findings(known: Findings) -> dict[str, Any]:
-    return {
-        "against_baselines": [{**asdict(one), "has_star": one.has_star, "verdict": one.verdict} for one in known.tests],
-        "winner": asdict(known.winner) if known.winner else None,
-        "against_best": [asdict(one) for one in known.against_best],
-        "effects": [asdict(one) for one in known.effects],
-        "shares": [asdict(one) for one in known.shares],
-        "notes": known.notes,
-        "sentences": known.sentences,
-    }
-
-
-def plain(value: Any) -> Any:
-    """Return a value with null for numbers that are not finite, as strict JSON wants it."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
