@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,6 @@ def jobs(folder: Path, *names: str, baselines: Sequence[str] = ()) -> dict[str, 
         return TrialConfig(train=TrainConfig(**{**BASE, "max_steps": steps}), evaluation=EVALUATION)
 
     return {name: TrialJob(str(folder / name), trial(0 if name in baselines else STEPS)) for name in names}
-
-
-def wait(condition: Callable[[], bool], seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 def let_go(slots: Slots, steps: int = STEPS) -> None:

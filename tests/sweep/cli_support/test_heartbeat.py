@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
+from waiting import assert_stays, wait_until
 
 from sweep.cli_support.heartbeat import telling
 from trainables.startup_progress import stage
@@ -15,13 +15,10 @@ SENTENCE = r"reading the data, 1 of 3 \(\d+ s\)"
 
 def test_a_long_stage_is_said_again_and_again_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     with telling(silent_s=0.05, look_s=0.01):
-        time.sleep(0.1)
-        assert capsys.readouterr().err == ""
+        assert_stays(lambda: capsys.readouterr().err == "", 0.1)
         with stage("reading the data", of=3) as advance:
             advance()
-            until = time.monotonic() + 20
-            said = ""
-            while len(re.findall(SENTENCE, said)) < 2 and time.monotonic() < until:
-                time.sleep(0.01)
-                said += capsys.readouterr().err
-    assert len(re.findall(SENTENCE, said)) >= 2
+            said: list[str] = []
+            wait_until(
+                lambda: said.append(capsys.readouterr().err) or len(re.findall(SENTENCE, "".join(said))) >= 2, 20
+            )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_engine import STEPS, Scripted, follow, jobs, let_go, wait
+from scripted_engine import STEPS, Scripted, follow, jobs, let_go
+from waiting import wait_until
 
 from sweep.engine_actor.actor import furthest_step
 from sweep.engine_actor.crash_log import Deaths, after_death
@@ -33,7 +34,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield slots
     for one in made:
         one.interrupt()
-        wait(lambda one=one: not one.active())
+        wait_until(lambda one=one: not one.active())
 
 
 def begun(slots: Slots) -> list[str]:
@@ -42,9 +43,9 @@ def begun(slots: Slots) -> list[str]:
 
 def test_trials_begin_in_the_order_of_the_plan_though_nobody_asks(make: Make) -> None:
     slots = make("a", "b", "c", "d")
-    wait(lambda: sorted(begun(slots)) == ["a", "b"])
+    wait_until(lambda: sorted(begun(slots)) == ["a", "b"])
     let_go(slots, 4 * STEPS)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert sorted(begun(slots)[2:]) == ["c", "d"]
     assert all(TrialRecord(Path(job.folder)).result() is not None for job in slots.jobs.values())
 
@@ -58,7 +59,7 @@ def test_nothing_begins_before_the_engine_is_open(tmp_path: Path) -> None:
 def test_a_late_trial_replays_the_reports_of_a_run_that_is_over(make: Make) -> None:
     slots = make("a")
     let_go(slots)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert slots.take("a") == "taken"
     assert follow(slots, "a")[0] == [1, 2, 3]
     assert begun(slots) == ["a"]
@@ -66,7 +67,7 @@ def test_a_late_trial_replays_the_reports_of_a_run_that_is_over(make: Make) -> N
 
 def test_a_trial_follows_a_run_that_is_going_on(make: Make) -> None:
     slots = make("a", "b", "c")
-    wait(lambda: len(begun(slots)) == 2)
+    wait_until(lambda: len(begun(slots)) == 2)
     assert slots.take("a") == "taken"
     assert slots.take("c") == "wait"
     let_go(slots, 3 * STEPS)
@@ -75,7 +76,7 @@ def test_a_trial_follows_a_run_that_is_going_on(make: Make) -> None:
 
 def test_a_run_that_nobody_follows_or_whose_trial_has_left_goes_on(make: Make) -> None:
     slots = make("a", "b", silent_s=0.0, dead_s=0.0)
-    wait(lambda: len(begun(slots)) == 2)
+    wait_until(lambda: len(begun(slots)) == 2)
     assert slots.take("a") == "taken"
     assert slots.expire() == []
     let_go(slots, 2 * STEPS)
@@ -84,7 +85,7 @@ def test_a_run_that_nobody_follows_or_whose_trial_has_left_goes_on(make: Make) -
 
 def test_another_engines_trials_are_left_to_it(make: Make) -> None:
     slots = make("a", "b", share="b")
-    wait(lambda: begun(slots) == ["b"])
+    wait_until(lambda: begun(slots) == ["b"])
     assert slots.take("a") == "wait"
 
 
@@ -96,31 +97,31 @@ def test_finished_trials_are_replayed_from_their_records(make: Make, tmp_path: P
     slots = make("a", "b")
     assert slots.take("a") == "taken"
     assert follow(slots, "a")[0] == [2]
-    wait(lambda: begun(slots) == ["b"])
+    wait_until(lambda: begun(slots) == ["b"])
 
 
 def test_no_more_trials_run_than_were_asked_for(make: Make) -> None:
     slots = make("a", "b", "c", width=3, at_most=2)
-    wait(lambda: len(begun(slots)) == 2)
+    wait_until(lambda: len(begun(slots)) == 2)
     assert len(slots.active()) == 2
 
 
 def test_baselines_take_no_place_from_trials_that_share_a_base(make: Make) -> None:
     slots = make("a", "b", "c", "d", "z", width=2, baselines=("a", "z"))
-    wait(lambda: sorted(begun(slots)) == ["a", "b", "c", "z"])
+    wait_until(lambda: sorted(begun(slots)) == ["a", "b", "c", "z"])
     let_go(slots, 5 * STEPS)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert slots.width.occupancy().chosen == 2
     one_by_one = make("f", "g", baselines=("f",), at_most=1)
-    wait(lambda: begun(one_by_one) == ["f"])
+    wait_until(lambda: begun(one_by_one) == ["f"])
     assert len(one_by_one.active()) == 1
 
 
 def test_an_interrupt_ends_what_runs_and_begins_nothing_more(make: Make) -> None:
     slots = make("a", "b", "c")
-    wait(lambda: len(begun(slots)) == 2)
+    wait_until(lambda: len(begun(slots)) == 2)
     slots.interrupt()
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert len(begun(slots)) == 2
     assert slots.take("c") == "closed"
 
@@ -128,7 +129,7 @@ def test_an_interrupt_ends_what_runs_and_begins_nothing_more(make: Make) -> None
 def test_a_failed_run_makes_room_for_the_next(make: Make) -> None:
     slots = make("broken", "b", width=1)
     let_go(slots, 1 + STEPS)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert begun(slots) == ["broken", "b"]
     assert follow(slots, "broken")[1] == "failed"
 
@@ -139,7 +140,7 @@ def test_the_mean_width_is_that_of_the_time_in_which_enough_trials_are_left(make
     let_go(slots, 2 * STEPS)
     time.sleep(0.2)
     let_go(slots, 2 * STEPS)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     width = slots.width.occupancy()
     assert width.chosen == 2
     assert width.mean == pytest.approx(2, abs=0.1)
@@ -149,7 +150,7 @@ def test_trials_of_a_lost_engine_are_run_here_and_judged_ones_still_come_by_them
     slots = make("a", "b", "c", share="a")
     for _ in range(2):
         slots.inherit(("a", "b"))
-    wait(lambda: sorted(begun(slots)) == ["a", "b"])
+    wait_until(lambda: sorted(begun(slots)) == ["a", "b"])
     judged = Slots(Scripted(), slots.jobs, lockstep=True, mine=("a",))
     judged.open()
     judged.inherit(("a", "b"))
@@ -193,14 +194,14 @@ def test_a_trial_is_given_up_that_was_alone_and_did_not_come_further(tmp_path: P
 
 def test_suspects_run_alone_until_they_have_come_further(make: Make) -> None:
     slots = make("a", "b", "c", "d", deaths=Deaths(None, {"b": 2, "c": 2}, {"b": 1, "c": 3}))
-    wait(lambda: begun(slots) == ["b"])
+    wait_until(lambda: begun(slots) == ["b"])
     let_go(slots, 1)
-    wait(lambda: len(slots.runs["b"].reports) == 1)
+    wait_until(lambda: len(slots.runs["b"].reports) == 1)
     assert begun(slots) == ["b"]  # it has been there before
     let_go(slots, 1)
-    wait(lambda: begun(slots) == ["b", "a"])
+    wait_until(lambda: begun(slots) == ["b", "a"])
     let_go(slots, 1 + 2 * STEPS)
-    wait(lambda: begun(slots) == ["b", "a", "d", "c"])
+    wait_until(lambda: begun(slots) == ["b", "a", "d", "c"])
 
 
 def test_how_far_a_trial_has_come_is_read_from_its_curves(tmp_path: Path) -> None:

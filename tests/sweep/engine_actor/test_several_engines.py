@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_engine import STEPS, Scripted, begin, follow, jobs, let_go, wait
+from scripted_engine import STEPS, Scripted, begin, follow, jobs, let_go
+from waiting import wait_until
 
 from sweep.engine_actor.slots import Slots
 from trainables.records.record import TrialRecord
@@ -19,7 +20,7 @@ def made() -> Iterator[list[Slots]]:
     yield all_made
     for one in all_made:
         one.interrupt()
-        wait(lambda one=one: not one.active())
+        wait_until(lambda one=one: not one.active())
 
 
 def slots_of(folder: Path, made: list[Slots], width: int = 2, **options: Any) -> Slots:
@@ -58,13 +59,13 @@ def test_asked_where_a_trial_runs_an_engine_begins_nothing(tmp_path: Path, made:
 
 def test_what_another_engine_left_begins_when_there_is_room(tmp_path: Path, made: list[Slots]) -> None:
     slots = slots_of(tmp_path, made, ahead=("a", "b"))
-    wait(lambda: begun(slots) == ["a", "b"])
+    wait_until(lambda: begun(slots) == ["a", "b"])
     slots.inherit(("a", "b", "c", "d"))
     slots.inherit(("a", "b", "c", "d"))
     assert begun(slots) == ["a", "b"]
     assert slots.take("c") == "wait"
     let_go(slots, 4 * STEPS)
-    wait(lambda: begun(slots) == ["a", "b", "c", "d"] and not slots.active())
+    wait_until(lambda: begun(slots) == ["a", "b", "c", "d"] and not slots.active())
     assert follow(slots, "c")[1] == "done"
 
 

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_engine import STEPS, Scripted, begin, follow, jobs, let_go, wait
+from scripted_engine import STEPS, Scripted, begin, follow, jobs, let_go
 from small_sweep import BASE, EVALUATION
+from waiting import assert_stays, wait_until
 
 from sweep.engine_actor.actor import EngineHost, Holder, Plan
 from sweep.engine_actor.slots import Slots
@@ -40,7 +40,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield slots
     for one in made:
         one.interrupt()
-        wait(lambda one=one: not one.active())
+        wait_until(lambda one=one: not one.active())
 
 
 def test_a_lost_device_ends_the_process_and_no_trial(make: Make) -> None:
@@ -49,7 +49,7 @@ def test_a_lost_device_ends_the_process_and_no_trial(make: Make) -> None:
     begin(slots, "lost")
     let_go(slots)
     assert ended.wait(5)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert not TrialRecord(Path(slots.jobs["lost"].folder)).result()
 
 
@@ -66,7 +66,7 @@ def test_without_a_scheduler_the_engine_runs_ahead_of_its_trial(make: Make) -> N
     slots = make("a")
     begin(slots, "a")
     let_go(slots)
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert follow(slots, "a") == ([1, 2, 3], "done")
 
 
@@ -74,20 +74,19 @@ def test_in_lockstep_a_trial_waits_until_its_report_was_consumed(make: Make) -> 
     slots = make("a", lockstep=True)
     begin(slots, "a")
     let_go(slots)
-    wait(lambda: len(slots.runs["a"].reports) == 1)
-    time.sleep(0.1)
-    assert slots.runs["a"].reports[-1].step == 1
+    wait_until(lambda: len(slots.runs["a"].reports) == 1)
+    assert_stays(lambda: [report.step for report in slots.runs["a"].reports] == [1], 0.1)
     assert slots.next("a", 1) is None
-    wait(lambda: len(slots.runs["a"].reports) == 2)
+    wait_until(lambda: len(slots.runs["a"].reports) == 2)
 
 
 def test_a_trial_that_is_stopped_in_mid_run_ends_at_the_step_it_reported(make: Make) -> None:
     slots = make("a", "b", lockstep=True)
     begin(slots, "a")
     let_go(slots)
-    wait(lambda: len(slots.runs["a"].reports) == 1)
+    wait_until(lambda: len(slots.runs["a"].reports) == 1)
     slots.stop("a")
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert TrialRecord(Path(slots.jobs["a"].folder)).result() == {
         "schema": 1, "state": "stopped", "steps": 1, "journals": {},
     }  # fmt: skip
@@ -99,9 +98,9 @@ def test_a_trial_that_is_stopped_after_its_last_step_is_done(make: Make) -> None
     begin(slots, "a")
     let_go(slots)
     for number in range(STEPS):
-        wait(lambda number=number: slots.next("a", number) is not None)
+        wait_until(lambda number=number: slots.next("a", number) is not None)
     slots.stop("a")
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert slots.runs["a"].end == TrialEnd("done")
 
 
@@ -124,8 +123,7 @@ def test_a_run_begins_when_its_trial_asks_for_the_first_report(make: Make) -> No
     slots = make("a")
     slots.take("a")
     let_go(slots)
-    time.sleep(0.1)
-    assert slots.engine.order == []  # type: ignore[attr-defined]
+    assert_stays(lambda: slots.engine.order == [], 0.1)  # type: ignore[attr-defined]
     assert follow(slots, "a")[1] == "done"
 
 
@@ -134,7 +132,7 @@ def test_several_slots_run_at_once(make: Make) -> None:
     assert [slots.take(key) for key in ("a", "b", "c")] == ["taken", "taken", "wait"]
     slots.next("a", 0)
     slots.next("b", 0)
-    wait(lambda: sorted(slots.engine.order) == ["a", "b"])  # type: ignore[attr-defined]
+    wait_until(lambda: sorted(slots.engine.order) == ["a", "b"])  # type: ignore[attr-defined]
 
 
 def test_an_engine_that_raises_fails_that_trial_alone(make: Make) -> None:
@@ -173,27 +171,26 @@ def test_an_engine_that_cannot_write_pauses_all(make: Make) -> None:
 
 def test_runs_begin_before_their_trials_come_and_wait_for_them_at_the_first_report(make: Make) -> None:
     slots = make("a", "b", "c", engine=Scripted(slots=2), lockstep=True, early=True, silent_s=0.5)
-    wait(lambda: sorted(slots.engine.order) == ["a", "b"])
+    wait_until(lambda: sorted(slots.engine.order) == ["a", "b"])
     let_go(slots, 2 * STEPS)
-    wait(lambda: all(len(run.reports) == 1 for run in slots.active()))
+    wait_until(lambda: all(len(run.reports) == 1 for run in slots.active()))
     assert slots.take("c") == "wait"
     assert slots.take("a") == "taken"
     assert slots.next("a", 0) == TrialReport(1, 1.0)
     slots.stop("a")
-    wait(lambda: sorted(slots.engine.order) == ["a", "b", "c"])
+    wait_until(lambda: sorted(slots.engine.order) == ["a", "b", "c"])
     assert slots.runs["a"].end == TrialEnd("stopped")
-    time.sleep(0.6)
-    assert sorted(slots.expire()) == ["b", "c"]  # whose trials have not come: their slots are not lost
-    wait(lambda: not slots.active())
+    expired: list[str] = []  # trials that have not come: their slots are not lost
+    wait_until(lambda: expired.extend(slots.expire()) or sorted(expired) == ["b", "c"])
+    wait_until(lambda: not slots.active())
     assert slots.take("b") == "taken"
 
 
 def test_a_silent_trial_loses_its_slot_and_may_come_back(make: Make) -> None:
     slots = make("a", silent_s=0.05)
     begin(slots, "a")
-    time.sleep(0.1)
-    assert slots.expire() == ["a"]
-    wait(lambda: not slots.active())
+    assert wait_until(slots.expire) == ["a"]
+    wait_until(lambda: not slots.active())
     assert slots.take("a") == "taken"
     let_go(slots)
     assert follow(slots, "a")[1] == "done"
@@ -207,7 +204,7 @@ def test_a_trial_whose_process_died_loses_its_slot(make: Make) -> None:
     child.kill()
     child.wait()
     assert slots.expire() == ["a"]
-    wait(lambda: not slots.active())
+    wait_until(lambda: not slots.active())
     assert slots.take("b", this_process()) == "taken"
 
 
@@ -215,7 +212,7 @@ def test_a_trial_that_comes_back_follows_the_run_that_is_there(make: Make) -> No
     slots = make("a")
     begin(slots, "a")
     let_go(slots, 2)
-    wait(lambda: len(slots.runs["a"].reports) == 2)
+    wait_until(lambda: len(slots.runs["a"].reports) == 2)
     assert slots.take("a", this_process()) == "taken"
     let_go(slots, 1)
     assert follow(slots, "a") == ([1, 2, 3], "done")
@@ -284,8 +281,7 @@ def test_an_engine_leaves_within_seconds_of_its_driver_or_its_lease(tmp_path: Pa
     )
     assert engine.stdout is not None
     assert engine.stdout.readline() == b"up\n"
-    time.sleep(0.6)
-    assert engine.poll() is None
+    assert_stays(lambda: engine.poll() is None, 0.6)
     if what_ends == "driver":
         driver.kill()
     else:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,6 +12,7 @@ from unittest import mock
 import psutil
 import pytest
 import ray_nodes
+from launches import wait
 from small_sweep import output, start, states, title, write_sweep
 
 from trainables.jobs import go_on, no_report
@@ -79,14 +79,6 @@ def children(pid: int) -> list[psutil.Process]:
 
 def steps(out: Path) -> list[int]:
     return [sum(row["kind"] == "train" for row in record.metrics()) for record in SweepFolder(out).records()]
-
-
-def wait(condition: Callable[[], bool], process: subprocess.Popen[str], out: Path) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert process.poll() is None, output(out)
-        assert time.monotonic() < until, output(out)
-        time.sleep(0.05)
 
 
 def test_every_node_has_an_engine_and_the_results_are_those_of_one(nodes: ray_nodes.Nodes, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from launches import LONG, PATIENCE_S, is_training, ray_processes, same_result, steps_of, wait
 from small_sweep import output, start, states, title
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from waiting import assert_stays, wait_until
 
 from sweep.environment.lease import acquire
 from trainables.records.atomic_files import read_json, write_json
@@ -155,8 +156,7 @@ def test_a_killed_driver_takes_its_engine_along_and_the_next_one_continues(unint
     _, alive = psutil.wait_procs(below, timeout=5)
     assert alive == []
     steps = steps_of(out, 1)
-    time.sleep(2)
-    assert steps_of(out, 1) == steps
+    assert_stays(lambda: steps_of(out, 1) == steps, 2, look_s=0.1)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/result.json")}
     assert start(out, LONG).wait(timeout=PATIENCE_S) == 0, output(out)
     same_result(out, uninterrupted)
@@ -278,11 +278,16 @@ def test_a_driver_whose_sweep_was_taken_over_writes_nothing_more(tmp_path: Path)
     wait(lambda: is_training(out), process, out)
     path = SweepFolder(out).lease_path
     write_json(path, {**read_json(path), "owner": "another", "generation": 7})
-    time.sleep(2)
+
+    def writes_nothing_for_a_second() -> bool:
+        steps = steps_of(out, 1)
+        time.sleep(1)
+        return steps_of(out, 1) == steps
+
+    wait_until(writes_nothing_for_a_second, 3)
     steps = steps_of(out, 1)
-    time.sleep(1)
-    assert steps_of(out, 1) == steps
     assert process.wait(timeout=40) == 1
+    assert steps_of(out, 1) == steps
     assert "UserError" in output(out)
     assert "another run has taken" in output(out)
     assert read_json(path)["owner"] == "another"

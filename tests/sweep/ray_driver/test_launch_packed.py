@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from launches import wait
 from small_sweep import output, start, states
 
 from trainables.records.record import SweepFolder
@@ -54,11 +54,7 @@ def test_trials_worse_than_finished_ones_are_stopped_at_the_first_rung_and_their
 def test_a_killed_pack_is_continued(tmp_path: Path) -> None:
     out, long = tmp_path / "sweep", [{**fields, "max_steps": fields["max_steps"] * 8} for fields in GRID]
     process = start(out, long, engine="packed", quiet=True)
-    until = time.monotonic() + 240
-    while not (found := steps(out)[1:]) or min(found) < 12:
-        assert process.poll() is None, output(out)
-        assert time.monotonic() < until, output(out)
-        time.sleep(0.1)
+    wait(lambda: (found := steps(out)[1:]) and min(found) >= 12, process, out)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert start(out, long, engine="packed", quiet=True).wait(timeout=400) == 0, output(out)

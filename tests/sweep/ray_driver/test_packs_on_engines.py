@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from small_sweep import write_sweep
 from tiny_inputs import write_model
+from waiting import wait_until
 
 from sweep.engine_actor.slots import Slots
 from sweep.ray_driver.pack_order import by_pack
@@ -37,10 +37,7 @@ def run_all(out: Path, trials: list[dict[str, Any]], kind: Any = PackedEngine, *
     engine.preflight([job.trial for job in planned])
     slots = Slots(engine, ordered, ahead=tuple(ordered))
     slots.open()
-    until = time.monotonic() + 120
-    while len(slots.runs) < len(ordered) or slots.active():
-        assert time.monotonic() < until, "it did not end"
-        time.sleep(0.01)
+    wait_until(lambda: len(slots.runs) == len(ordered) and not slots.active(), 120)
     return engine
 
 

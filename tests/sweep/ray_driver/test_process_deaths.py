@@ -14,6 +14,7 @@ import psutil
 import pytest
 from launches import LONG, PATIENCE_S, is_training, ray_processes, same_result, uninterrupted, wait
 from small_sweep import output, start, states
+from waiting import wait_until
 
 from sweep.ray_driver.session_folder import short_temporary_folder
 from trainables.records.atomic_files import read_json
@@ -129,9 +130,8 @@ def test_a_signal_ends_a_launch_that_nobody_reads_with_its_own_code(tmp_path: Pa
         stdout=writing, stderr=writing, start_new_session=True, env=environment, cwd=tmp_path,
     )  # fmt: skip
     os.close(writing)
-    while not (out / "evaluating").exists():
-        assert process.poll() is None, os.read(reading, 10_000)
-        time.sleep(0.05)
+    wait_until(lambda: process.poll() is not None or (out / "evaluating").exists(), 240)
+    assert process.poll() is None, os.read(reading, 10_000)
     os.close(reading)  # as `| tee log` does, which the signal to the group has ended
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(timeout=20) == 143

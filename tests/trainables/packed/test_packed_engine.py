@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from engine_inputs import engine_of, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import Ran, assert_same, both, packed_engine, run_packed, run_solo
+from waiting import wait_until
 
 from trainables.bases.load import load_base
 from trainables.config import TrialConfig
@@ -189,8 +189,7 @@ def test_an_interruption_reaches_trials_that_wait_for_the_device(sweep: SweepFol
     threads = [threading.Thread(target=work, args=(name,)) for name in trials]
     for thread in threads:
         thread.start()
-    while any(len(train_losses(record)) < 2 for record, _ in jobs.values()):
-        time.sleep(0.01)
+    wait_until(lambda: all(len(train_losses(record)) >= 2 for record, _ in jobs.values()), 60)
     leaving.set()
     for thread in threads:
         thread.join(10)

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_inputs import REAL, TARGETS, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import Ran, assert_same, both, close, packed_engine, run_packed, run_solo
+from waiting import wait_until
 
 from trainables.config import DECODINGS, Decoding, EvalConfig, TrialConfig
 from trainables.data.corpus import Example
@@ -223,10 +223,9 @@ def test_trials_of_a_killed_pack_continue_to_the_same_losses(tmp_path: Path, mod
     here = str(ROOT / "tests" / "support")
     given = json.dumps({name: one.model_dump_json() for name, one in trials.items()})
     process = subprocess.Popen([sys.executable, "-c", code, str(ROOT), here, str(sweep.folder), str(model), given])
-    until = time.monotonic() + 120
-    while min(len(train_losses(record)) for record in records.values()) < 5 and time.monotonic() < until:
-        assert process.poll() is None
-        time.sleep(0.005)
+    wait_until(
+        lambda: process.poll() is not None or all(len(train_losses(record)) >= 5 for record in records.values()), 120
+    )
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     found = run_packed(packed_engine(sweep, model), sweep, trials)

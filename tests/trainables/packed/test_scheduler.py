@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from waiting import assert_stays, wait_until
 
 from trainables.jobs import Interrupted, go_on
 from trainables.packed.adapter_optimizer import Turn
@@ -36,18 +37,13 @@ class Door:
             self.entered.append(name)
 
         threading.Thread(target=enter, daemon=True).start()
-        until = time.monotonic() + 10
-        while not (name in self.entered or member in self.pack._waiting):
-            assert time.monotonic() < until
-            time.sleep(0.001)
+        wait_until(lambda: name in self.entered or member in self.pack._waiting, look_s=0.001)
         return member
 
     def settle(self, count: int) -> list[str]:
         """Wait until `count` have entered, and a little for one too many."""
-        until = time.monotonic() + 10
-        while len(self.entered) < count and time.monotonic() < until:
-            time.sleep(0.001)
-        time.sleep(0.25)
+        wait_until(lambda: len(self.entered) >= count, look_s=0.001)
+        assert_stays(lambda: len(self.entered) == count, 0.25)
         return self.entered
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from engine_inputs import engine_of, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import packed_engine
+from waiting import wait_until
 
 from trainables.config import TrialConfig
 from trainables.jobs import Interrupted, TrialJob, go_on, no_report
@@ -33,6 +33,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepFolder:
     return write_sweep(tmp_path / "sweep")
+
+
+class Asked:
+    """A control that lets everything go on and counts how often it is asked: by one that waits, each time it looks."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> Literal["go"]:
+        self.times += 1
+        return "go"
 
 
 def engine(kind: str, sweep: SweepFolder, model: Path) -> Any:
@@ -162,9 +173,10 @@ def test_a_trial_waits_for_the_checkpoint_that_its_donor_is_writing(sweep: Sweep
     donor, _ = record_of(sweep, GOOD, "A")
     record, _ = run_to(4, POOR, "B", by, sweep)
     found: list[bool] = []
-    waiting = threading.Thread(target=lambda: found.append(adopt(record, to_donor(donor, 4), go_on)))
+    asked = Asked()
+    waiting = threading.Thread(target=lambda: found.append(adopt(record, to_donor(donor, 4), asked)))
     waiting.start()
-    time.sleep(0.1)
+    wait_until(lambda: asked.times >= 2)
     run_to(4, GOOD, "A", by, sweep)
     waiting.join(30)
     assert found == [True]
@@ -195,9 +207,10 @@ def test_what_others_are_to_take_over_stays_until_they_have_it(sweep: SweepFolde
     third, _ = run_to(4, trial(SMALL, max_steps=12, learning_rate=1e-8), "C", by, sweep)
     pin(record, 4, third.folder.name)
     good, poor = weights(donor), weights(record)
-    changing = threading.Thread(target=lambda: adopt(record, to_donor(donor, 4), go_on))
+    asked = Asked()
+    changing = threading.Thread(target=lambda: adopt(record, to_donor(donor, 4), asked))
     changing.start()
-    time.sleep(0.3)
+    wait_until(lambda: asked.times >= 3)
     assert changing.is_alive()
     assert adopt(third, to_donor(record, 4, learning_rate=1e-7), go_on)
     changing.join(30)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import torch
 from engine_inputs import engine_of, evaluation_of, record_of, train_losses, trial, write_model, write_sweep
 from packs import packed_engine
+from waiting import wait_until
 
 from trainables.config import TrialConfig
 from trainables.jobs import EngineSetup, Interrupted, TrialReport, go_on, no_report
@@ -127,9 +127,7 @@ def test_a_killed_trial_continues_to_the_same_bits(
     here = str(ROOT / "tests" / "support")
     arguments = [str(ROOT), here, str(sweep.folder), str(model), one.model_dump_json()]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments])
-    until = time.monotonic() + 120
-    while len(train_losses(record)) < 5 and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
+    wait_until(lambda: process.poll() is not None or len(train_losses(record)) >= 5, 120)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert record.result() is None

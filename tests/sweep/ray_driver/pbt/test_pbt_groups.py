@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from scripted_engine import Scripted, begin, jobs, wait
+from scripted_engine import Scripted, begin, jobs
 from small_sweep import BASE
+from waiting import wait_until
 
 from search_spaces.experiment import load_experiment
 from sweep.engine_actor.slots import Slots
@@ -111,14 +112,14 @@ def test_a_trial_that_is_to_take_over_another_leaves_unfinished_and_may_come_aga
     slots.open()
     begin(slots, "a")
     slots.engine.leave.release(1)  # type: ignore[attr-defined]
-    wait(lambda: bool(slots.runs["a"].reports))
+    wait_until(lambda: bool(slots.runs["a"].reports))
     assert slots.leave("a")
-    wait(lambda: not slots.leave("a"))
+    wait_until(lambda: not slots.leave("a"))
     assert slots.runs["a"].end == TrialEnd("interrupted")
     assert slots.paused is None
     begin(slots, "a")
     slots.leave("a")
-    wait(lambda: not slots.leave("a"))
+    wait_until(lambda: not slots.leave("a"))
     assert not slots.leave("b")
 
 

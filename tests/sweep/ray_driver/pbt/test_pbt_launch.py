@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launches import wait
 from safetensors.numpy import load_file
 from small_sweep import output, start, states
 
@@ -59,11 +59,7 @@ def expected_rates(record: TrialRecord) -> list[float]:
 def run_until(condition: Callable[[], Any], out: Path) -> Any:
     """Launch the sweep, or continue it, and kill it when that has come."""
     process = start(out, GRID, engine="packed", scheduler="pbt", quiet=True)
-    until = time.monotonic() + 240
-    while not (found := condition()):
-        assert process.poll() is None, output(out)
-        assert time.monotonic() < until, output(out)
-        time.sleep(0.02)
+    found = wait(condition, process, out)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return found
