@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
-from small_sweep import output, start
+from small_sweep import output
 
 from trainables.records.record import SweepFolder
 
@@ -45,13 +44,6 @@ def steps_of(out: Path, number: int) -> list[int]:
 def is_training(out: Path, number: int = 1) -> bool:
     records = SweepFolder(out).records()
     return len(records) > number and len(steps_of(out, number)) > 60
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("reference") / "run"
-    assert start(out, LONG).wait(timeout=PATIENCE_S) == 0, output(out)
-    return out
 
 
 def same_result(out: Path, reference: Path) -> None:

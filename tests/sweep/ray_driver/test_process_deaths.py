@@ -12,14 +12,13 @@ from typing import Any
 
 import psutil
 import pytest
-from launches import LONG, PATIENCE_S, is_training, ray_processes, same_result, uninterrupted, wait
+from launches import LONG, PATIENCE_S, is_training, ray_processes, same_result, wait
 from small_sweep import output, start, states
 from waiting import wait_until
 
 from sweep.ray_driver.session_folder import short_temporary_folder
 from trainables.records.atomic_files import read_json
 
-assert uninterrupted  # a fixture
 SECRETS = {
     "HF_TOKEN": "hf_MARKER0123456789",
     "AWS_SECRET_ACCESS_KEY": "MARKER/of/aws",
