@@ -12,20 +12,24 @@ from sweep.cli_support import command, continue_command
 from sweep.cli_support.counting import counted
 from sweep.cli_support.heartbeat import telling
 from sweep.cli_support.options import DeviceOptions, ExperimentOptions, JsonOption, SmokeOption, TrustOption
-from sweep.environment.devices import Device, resolve_device, resolve_precision
+from sweep.environment.devices import Device, resolve_device
 from sweep.ray_driver import pack_order
 from sweep.request import estimates, sanity_report
 from sweep.request import resolve as on
-from sweep.request.corpus import judge, lines, load
+from sweep.request.corpus import lines
+from sweep.request.existing_sweep import ExistingSweep, about_older, sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import Known, check_memory, known_widths
-from sweep.request.prepare import Options, Stored, about_older, stored_sweep
-from sweep.request.trials import PlannedTrial, known_trials, plan_trials, retry_sentence
+from sweep.request.prepare import Loaded, check_bases, find_bases, read_data, resolve
+from sweep.request.prepare import plan as plan_of
+from sweep.request.run_options import RunOptions
+from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables.config import eval_id
 from trainables.data.corpus import Corpus, training_order
 from trainables.errors import UserError
 from trainables.hardware.machine import show_bytes
 from trainables.records.damage import HASHED_BYTES, faults_of, told
+from trainables.records.manifest import DataEntry
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_states import FAILURES, TrialState
 from trainables.startup_progress import stage
@@ -47,7 +51,7 @@ def plan(
 ) -> None:
     """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where it was measured."""
     wanted = request(asked.experiment, changes_of(asked, smoke))
-    options = Options(
+    options = RunOptions(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
         seeds=asked.seeds,
@@ -64,40 +68,31 @@ def plan(
         _print(found)
 
 
-def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
+def make_plan(wanted: Request, options: RunOptions) -> dict[str, Any]:
     """Return the plan as JSON values; what only absent sources could tell is None, and `notes` say why."""
-    stored = stored_sweep(wanted, options)
+    existing = sweep_to_extend(wanted, options)
     notes: list[str] = []
-    device = _device(wanted, options, notes)
-    bases, corpus = _bases(wanted, options, stored, notes)
-    precision = stored.sweep.resolved.precision if stored else resolve_precision(device, on.folders(bases))
-    experiment = stored.experiment if stored else on.on_bases(wanted, bases, precision)
-    if stored:
-        notes += lines(stored.sweep.resolved.data.report)
-    elif corpus:
-        notes += lines(corpus.report)
-        experiment = judge(experiment, corpus, wanted, notes).experiment
-    folder = SweepFolder(options.out)
-    planned = plan_trials(experiment, options.seeds, known_trials(folder))
-    notes += about_older(folder, stored.sweep, planned) if stored else []
-    if bases.found:
-        estimates.check_weights(on.folders(bases), options.trust_remote_code, may_load_torch=True)
-        notes += on.model_notes(bases, stored.sweep.resolved if stored else None)
-        estimates.check_models(planned, bases.model_folders, on.asks_for_its_length(wanted, bases))
-    notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, stored.sweep if stored else None)
+    loaded = _load(wanted, options, existing, notes)
+    planned = plan_of(loaded).trials
+    resolved, experiment, corpus = loaded.resolved, loaded.experiment, loaded.corpus
+    bases, folder = resolved.bases, resolved.folder
+    notes += [*lines(loaded.data.report), *loaded.notes] if corpus else []
+    notes += about_older(folder, existing.manifest, planned) if existing else []
+    notes += resolved.model_notes() if bases.found else []
+    notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, loaded.data.mistakes)
     lengths = _Lengths(bases, corpus)
-    left = {job.folder for job in stored.left} if stored else None
+    left = {job.folder for job in existing.left} if existing else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]
     need = estimates.disk_need(planned, bases.model_folders) if bases.found else None
     to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] in LEFT]
-    notes += _damage(folder, eval_id(experiment.evaluation)) if stored else []
-    if stored and (again := retry_sentence((row["state"] for row in rows), continue_command.line(folder))):
+    notes += _damage(folder, eval_id(experiment.evaluation)) if existing else []
+    if existing and (again := retry_sentence((row["state"] for row in rows), continue_command.line(folder))):
         notes.append(again)
     return {
         "experiment": experiment.name,
         "folder": str(options.out),
-        "device": device.sentence,
-        "precision": precision,
+        "device": resolved.device.sentence,
+        "precision": resolved.precision,
         "model": [model.label for model in bases.models],
         "data": bases.data.label,
         "banner": on.banner(bases, experiment, wanted, options.source),
@@ -108,7 +103,7 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
         "tokens": _sum(row["tokens"] for row in rows),
         "disk_bytes": need,
         "memory_bytes": max((row["memory_bytes"] or 0 for row in rows), default=0) or None,
-        "pack_width": [one.as_json() for one in _widths(to_run, bases, corpus, device, options)],
+        "pack_width": [one.as_json() for one in _widths(to_run, bases, corpus, resolved.device, options)],
         "time_s": _time_s(folder, planned, rows),
         "evaluation": experiment.evaluation.model_dump(mode="json"),
         "trials": rows,
@@ -116,9 +111,33 @@ def make_plan(wanted: Request, options: Options) -> dict[str, Any]:
     }
 
 
+def _load(wanted: Request, options: RunOptions, existing: ExistingSweep | None, notes: list[str]) -> Loaded:
+    """Return the request with its data, or by the names of its sources alone where these are nowhere."""
+    device = _device(wanted, options, notes)
+    try:
+        bases = find_bases(wanted, options, existing)
+    except UserError as error:
+        if existing or {"model", "data"} & wanted.changed or options.source != "auto":
+            raise  # the user named it
+        notes.append(f"the plan knows the trials alone: {error}")
+        resolved = resolve(wanted, options, device, on.unresolved(wanted.experiment), None)
+        return Loaded(resolved, resolved.experiment, DataEntry())
+    resolved = resolve(wanted, options, device, bases, existing)
+    check_bases(resolved, may_load_torch=True)
+    return read_data(resolved)
+
+
+def _device(wanted: Request, options: RunOptions, notes: list[str]) -> Device:
+    try:
+        return resolve_device(options.device, wanted.experiment.needs_gpu, wanted.experiment.name)
+    except UserError as error:
+        notes.append(str(error))
+        return resolve_device("cpu", False, wanted.experiment.name)
+
+
 @stage("measuring the texts that trials read")
 def _widths(
-    planned: Sequence[PlannedTrial], bases: on.Bases, corpus: Corpus | None, device: Device, options: Options
+    planned: Sequence[PlannedTrial], bases: on.Bases, corpus: Corpus | None, device: Device, options: RunOptions
 ) -> list[Known]:
     """Return the widths that these trials would have; raises UserError where not even one of them fits."""
     if not bases.found or corpus is None or not planned:
@@ -129,33 +148,6 @@ def _widths(
     for seed in {one.train.data_seed for one in trials}:
         shelf.put_train_examples(seed, training_order(corpus.splits["train"], seed))
     return known_widths(shelf, trials, device, options.memory_bytes, options.pack_width)
-
-
-def _device(wanted: Request, options: Options, notes: list[str]) -> Device:
-    try:
-        return resolve_device(options.device, wanted.experiment.needs_gpu, wanted.experiment.name)
-    except UserError as error:
-        notes.append(str(error))
-        return resolve_device("cpu", False, wanted.experiment.name)
-
-
-def _bases(
-    wanted: Request, options: Options, stored: Stored | None, notes: list[str]
-) -> tuple[on.Bases, Corpus | None]:
-    experiment = wanted.experiment
-    if stored:
-        hints = stored.sweep.model_hint
-        bases = on.find_models_again(stored.sweep.resolved, hints, options.trust_remote_code)
-        place = on.find_data_again(stored.sweep.resolved, stored.sweep.data_hint)
-        return bases, load(place, stored.experiment)
-    try:
-        bases = on.resolve(wanted, options.source, options.trust_remote_code)
-    except UserError as error:
-        if {"model", "data"} & wanted.changed or options.source != "auto":
-            raise  # the user named it
-        notes.append(f"the plan knows the trials alone: {error}")
-        return on.unresolved(experiment), None
-    return bases, load(bases.data, on.on_bases(wanted, bases, "fp32"))
 
 
 class _Lengths:

@@ -27,9 +27,12 @@ from sweep.cli_support.options import (
 from sweep.environment.provenance import command_line
 from sweep.ray_driver.pbt.groups import check
 from sweep.request import output_folder, rollback, sanity_report
+from sweep.request.commit import ask_again, commit
+from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request, seconds
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
-from sweep.request.prepare import Options, Prepared, ask_again, commit, prepare, stored_sweep
+from sweep.request.prepare import Prepared, prepare
+from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
@@ -83,7 +86,7 @@ def run(
         engines_per_gpu=engines.engines_per_gpu,
         address=address,
     )
-    options = Options(
+    options = RunOptions(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
         seeds=asked.seeds,
@@ -98,19 +101,19 @@ def run(
     return run_request(wanted, options, launching, fresh, as_json)
 
 
-def run_request(wanted: Request, options: Options, launching: LaunchOptions, fresh: bool, as_json: bool) -> int:
+def run_request(wanted: Request, options: RunOptions, launching: LaunchOptions, fresh: bool, as_json: bool) -> int:
     """Continue a sweep or start it; return the exit code."""
     if fresh:
         output_folder.sweep_in(options.out)
-        stored = None
+        existing = None
     else:
         with telling():
-            stored = stored_sweep(wanted, options)
-    if stored is not None and not stored.left and not stored.damaged:
-        _tell(ask_again(stored, options))
-        return _conclude(options.out, stored.planned, stored.experiment.metric, as_json)
+            existing = sweep_to_extend(wanted, options)
+    if existing is not None and not existing.left and not existing.damaged:
+        _tell(ask_again(existing, options))
+        return _conclude(options.out, existing.planned, existing.experiment.metric, as_json)
     with telling():
-        prepared = prepare(wanted, options, stored)
+        prepared = prepare(wanted, options, existing)
     _introduce(prepared)
     if fresh and options.out.exists() and any(options.out.iterdir()):
         note(f"the old sweep is set aside as {shown(output_folder.set_aside(options.out))}")
@@ -128,8 +131,9 @@ def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
     try:
         folder = SweepFolder(out, lease.fence)
         with telling():
-            planned, left = commit(prepared, folder)
-        _tell(prepared.mended)
+            committed = commit(prepared, folder)
+        planned, left = committed.planned, list(committed.left)
+        _tell(committed.mended)
         with telling():
             setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
         outcome = launch(folder, lease, left, setup, launching) if left else None
@@ -170,10 +174,10 @@ def _keep_widths(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> None:
 
 def _introduce(prepared: Prepared) -> None:
     """Say what runs on what, before anything takes long."""
-    resolved = prepared.sweep.resolved
+    resolved = prepared.manifest.resolved
     note(f"{prepared.device.sentence}, {resolved.precision}")
-    if prepared.sweep.banner:
-        note(prepared.sweep.banner, style="bold yellow")
+    if prepared.manifest.banner:
+        note(prepared.manifest.banner, style="bold yellow")
     model, data = resolved.model, resolved.data
     note(f"model: {model.label} ({model.kind}); data: {data.label} ({data.kind})")
     for line in prepared.notes:

@@ -15,8 +15,8 @@ from sweep.cli_support import command
 from sweep.cli_support.options import DataOption, FieldsOption, JsonOption, ModelOption, Overrides, SourceOption
 from sweep.request import estimates
 from sweep.request import resolve as on
+from sweep.request.corpus import load
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import load
 from trainables.config import TrainConfig
 from trainables.data.corpus import Example, example_of, training_order
 from trainables.errors import UserError
@@ -64,7 +64,7 @@ Chosen = tuple[list[TrainConfig], dict[str, str], list[Example]]
 
 def _of_experiment(name: str, changes: Changes, source: str, count: int) -> Chosen:
     wanted = request(name, changes)
-    bases = on.resolve(wanted, source)
+    bases = on.find_bases(wanted, source)
     experiment = on.on_bases(wanted, bases, "fp32")
     corpus = load(bases.data, experiment)
     trains = _one_per_prompt(experiment.configurations())

@@ -12,7 +12,7 @@ from typing import Any
 
 from sweep.request.output_folder import existing_part
 from sweep.request.trials import PlannedTrial
-from trainables.config import EvalConfig, TrainConfig, TrialConfig
+from trainables.config import EvalConfig, TrainConfig
 from trainables.data.corpus import Example
 from trainables.errors import UserError
 from trainables.model_files import completeness, layer_shapes
@@ -112,13 +112,14 @@ def least_bytes(train: TrainConfig, folder: str) -> int:
 
 
 @stage("reading the model's shapes")
-def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], length_is_asked: bool) -> None:
+def check_models(
+    trains: Iterable[TrainConfig], evaluation: EvalConfig, folders: Mapping[str, str], length_is_asked: bool
+) -> None:
     """Raise UserError for a quantized base, and for a layer, rank or length that a trial's model does not have.
 
     A length that nobody chose for this model is cut to its context instead.
     """
-    kinds = {_kind(trial.trial): trial.trial for trial in planned}  # replicates need one look
-    for train, evaluation in ((one.train, one.evaluation) for one in kinds.values()):
+    for train in {_kind(train): train for train in trains}.values():  # many need one look
         folder = folders[train.model]
         layer_shapes.check_not_quantized(folder)
         if not train.is_baseline:
@@ -132,10 +133,8 @@ def check_models(planned: Iterable[PlannedTrial], folders: Mapping[str, str], le
         check_new_tokens(train, evaluation, folder)
 
 
-def _kind(trial: TrialConfig) -> tuple[Any, ...]:
-    train = trial.train
-    limits = (train.max_length_tokens, trial.evaluation.max_new_tokens)
-    return (train.model, train.is_baseline, train.lora_rank, train.target_modules, *limits)
+def _kind(train: TrainConfig) -> tuple[Any, ...]:
+    return (train.model, train.is_baseline, train.lora_rank, train.target_modules, train.max_length_tokens)
 
 
 def check_new_tokens(train: TrainConfig, evaluation: EvalConfig, folder: str) -> None:

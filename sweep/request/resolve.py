@@ -86,7 +86,7 @@ def model_names(experiment: Experiment) -> list[str]:
 
 
 @stage("finding model and data")
-def resolve(request: Request, source: str, trust_remote_code: bool = False) -> Bases:
+def find_bases(request: Request, source: str, trust_remote_code: bool = False) -> Bases:
     """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
     names, may_stand_in = model_names(request.experiment), request.may_stand_in
     models = [_model(name, source, "model" in may_stand_in and len(names) == 1, trust_remote_code) for name in names]

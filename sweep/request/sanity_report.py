@@ -10,7 +10,6 @@ from sweep.request import estimates
 from sweep.request.resolve import Bases
 from sweep.request.trials import PlannedTrial
 from trainables.data.corpus import Corpus, Example, evaluation_order, training_order
-from trainables.records.manifest import SweepManifest
 from trainables.sanity_checks import adapter_sizes, prompt_rows, settings, splits, texts
 from trainables.startup_progress import stage
 from trainables.tokenization.encoder import load_encoder
@@ -47,18 +46,16 @@ def in_plan_of(
     experiment: Experiment,
     bases: Bases,
     corpus: Corpus | None,
-    sweep: SweepManifest | None,
+    about_data: Sequence[str] = (),
 ) -> list[str]:
-    """Return what a run would say; of a stored `sweep` what it keeps about the data, as a continued run does."""
+    """Return what a run would say of these trials on these data; `about_data`: what it says of the data alone."""
     if corpus is None or not bases.found:
         return in_plan(planned, experiment, {}, lambda _: (), {})
-    about_data = list(sweep.resolved.data.mistakes) if sweep else in_data(corpus)
     train = corpus.splits["train"]
     counts = planned[0].trial.evaluation.examples
     evaluated = {split: evaluation_order(corpus.splits[split])[:count] for split, count in counts.items()}
-    return about_data + in_plan(
-        planned, experiment, bases.model_folders, lambda seed: training_order(train, seed), evaluated
-    )
+    found = in_plan(planned, experiment, bases.model_folders, lambda seed: training_order(train, seed), evaluated)
+    return [*about_data, *found]
 
 
 def _prompts(

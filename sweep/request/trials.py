@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.format.columns import MAIN_AXES
 from search_spaces.experiment import Experiment
+from search_spaces.grid import size_of
 from sweep.cli_support.counting import counted
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig, TrialConfig, configured, digest
 from trainables.errors import UserError
@@ -78,31 +79,50 @@ def _known_by_name(record: TrialRecord) -> Known:
     return Known(int(index), name, label, train_id, {}, record)
 
 
-def plan_trials(experiment: Experiment, seeds: int = 1, known: Sequence[Known] = ()) -> list[PlannedTrial]:
-    """Return configurations (replicate by replicate), then baselines, each once; names of `known` trials are kept."""
-    configurations = list(_replicates(experiment, seeds))
-    trained = [train for train in configurations if not train.is_baseline]
+def plan_trials(
+    experiment: Experiment,
+    seeds: int = 1,
+    known: Sequence[Known] = (),
+    configurations: Sequence[TrainConfig] | None = None,
+) -> list[PlannedTrial]:
+    """Return configurations (replicate by replicate), then baselines, each once; names of `known` trials are kept.
+
+    `configurations` are the experiment's where they have been made already.
+    """
+    check_seeds(experiment, seeds)
+    replicates = list(_replicates(experiment.configurations() if configurations is None else configurations, seeds))
+    trained = [train for train in replicates if not train.is_baseline]
+    trains = (*trained, *_baselines(replicates, experiment.evaluation))
+    trials = [TrialConfig(train=train, evaluation=experiment.evaluation) for train in trains]
+    return name_trials(experiment, trials, known)
+
+
+def name_trials(experiment: Experiment, trials: Collection[TrialConfig], known: Sequence[Known]) -> list[PlannedTrial]:
+    """Return trials with their names, each once; names of `known` trials are kept."""
     names = _Names(experiment, known)
     planned: dict[str, PlannedTrial] = {}
-    for train in counted((*trained, *_baselines(configurations, experiment.evaluation)), "naming the trials"):
-        trial = TrialConfig(train=train, evaluation=experiment.evaluation)
+    for trial in counted(trials, "naming the trials"):
         identity = trial.train_id
         if identity not in planned:
             planned[identity] = names.give(trial, identity)
     return list(planned.values())
 
 
-def _replicates(experiment: Experiment, seeds: int) -> Iterator[TrainConfig]:
+def check_seeds(experiment: Experiment, seeds: int) -> None:
+    """Raise UserError for replicates that cannot be, or make too many trials."""
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {seeds}")
     if seeds > 1 and "seed" in experiment.grid.axes:
         raise UserError(f"--seeds {seeds} and the axis seed exclude each other: give one of them")
-    configurations = experiment.configurations()
-    if seeds * len(configurations) > MOST_TRIALS:
+    count = size_of(experiment.grid)
+    if seeds * count > MOST_TRIALS:
         raise UserError(
-            f"a sweep may have at most {MOST_TRIALS:,} trials, got {seeds * len(configurations):,}: "
-            f"--seeds {seeds} of {len(configurations)} configurations"
+            f"a sweep may have at most {MOST_TRIALS:,} trials, got {seeds * count:,}: "
+            f"--seeds {seeds} of {count} configurations"
         )
+
+
+def _replicates(configurations: Sequence[TrainConfig], seeds: int) -> Iterator[TrainConfig]:
     for replicate in range(seeds):
         for train in configurations:
             yield train if not replicate else train.model_copy(update={"seed": train.seed + replicate})

@@ -8,8 +8,10 @@ import pytest
 from ended_trials import end_trials
 from tiny_inputs import write_data, write_model
 
+from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.records.record import SweepFolder
 
 OWN = """
@@ -38,6 +40,8 @@ def write_finished(place: Path, out: str = "runs/own") -> Path:
     """Finish the experiment own.py in `place`, the current folder, and return the sweep's folder."""
     wanted = request("own.py", Changes())
     folder = SweepFolder(place / out)
-    planned, _ = commit(prepare(wanted, Options(out=folder.folder, command="python -m sweep.run own.py")), folder)
+    planned = commit(
+        prepare(wanted, RunOptions(out=folder.folder, command="python -m sweep.run own.py")), folder
+    ).planned
     end_trials(folder, planned)
     return folder.folder

@@ -169,4 +169,4 @@ def named(mistake: Mistake, records: Records, model: Path, place: Path, **base: 
     )
     corpus = load_corpus(DataSource("data", str(data), "local"), "dialogue", "summary", mistake.keep_leaked)
     bases = Bases((Base("model", "model", "local", str(model), None),), Base("data", "data", "local", str(data), None))
-    return sanity_report.in_plan_of(plan_trials(experiment), experiment, bases, corpus, None)
+    return sanity_report.in_plan_of(plan_trials(experiment), experiment, bases, corpus, sanity_report.in_data(corpus))

@@ -18,8 +18,10 @@ from sweep import plan
 from sweep import run as run_verb
 from sweep.cli import VERBS, main
 from sweep.environment import lease
+from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.config import EvalConfig, eval_id
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.scoring.rescore import write
@@ -52,7 +54,7 @@ def finished(place: Path) -> Path:
     wanted = request("own.py", Changes())
     out = place / "runs" / "own"
     folder = SweepFolder(out)
-    planned, _ = commit(prepare(wanted, Options(out=out, command="python -m sweep.run own.py")), folder)
+    planned = commit(prepare(wanted, RunOptions(out=out, command="python -m sweep.run own.py")), folder).planned
     end_trials(folder, planned)
     return place
 

@@ -22,8 +22,10 @@ from tiny_inputs import record, write_model
 from sweep import cli
 from sweep.monitor.progress import Display
 from sweep.monitor.tensorboard import TrialEvents
+from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.config import EvalConfig, TrialConfig
 from trainables.jobs import TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
@@ -80,7 +82,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("sweep", f"other{MARKED.replace('/', '')}{TITLE}"):
             out = root / "runs" / name
             folder = SweepFolder(out)
-            planned, _ = commit(prepare(request("own.py", Changes()), Options(out=out, command=f"x {NAME}")), folder)
+            planned = commit(
+                prepare(request("own.py", Changes()), RunOptions(out=out, command=f"x {NAME}")), folder
+            ).planned
             end_trials(folder, planned, TEXT)
             failed = TrialRecord(folder.trials_folder / planned[0].folder_name)
             result = failed.result()

@@ -15,8 +15,10 @@ from search_spaces.grid import expand, grid
 from sweep import cli
 from sweep.cli_support.counting import counted
 from sweep.request import estimates
+from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request, safe_name
-from sweep.request.prepare import Options, commit, prepare
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from sweep.request.trials import MOST_TRIALS, plan_trials
 from trainables.config import EvalConfig, TrainConfig
 from trainables.errors import UserError
@@ -76,7 +78,7 @@ def test_an_evaluation_anew_has_the_same_limit(
         ("lora_rank=2", "learning_rate=1e-3", "prompt=v1"), model="model", data="data", eval_examples="4,6"
     )
     folder = SweepFolder(tmp_path / "runs" / "own")
-    planned, _ = commit(prepare(request("grid_2x2x2", changes), Options(out=folder.folder)), folder)
+    planned = commit(prepare(request("grid_2x2x2", changes), RunOptions(out=folder.folder)), folder).planned
     end_trials(folder, planned)
     assert cli.main(["eval", "own", "--max-new-tokens", "100000"]) == 2
     assert "max_new_tokens must be below 512" in capsys.readouterr().err

@@ -17,8 +17,11 @@ from finished_sweep import OWN, make_place
 from sweep.cli import main
 from sweep.cli_support import continue_command
 from sweep.environment.provenance import command_line
+from sweep.request.commit import commit
+from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare, stored_sweep
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
 
@@ -52,8 +55,8 @@ def words_in_shell(line: str) -> list[str]:
 def ask(*arguments: str, out: Path = OUT) -> None:
     """Write what a run with these arguments writes before it launches."""
     wanted = request("own.py", Changes())
-    how = Options(out.absolute(), command=command_line("run", arguments), experiment_file=("own.py", OWN))
-    commit(prepare(wanted, how, stored_sweep(wanted, how)), SweepFolder(how.out))
+    how = RunOptions(out.absolute(), command=command_line("run", arguments), experiment_file=("own.py", OWN))
+    commit(prepare(wanted, how, sweep_to_extend(wanted, how)), SweepFolder(how.out))
 
 
 def line_of(folder: Path) -> list[str]:
@@ -154,7 +157,7 @@ def test_trials_without_memory_are_named_with_what_runs_them_again(
     assert main(["run", "own.py"]) == 1
     assert again in capsys.readouterr().err
     wanted = request("own.py", Changes())
-    how = replace(Options(OUT.absolute()), retry_failed="--retry-failed" in words)
-    stored = stored_sweep(wanted, how)
+    how = replace(RunOptions(OUT.absolute()), retry_failed="--retry-failed" in words)
+    stored = sweep_to_extend(wanted, how)
     assert stored is not None
     assert [job.folder for job in stored.left] == [str(path.absolute())]

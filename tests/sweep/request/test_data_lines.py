@@ -10,8 +10,11 @@ import pytest
 from tiny_inputs import record, write_data, write_model
 
 from sweep.plan import make_plan
+from sweep.request.commit import commit
+from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare, stored_sweep
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.data import raw_records
 from trainables.data.load_corpus import load_corpus
 from trainables.data.sources import resolve_data
@@ -39,12 +42,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def said(data: str | None = None, out: str = "run") -> tuple[list[str], list[str], list[str]]:
     """Return what plan says before there is a sweep, what run says, and what both say of the sweep that is there."""
-    wanted, options = request("own.py", Changes(data=data)), Options(out=Path(out).absolute())
+    wanted, options = request("own.py", Changes(data=data)), RunOptions(out=Path(out).absolute())
     planned = make_plan(wanted, options)
-    prepared = prepare(wanted, options, stored_sweep(wanted, options))
+    prepared = prepare(wanted, options, sweep_to_extend(wanted, options))
     commit(prepared, SweepFolder(options.out))
     more = replace(options, seeds=2)
-    again = prepare(wanted, more, stored_sweep(wanted, more))
+    again = prepare(wanted, more, sweep_to_extend(wanted, more))
     notes = (planned["notes"], prepared.notes, again.notes, make_plan(wanted, more)["notes"])
     before, first, second, after = ([one for one in some if one.startswith(("data: ", "ROUGE "))] for some in notes)
     assert after == second
@@ -102,11 +105,11 @@ def test_a_configuration_is_found_again_by_its_name() -> None:
     assert (sweep.resolved.data.label, sweep.resolved.data.sizes["test"]) == ("chats:short", 12)
     for path in Path("run/data").iterdir():
         path.unlink()
-    options = Options(out=Path("run").absolute(), seeds=3)
-    assert prepare(wanted, options, stored_sweep(wanted, options)).examples
+    options = RunOptions(out=Path("run").absolute(), seeds=3)
+    assert prepare(wanted, options, sweep_to_extend(wanted, options)).examples
     Path("chats/short/test.jsonl").write_text(json.dumps(record(150)))
     with pytest.raises(ValueError, match="what is there now is another"):
-        stored_sweep(wanted, options)
+        sweep_to_extend(wanted, options)
 
 
 def test_reading_that_takes_long_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,5 +126,5 @@ def test_a_large_file_is_announced_by_a_plan(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(raw_records, "LARGE_BYTES", 1000)
-    make_plan(request("own.py", Changes()), Options(out=Path("run").absolute()))
+    make_plan(request("own.py", Changes()), RunOptions(out=Path("run").absolute()))
     assert "reading train.jsonl (0 MiB)" in capsys.readouterr().err

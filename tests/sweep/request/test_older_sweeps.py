@@ -11,8 +11,11 @@ from tiny_inputs import write_data, write_model
 
 from analysis.records.load import load
 from search_spaces.experiment import load_experiment
+from sweep.request.commit import commit
+from sweep.request.existing_sweep import about_older, sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, Prepared, about_older, commit, prepare, stored_sweep
+from sweep.request.prepare import Prepared, prepare
+from sweep.request.run_options import RunOptions
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
@@ -39,8 +42,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def prepared(name: str = "own.py") -> Prepared:
-    wanted, how = request(name, Changes()), Options(out=Path("run").absolute())
-    return prepare(wanted, how, stored_sweep(wanted, how))
+    wanted, how = request(name, Changes()), RunOptions(out=Path("run").absolute())
+    return prepare(wanted, how, sweep_to_extend(wanted, how))
 
 
 def make_older(folder: SweepFolder) -> list[str]:
@@ -62,7 +65,7 @@ def make_older(folder: SweepFolder) -> list[str]:
 
 def test_an_old_sweep_says_once_that_its_trials_are_trained_anew_and_mixes_none() -> None:
     first = prepared()
-    planned, _ = commit(first, first.folder)
+    planned = commit(first, first.folder).planned
     old = make_older(first.folder)
     table = load(first.folder.folder)
     assert (len(table.rows), table.older) == (len(old), len(old))  # alone they are shown as they were
@@ -70,7 +73,8 @@ def test_an_old_sweep_says_once_that_its_trials_are_trained_anew_and_mixes_none(
     assert [
         line for line in again.notes if line.startswith(f"{len(old)} trials of this sweep are of before 2026-11-30")
     ]
-    anew, left = commit(again, again.folder)
+    written = commit(again, again.folder)
+    anew, left = written.planned, written.left
     assert {one.trial.train_id for one in anew}.isdisjoint(old)
     assert [one.trial.train_id for one in anew] == [one.trial.train_id for one in planned]
     assert len(left) == len(planned)

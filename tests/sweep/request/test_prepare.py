@@ -16,8 +16,11 @@ from tiny_inputs import record, write_data, write_model
 from sweep.environment import lease
 from sweep.environment.provenance import command_line, typed
 from sweep.request import estimates, output_folder
+from sweep.request.commit import commit
+from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, Prepared, commit, prepare, stored_sweep
+from sweep.request.prepare import Prepared, prepare
+from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial
 from trainables import pocket
 from trainables.errors import UserError
@@ -56,9 +59,10 @@ Written = tuple[Prepared, list[PlannedTrial], list[TrialJob]]
 def write(name: str = "own.py", out: str = "run", changes: Changes | None = None, **options: object) -> Written:
     """Do all that a run does before it launches."""
     wanted = request(name, changes or Changes())
-    how = replace(Options(out=Path(out).absolute()), **options)  # type: ignore[arg-type]
-    prepared = prepare(wanted, how, stored_sweep(wanted, how))
-    return prepared, *commit(prepared, SweepFolder(how.out))
+    how = replace(RunOptions(out=Path(out).absolute()), **options)  # type: ignore[arg-type]
+    prepared = prepare(wanted, how, sweep_to_extend(wanted, how))
+    written = commit(prepared, SweepFolder(how.out))
+    return prepared, list(written.planned), list(written.left)
 
 
 def rows(path: str) -> list[str]:
@@ -294,7 +298,7 @@ def test_what_a_killed_start_left_is_no_foreign_folder() -> None:
     lease.acquire(Path("run")).release()
     _, planned, left = write()
     assert len(planned) == len(left) == 3
-    assert SweepFolder(Path("run")).sweep()["experiment"] == "own"
+    assert SweepFolder(Path("run")).manifest().experiment == "own"
 
 
 def test_why_an_engine_could_not_start_is_no_foreign_file() -> None:
@@ -344,7 +348,7 @@ def test_a_users_rate_wins_over_the_stand_ins() -> None:
 )
 def test_model_and_data_are_stood_in_for_each_alone(changes: Changes, named: str, missing: str) -> None:
     prepared, planned, _ = write("grid_2x2x2", changes=replace(changes, eval_examples="6,6"))
-    banner = prepared.sweep.banner or ""
+    banner = prepared.manifest.banner or ""
     assert named in banner
     assert missing not in banner
     rates = {trial.trial.train.learning_rate for trial in planned if not trial.is_baseline}

@@ -12,8 +12,10 @@ from tiny_inputs import write_data, write_model
 
 from sweep.environment import lease
 from sweep.request import rollback
+from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder
 
@@ -36,10 +38,10 @@ def write_place(place: Path) -> None:
 def refuse(place: Path, out: Path, begun: bool = False) -> None:
     """Write a new sweep into `out` under a lease and take it back."""
     write_place(place)
-    prepared = prepare(request(str(place / "own.py"), Changes()), Options(out=out))
+    prepared = prepare(request(str(place / "own.py"), Changes()), RunOptions(out=out))
     before = rollback.there(out)
     held = lease.acquire(out)
-    planned, _ = commit(prepared, SweepFolder(out, held.fence))
+    planned = commit(prepared, SweepFolder(out, held.fence)).planned
     if begun:
         (out / "trials" / planned[0].folder_name / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
     rollback.take_back(out, before, prepared.examples, held)

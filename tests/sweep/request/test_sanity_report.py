@@ -16,9 +16,12 @@ from search_spaces.experiment import Experiment, built_in, load_experiment
 from search_spaces.grid import Grid
 from sweep.plan import make_plan
 from sweep.request import sanity_report
+from sweep.request.commit import commit
+from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare, stored_sweep
+from sweep.request.prepare import prepare
 from sweep.request.resolve import Base, Bases
+from sweep.request.run_options import RunOptions
 from sweep.request.trials import plan_trials
 from trainables import pocket
 from trainables.config import EvalConfig, TrainConfig
@@ -94,7 +97,7 @@ def mistakes_in(notes: list[str]) -> list[str]:
 
 @pytest.mark.usefixtures("place")
 def test_plan_and_run_name_the_same_mistakes_and_a_continued_sweep_does_not_read_its_data_for_them() -> None:
-    wanted, how = request("own.py", Changes()), Options(out=Path("run").absolute())
+    wanted, how = request("own.py", Changes()), RunOptions(out=Path("run").absolute())
     planned = mistakes_in(make_plan(wanted, how)["notes"])
     prepared = prepare(wanted, how, None)
     assert mistakes_in(prepared.notes) == planned
@@ -104,14 +107,14 @@ def test_plan_and_run_name_the_same_mistakes_and_a_continued_sweep_does_not_read
     for path in Path("data").iterdir():
         path.unlink()
     Path("data").rmdir()
-    assert mistakes_in(prepare(wanted, how, stored_sweep(wanted, how)).notes) == planned
+    assert mistakes_in(prepare(wanted, how, sweep_to_extend(wanted, how)).notes) == planned
 
 
 def test_the_built_in_experiments_set_nothing_that_looks_like_a_mistake() -> None:
     nowhere = Bases((Base("m", "m", "local", "", None),), Base("d", "d", "local", "", None))
     for name in built_in():
         experiment = load_experiment(name)
-        assert sanity_report.in_plan_of(plan_trials(experiment), experiment, nowhere, None, None) == []
+        assert sanity_report.in_plan_of(plan_trials(experiment), experiment, nowhere, None) == []
 
 
 # --- real corpora ----------------------------------------------------------------------------------------------------
@@ -158,7 +161,7 @@ def _said_of(corpus: Corpus) -> list[str]:
     experiment = Experiment("own", "", Grid(TrainConfig(model="m", data="d"), {}), EvalConfig())
     model = Base("m", "m", "local", str(REAL / "models" / "dialogue-7M-gpt2"), None)
     bases = Bases((model,), Base("d", "d", "local", "", None))
-    return sanity_report.in_plan_of(plan_trials(experiment), experiment, bases, corpus, None)
+    return sanity_report.in_plan_of(plan_trials(experiment), experiment, bases, corpus, sanity_report.in_data(corpus))
 
 
 @needs_real_data

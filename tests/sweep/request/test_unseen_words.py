@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from tiny_inputs import write_data, write_model
 
+from sweep.request.commit import commit
+from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Options, commit, prepare, stored_sweep
+from sweep.request.prepare import prepare
+from sweep.request.run_options import RunOptions
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 
@@ -32,14 +35,14 @@ def test_a_sweep_on_data_without_words_for_rouge_is_decided_by_chrf(
         rows = atomic_files.read_lines(path)
         atomic_files.write_lines(path, [{**row, "summary": "Анна говорит о планах."} for row in rows])
     (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    options = Options(out=tmp_path / "run")
+    options = RunOptions(out=tmp_path / "run")
     wanted = request("own.py", Changes())
-    prepared = prepare(wanted, options, stored_sweep(wanted, options))
+    prepared = prepare(wanted, options, sweep_to_extend(wanted, options))
     assert any("chrF decides in its place" in note for note in prepared.notes)
     commit(prepared, SweepFolder(options.out))
     sweep = SweepFolder(options.out).manifest()
     assert (sweep.metric, sweep.evaluation["metrics"]) == ("chrf", ["rouge", "chrf"])
-    again = stored_sweep(wanted, options)
+    again = sweep_to_extend(wanted, options)
     assert again is not None
     assert (again.experiment.metric, again.experiment.evaluation) == ("chrf", prepared.experiment.evaluation)
 
