@@ -1,1 +1,1 @@
-"""What each configuration scores, which is chosen, and its paired differences. It imports no texts and no findings."""
+"""Which configuration is chosen, and its paired differences from the others; it never imports texts or findings."""

@@ -1,1 +1,1 @@
-"""What a comparison allows one to say: baselines, effects, winner, searches, several sweeps. It draws nothing."""
+"""What a comparison allows one to conclude: effects, winner, searches, several sweeps; it never imports render."""

@@ -1,1 +1,1 @@
-"""How a value, a column and a line are written, for people and for programs. It knows no sweep."""
+"""How numbers, sizes, columns and lines are written, for people and for programs; it imports no other room."""

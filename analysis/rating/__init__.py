@@ -1,1 +1,1 @@
-"""A blinded rating of two systems by people: the sheet, and what the filled sheets say."""
+"""Blinded ratings by people: the sheet to fill in, and what filled sheets say; it never imports findings."""

@@ -1,1 +1,1 @@
-"""A sweep's records as tables and arrays. It judges nothing."""
+"""Reading a sweep's records as tables and arrays of scores; it never imports comparison, texts or findings."""

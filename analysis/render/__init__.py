@@ -1,1 +1,1 @@
-"""Findings as terminal tables, Markdown, LaTeX, CSV, JSON and the page. It computes no finding."""
+"""Writing findings for the terminal, as Markdown, LaTeX, CSV, JSON and the page; it computes none of them itself."""

@@ -1,1 +1,1 @@
-"""Intervals, tests and their corrections over plain arrays. It knows no sweep and no text."""
+"""Intervals, tests and corrections over plain arrays of numbers; it imports no other room."""

@@ -1,1 +1,1 @@
-"""What the generated texts are like, whatever their score. It draws no conclusion about configurations."""
+"""What generated texts are like beside their sources and references, whatever they score; it never imports findings."""

@@ -1,1 +1,1 @@
-"""What verbs share: options, how they print and fail, what they say while they work. It plans nothing, and no ray."""
+"""What all verbs share: options, printing, exit codes, signs of life; it never imports request, ray or torch."""

@@ -1,1 +1,1 @@
-"""The Ray actor around an engine, and the slots that it gives to trials. It imports nothing of the driver."""
+"""The Ray actor around an engine and the slots that it gives to trials; it never imports ray_driver."""

@@ -1,1 +1,1 @@
-"""The machine and process around a sweep: devices, lease, signals, variables, provenance. It imports no other room."""
+"""The machine and process around a sweep: devices, lease, signals, secrets, versions; it imports no other room."""

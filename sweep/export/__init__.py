@@ -1,1 +1,1 @@
-"""What leaves a sweep for others: the model card of its best adapter. It never imports ray."""
+"""What leaves a sweep for others: the model card beside an exported adapter; it never imports ray."""

@@ -1,1 +1,1 @@
-"""What is seen of a sweep while it runs, read from its records: progress and TensorBoard. It never imports ray."""
+"""What is seen of a sweep while it runs: progress, engines' states, TensorBoard; it never imports ray."""

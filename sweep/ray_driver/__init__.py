@@ -1,1 +1,1 @@
-"""One launch: Ray, its engines, Tune over light trials, what is done when one dies. Only verbs import it."""
+"""One launch: Ray, an engine a device, Tune over light trials, and what to do when one dies; no room imports it."""

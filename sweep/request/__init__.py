@@ -1,1 +1,1 @@
-"""From a request to a sweep that is ready to run: all is judged, then all is written. It never imports ray."""
+"""From a request to a sweep ready to run: all of it is judged before any of it is written; it never imports ray."""

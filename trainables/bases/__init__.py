@@ -1,1 +1,1 @@
-"""Base models as an engine keeps them: loaded, probed for what they allow, and dropped again. It knows no trial."""
+"""Base models as engines keep them: loaded, probed, dropped; it never imports trial or an engine."""

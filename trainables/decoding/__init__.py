@@ -1,1 +1,1 @@
-"""Texts from a model: a prompt is read, then token by token is written. It never trains and writes no record."""
+"""Writing texts with a model: the prompt is read at once, then token by token; it never imports trial or an engine."""

@@ -1,1 +1,1 @@
-"""What the machine has: processor, device memory, threads. It knows nothing of models, data or records."""
+"""What the machine offers: processor, threads, memory of the device; it imports no other room."""

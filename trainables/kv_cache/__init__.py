@@ -1,1 +1,1 @@
-"""Key-value caches that decoding writes into, and compiled attention over them on a CPU. It never imports a model."""
+"""Caches of keys and values for decoding, and attention over them compiled for a CPU; it never imports modeling."""

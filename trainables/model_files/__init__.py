@@ -1,1 +1,1 @@
-"""What lies in a model's folder: weights, shapes, whether they are whole, a fingerprint. It never reads data."""
+"""What lies in a model's folder: tensors, shapes, missing parts, fingerprint; it never imports data or modeling."""

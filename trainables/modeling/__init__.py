@@ -1,1 +1,1 @@
-"""The frozen base and its adapters: layers, attention, loss, optimizers. It never decodes or writes a record."""
+"""The frozen base with its adapters: layers, attention, loss, optimizers; it never imports decoding or a trial."""

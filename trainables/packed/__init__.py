@@ -1,1 +1,1 @@
-"""The packed engine: many adapters train and decode over one frozen base. It never imports the solo engine."""
+"""The packed engine: many adapters train and write texts over one frozen base; it never imports the solo engine."""

@@ -1,1 +1,1 @@
-"""What a trial leaves on disk: atomic files, journals, records, checkpoints, and their damage. No model, no data."""
+"""What a trial leaves on disk: atomic files, journals, checkpoints, damage; it never imports data or a model."""

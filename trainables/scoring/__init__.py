@@ -1,1 +1,1 @@
-"""Scores of texts: ROUGE, chrF, BERTScore, any metric of `evaluate`. It never runs the model that wrote them."""
+"""Scores of texts by ROUGE, chrF, BLEU, BERTScore or any metric of `evaluate`; it never imports modeling."""

@@ -1,1 +1,1 @@
-"""The solo engine, the packed one's plain twin: a trial by HF Trainer and PEFT. It never imports the packed engine."""
+"""The solo engine, the packed one's plain twin by Trainer and PEFT; it never imports the packed engine."""

@@ -1,1 +1,1 @@
-"""From an example to token rows, as whoever serves the model gets them. It never imports torch or a model."""
+"""From an example to rows of token ids, as whoever serves the model gets them; it never imports a model."""

@@ -1,1 +1,1 @@
-"""One trial from what its record holds to its result, whatever engine runs it. It imports no engine."""
+"""One trial from its configuration to its result, whatever engine computes it; it never imports an engine."""

@@ -1,1 +1,1 @@
-"""Population-based training by Ray Tune over light trials; a reader who does not use it can skip it."""
+"""Population-based training by Ray Tune, to be skipped by who does not use it; ray_driver loads it only when asked."""
