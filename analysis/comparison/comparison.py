@@ -22,12 +22,14 @@ from analysis.comparison.candidates import (
     sort_key,
 )
 from analysis.records import deciding_metric
+from analysis.records.examples import evaluation_examples
 from analysis.records.load import load
 from analysis.records.reference_rows import Reference, reference_row, references
 from analysis.records.scores import Array, Scores, read_scores
 from analysis.records.table import Row, Table
 from analysis.statistics.multiple_testing import MARGIN, fewest_for
 from analysis.statistics.paired import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
+from trainables.data.corpus import Example
 from trainables.errors import UserError, nearest
 from trainables.metric_table import DEFAULT, LOSS, LOWER_IS_BETTER, names_of
 from trainables.scoring.metrics import score_names
@@ -76,6 +78,7 @@ class Comparison:
     correction: str = "holm"  # of the differences from baselines, a key of `multiple_testing.CORRECTIONS`
     # Of every finished trial per example, by split; none is here that no true evaluation gives.
     scores: Mapping[str, Scores] = field(default_factory=dict, repr=False, compare=False)
+    examples: Mapping[str, Sequence[Example]] = field(default_factory=dict, repr=False, compare=False)  # by split
 
     @property
     def ending(self) -> str:
@@ -128,11 +131,12 @@ def compare(folder: Path, metric: str | None = None, eval_id: str | None = None)
         UserError: no sweep there, no such evaluation, an unknown metric, or scores that no evaluation gives.
     """
     table = load(folder, eval_id)
-    table = replace(table, metric=deciding_metric.deciding(table))
-    return compare_table(table, metric or table.metric)
+    examples = evaluation_examples(table)
+    table = replace(table, metric=deciding_metric.deciding(table, examples))
+    return compare_table(table, examples, metric or table.metric)
 
 
-def compare_table(table: Table, metric: str) -> Comparison:
+def compare_table(table: Table, examples: Mapping[str, Sequence[Example]], metric: str) -> Comparison:
     """Compare the rows of a table by `metric`; the table of the result has marks and reference rows."""
     known = [*score_names(table.evaluation.metrics), LOSS]
     if metric not in known:
@@ -140,21 +144,20 @@ def compare_table(table: Table, metric: str) -> Comparison:
     ranking = rank(candidates(table.of_kind("configuration"), table.selection_split, metric), metric)
     best = ranking[0] if ranking else None
     # Before anything is computed from them: whoever compares is guarded, not the report alone.
-    scores = _read(table, ranking)
-    extra = references(table, scores, best.rows if best else (), best.name if best else "")
+    scores = _read(table, examples, ranking)
+    extra = references(table, examples, scores, best.rows if best else (), best.name if best else "")
     differences = _differences(table, metric, ranking, extra, scores[table.split]) if best else []
     marked = _marked(table, ranking, extra)
-    return Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences), scores=scores)
+    found = Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences))
+    return replace(found, scores=scores, examples=examples)
 
 
-def _read(table: Table, ranking: Sequence[Candidate]) -> dict[str, Scores]:
+def _read(table: Table, examples: Mapping[str, Sequence[Example]], ranking: Sequence[Candidate]) -> dict[str, Scores]:
     """Read the predictions by split, each file once, with the texts that anything may be computed from."""
     best = ranking[0].rows if ranking else ()
     shown = (*table.of_kind("baseline"), *first_rows(table, ranking, MOST_TEXTS), *best)
-    return {
-        split: read_scores(table, split, {row.label for row in (shown if split == table.split else best)})
-        for split in table.evaluation.examples
-    }
+    labels = {split: {row.label for row in (shown if split == table.split else best)} for split in examples}
+    return {split: read_scores(table, split, examples[split], labels[split]) for split in examples}
 
 
 def _differences(

@@ -22,8 +22,6 @@ from analysis.statistics.paired import paired
 from trainables.config import digest
 from trainables.errors import UserError
 from trainables.metric_table import LOSS, LOWER_IS_BETTER, METRICS
-from trainables.records import atomic_files
-from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import score_names
 
 if TYPE_CHECKING:
@@ -160,7 +158,7 @@ def _listed(parts: list[str]) -> str:
 
 def _other_examples(first: Comparison, other: Comparison, split: str) -> str:
     """Say how the examples of a split differ; nothing where they are the same in text, references and order."""
-    ours, theirs = (_examples(one, split) for one in (first, other))
+    ours, theirs = ([digest(example.content()) for example in one.examples.get(split, ())] for one in (first, other))
     if ours == theirs:
         return ""
     if len(ours) != len(theirs):
@@ -169,16 +167,6 @@ def _other_examples(first: Comparison, other: Comparison, split: str) -> str:
     if not differing:
         return f"its {split} examples are the same in another order"
     return f"{differing} of its {len(theirs)} {split} examples are others"
-
-
-def _examples(found: Comparison, split: str) -> list[str]:
-    count = found.table.evaluation.examples.get(split, 0)
-    path = SweepFolder(found.table.folder).evaluation_examples_path(split)
-    try:
-        rows = atomic_files.read_lines(path)[:count]
-    except OSError:
-        raise UserError(f"{path} is not there, so the examples of {found.table.folder} are unknown") from None
-    return [digest([row["id"], row["source"], row["references"]]) for row in rows]
 
 
 def _tokens(found: Comparison) -> dict[str, float]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -279,6 +279,7 @@ def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, se
         ours, theirs = (float(np.nanmean(side)) for side in pair.scores)
         level = 1 - ALPHA / len(pairs)
         wins, losses = (one.losses, one.wins) if metric in LOWER_IS_BETTER else (one.wins, one.losses)
+        over_runs = _over_runs(scores, pair, metric)
         tests.append(
             BaselineTest(
                 metric=metric,
@@ -306,7 +307,11 @@ def _by_metric(found: Comparison, scores: Scores, metric: str, margin: float, se
                 p_equivalent=one.p_equivalent,
                 detectable=smallest_detectable(one.paired.sd, one.paired.n, confidence=level),
                 relative=one.paired.mean / theirs if theirs > 0 else None,
-                **_over_runs(scores, pair, metric),
+                runs=len(pair.ours.rows),
+                run_sd=over_runs.sd if over_runs else None,
+                run_low=over_runs.low if over_runs else None,
+                run_high=over_runs.high if over_runs else None,
+                p_runs=over_runs.p if over_runs else None,
                 correction=found.correction,
                 margin=margin,
             )
@@ -326,19 +331,27 @@ def _pairs(found: Comparison, scores: Scores, metric: str) -> Iterable[_Pair]:
             yield _Pair(ours, theirs, (first, second), first - second)
 
 
-def _over_runs(scores: Scores, pair: _Pair, metric: str) -> dict[str, Any]:
-    """Return what the runs say: each run's mean difference from the baseline's mean is one observation."""
-    runs = len(pair.ours.rows)
-    nothing = {"runs": runs, "run_sd": None, "run_low": None, "run_high": None, "p_runs": None}
-    if runs < 2:
-        return nothing
+@dataclass(frozen=True)
+class RunComparison:
+    """A difference in means with each run as one observation: SD over our runs, 95% t interval and p."""
+
+    sd: float
+    low: float
+    high: float
+    p: float
+
+
+def _over_runs(scores: Scores, pair: _Pair, metric: str) -> RunComparison | None:
+    """Return what the runs say: each run's mean difference from the baseline's mean; None with fewer than two."""
+    if len(pair.ours.rows) < 2:
+        return None
     means = [float(np.nanmean(scores.paired([row], pair.theirs.rows, metric)[0])) for row in pair.ours.rows]
     others = [float(np.nanmean(scores.paired([row], pair.ours.rows, metric)[0])) for row in pair.theirs.rows]
-    return {"runs": runs, **compare_runs(means, others)}
+    return compare_runs(means, others)
 
 
-def compare_runs(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Return SD over `ours` and t interval and p of the difference in means, each run one observation.
+def compare_runs(ours: Sequence[float], theirs: Sequence[float]) -> RunComparison:
+    """Compare two means with each run as one observation.
 
     A baseline of one run (greedy decoding has no seed) is taken as known; several are compared by Welch's t.
     """
@@ -348,15 +361,14 @@ def compare_runs(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, An
     if len(theirs) < 2:
         found = paired([value - base for value in ours])
         assert found is not None
-        return {"run_sd": found.sd, "run_low": found.low, "run_high": found.high, "p_runs": found.p}
+        return RunComparison(found.sd, found.low, found.high, found.p)
     sides = [(len(side), float(np.var(side, ddof=1)) / len(side)) for side in (ours, theirs)]
     variance = sum(share for _, share in sides)
     difference = math.fsum(ours) / len(ours) - base
-    run_sd = float(np.std(ours, ddof=1))
+    sd = float(np.std(ours, ddof=1))
     if not variance:
-        p = 1.0 if not difference else 0.0
-        return {"run_sd": run_sd, "run_low": difference, "run_high": difference, "p_runs": p}
+        return RunComparison(sd, difference, difference, 1.0 if not difference else 0.0)
     degrees = variance**2 / sum(share**2 / (count - 1) for count, share in sides)
     half = float(stdtrit(degrees, 0.975)) * math.sqrt(variance)
     p = 2 * float(stdtr(degrees, -abs(difference) / math.sqrt(variance)))
-    return {"run_sd": run_sd, "run_low": difference - half, "run_high": difference + half, "p_runs": p}
+    return RunComparison(sd, difference - half, difference + half, p)

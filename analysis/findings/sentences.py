@@ -166,7 +166,7 @@ def _about_choice(found: Comparison) -> list[str]:
     """Say where ROUGE could not choose, where the choice was a tie, and where few examples made it mean little."""
     table = found.table
     size = table.evaluation.examples[table.selection_split]
-    said = [text for text in (deciding_metric.sentence(table, found.metric), tie(found)) if text]
+    said = [text for text in (deciding_metric.sentence(table, found.examples, found.metric), tie(found)) if text]
     if size < FEW_TO_CHOOSE and len(found.ranking) > 1:
         examples = "example" if size == 1 else "examples"
         said.append(

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from analysis.comparison.candidates import baseline_of
 from analysis.comparison.comparison import Comparison
 from analysis.format.cells import inert
@@ -48,6 +50,28 @@ class Sheet:
     first: str
     second: str
     items: tuple[Item, ...]
+
+
+class KeyItem(BaseModel):
+    """Which side of a question the first system's text stands on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item: int
+    id: str
+    left_is_first: bool
+
+
+class SheetKey(BaseModel):
+    """The key of a sheet as it lies beside it; until 2026-11-30 it named no schema."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_version: int = Field(default=1, alias="schema")
+    sheet: str
+    first: str
+    second: str
+    items: tuple[KeyItem, ...]
 
 
 @dataclass(frozen=True)
@@ -144,10 +168,9 @@ def write_sheet(sheet: Sheet, folder: Path) -> list[Path]:
     key = folder / f"annotate-{sheet.identity}-key.json"
     atomic_files.write_text(page, render("annotate.html", "annotate.js", sheet=sheet, columns=COLUMNS, choices=CHOICES))
     atomic_files.write_text(table, to_csv(sheet))
-    items = [{"item": one.number, "id": one.example, "left_is_first": one.left_is_first} for one in sheet.items]
-    atomic_files.write_json(
-        key, {"sheet": sheet.identity, "first": sheet.first, "second": sheet.second, "items": items}
-    )
+    items = tuple(KeyItem(item=one.number, id=one.example, left_is_first=one.left_is_first) for one in sheet.items)
+    content = SheetKey(sheet=sheet.identity, first=sheet.first, second=sheet.second, items=items)
+    atomic_files.write_json(key, content.model_dump(mode="json", by_alias=True))
     return [page, table, key]
 
 
@@ -174,10 +197,13 @@ def read_ratings(paths: Sequence[Path], folder: Path) -> Ratings:
     identity = identities.pop()
     path = folder / f"annotate-{identity}-key.json"
     try:
-        key = atomic_files.read_json(path)
+        key = SheetKey.model_validate(atomic_files.read_json(path))
     except (FileNotFoundError, atomic_files.DamagedFile) as error:
         raise UserError(f"the key of sheet {identity} cannot be read: {error}") from None
-    left_is_first = {int(one["item"]): bool(one["left_is_first"]) for one in key["items"]}
+    except ValidationError as error:
+        why = error.errors()[0]["msg"]
+        raise UserError(f"the key of sheet {identity} cannot be read: {path} is damaged: {why}") from None
+    left_is_first = {one.item: one.left_is_first for one in key.items}
     votes: dict[int, list[str]] = {}
     for name, rated in every.items():
         for (_, item), choice in rated.items():
@@ -185,7 +211,7 @@ def read_ratings(paths: Sequence[Path], folder: Path) -> Ratings:
                 raise UserError(f"{name}: item {item} is not on sheet {identity}")
             side = choice if choice == "equal" else ("first" if (choice == "left") == left_is_first[item] else "second")
             votes.setdefault(item, []).append(side)
-    return summarize(str(key["first"]), str(key["second"]), tuple(every), votes)
+    return summarize(key.first, key.second, tuple(every), votes)
 
 
 def summarize(first: str, second: str, raters: Sequence[str], votes: dict[int, list[str]]) -> Ratings:

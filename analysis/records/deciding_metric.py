@@ -5,25 +5,24 @@ Where it sees no words in most references of the choice, chrF decides in its pla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.records.table import Table
-from trainables.records import atomic_files
-from trainables.records.record import SweepFolder
+from trainables.data.corpus import Example
 from trainables.scoring.metrics import is_unseen, mostly_unseen
 
 INSTEAD = "chrf"
 
 
-def deciding(table: Table) -> str:
+def deciding(table: Table, examples: Mapping[str, Sequence[Example]]) -> str:
     """Return the metric that decides: the sweep's own, or chrF where that is a ROUGE which sees no words."""
     has_other = INSTEAD in table.evaluation.metrics
-    return INSTEAD if table.metric.startswith("rouge") and has_other and _unseen(table) else table.metric
+    return INSTEAD if table.metric.startswith("rouge") and has_other and _unseen(table, examples) else table.metric
 
 
-def sentence(table: Table, metric: str) -> str:
+def sentence(table: Table, examples: Mapping[str, Sequence[Example]], metric: str) -> str:
     """Say where ROUGE sees no words in most references, and what decides or should; empty where it sees them."""
-    unseen = _unseen(table)
+    unseen = _unseen(table, examples)
     if not unseen:
         return ""
     what = (
@@ -36,18 +35,10 @@ def sentence(table: Table, metric: str) -> str:
     return f"{what}: compare by chrF, {way}."
 
 
-def _unseen(table: Table) -> str:
+def _unseen(table: Table, examples: Mapping[str, Sequence[Example]]) -> str:
     """Return of how many examples ROUGE sees no words, where these are most: '64 of 64 validation'; else nothing."""
     for split in dict.fromkeys((table.selection_split, table.split)):
-        references = _references(table, split)
+        references = [one.references for one in examples.get(split, ())]
         if mostly_unseen(references):
             return f"{sum(map(is_unseen, references))} of {len(references)} {split}"
     return ""
-
-
-def _references(table: Table, split: str) -> list[Sequence[str]]:
-    path = SweepFolder(table.folder).evaluation_examples_path(split)
-    try:
-        return [row["references"] for row in atomic_files.read_lines(path)][: table.evaluation.examples[split]]
-    except (OSError, ValueError, KeyError):
-        return []  # what a damaged file of examples costs is said where its texts are shown

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rapidfuzz.distance import LCSseq
 
 from analysis.records.scores import Scores
 from analysis.records.table import Row, Table
 from trainables.config import TrainConfig, digest, external_of
+from trainables.data.corpus import Example
 from trainables.metric_table import rouge_words
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
@@ -32,6 +34,8 @@ SHUFFLES = 5
 
 ExampleScores = list[dict[str, float]]
 """One dictionary of scores per example, in the order of the evaluation."""
+Examples = Mapping[str, Sequence[Example]]
+"""The examples of an evaluation by split."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,38 @@ class Reference:
     key: str = ""  # digest of all that the scores depend on
 
 
+class KeptScores(BaseModel):
+    """The scores of one reference row by split, under the digest of all that they depend on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    scores: dict[str, ExampleScores]
+
+
+class KeptReferences(BaseModel):
+    """The content of `report/references-<eval_id>.json`; until 2026-11-30 it named no schema."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_version: int = Field(default=1, alias="schema")
+    rows: dict[str, KeptScores] = Field(default_factory=dict)
+
+
 def keep(table: Table, rows: Iterable[Reference]) -> None:
     """Keep the scores of reference rows beside a report of this table; nothing else writes them."""
     path = _path(table)
-    made = {one.name: {"key": one.key, "scores": one.scores} for one in rows}
-    if made and made != (atomic_files.read_json_if_whole(path) or {}).get("rows"):
-        atomic_files.replace_json(path, {"rows": made})
+    made = {one.name: KeptScores(key=one.key, scores=one.scores) for one in rows}
+    if made and made != _kept(path).rows:
+        atomic_files.replace_json(path, KeptReferences(rows=made).model_dump(by_alias=True))
+
+
+def _kept(path: Path) -> KeptReferences:
+    """Return what an earlier report has kept; nothing where there is none, or it is damaged."""
+    try:
+        return KeptReferences.model_validate(atomic_files.read_json_if_whole(path) or {})
+    except ValidationError:
+        return KeptReferences()
 
 
 def _path(table: Table) -> Path:
@@ -58,21 +88,16 @@ def _path(table: Table) -> Path:
 
 
 def references(
-    table: Table, scores: Mapping[str, Scores], best: Sequence[Row] = (), best_name: str = ""
+    table: Table, examples: Examples, scores: Mapping[str, Scores], best: Sequence[Row] = (), best_name: str = ""
 ) -> list[Reference]:
     """Return the reference rows of a table: LEAD-3, LONGEST-3, the constant, and the texts of `best` shuffled.
 
     Args:
         scores: those of the trials by split, with the texts of `best`.
         best: the trials (one per seed) of the configuration whose texts are shuffled; none leaves that row out.
-
-    Raises:
-        UserError: a file of the sweep's examples is damaged, named.
     """
-    SweepFolder(table.folder).check_examples()
-    examples = _examples(table)
-    if not examples:
-        return []
+    if not all(examples.values()):
+        return []  # a split whose file is not there
     cache = _Cache(table)
     rows = [
         cache.get("LEAD-3", "the first three turns or sentences", examples, lambda: _each(table, examples, lead)),
@@ -153,25 +178,12 @@ def derangement(count: int, seed: int) -> list[int]:
 # --- the scores ------------------------------------------------------------------------------------------------------
 
 
-def _examples(table: Table) -> dict[str, list[dict[str, Any]]]:
-    """Return the examples of the evaluation by split; nothing where a split is not whole."""
-    found = {}
-    for split, count in table.evaluation.examples.items():
-        rows = atomic_files.read_lines(SweepFolder(table.folder).evaluation_examples_path(split))[:count]
-        if not rows:
-            return {}
-        found[split] = rows
-    return found
+def _score(table: Table, text: str, example: Example) -> dict[str, float]:
+    return score(text, example.references, table.evaluation.metrics)
 
 
-def _score(table: Table, text: str, example: dict[str, Any]) -> dict[str, float]:
-    return score(text, example["references"], table.evaluation.metrics)
-
-
-def _each(
-    table: Table, examples: dict[str, list[dict[str, Any]]], make: Callable[[str], str]
-) -> dict[str, ExampleScores]:
-    return {split: [_score(table, make(row["source"]), row) for row in rows] for split, rows in examples.items()}
+def _each(table: Table, examples: Examples, make: Callable[[str], str]) -> dict[str, ExampleScores]:
+    return {split: [_score(table, make(row.source), row) for row in rows] for split, rows in examples.items()}
 
 
 def _train_config(table: Table, best: Sequence[Row]) -> TrainConfig | None:
@@ -180,9 +192,7 @@ def _train_config(table: Table, best: Sequence[Row]) -> TrainConfig | None:
     return known[0] if known else None
 
 
-def _constant_row(
-    table: Table, cache: _Cache, examples: dict[str, list[dict[str, Any]]], train: TrainConfig
-) -> Reference | None:
+def _constant_row(table: Table, cache: _Cache, examples: Examples, train: TrainConfig) -> Reference | None:
     path = SweepFolder(table.folder).train_examples_path(train.data_seed)
     if not path.exists() or not path.stat().st_size:
         return None
@@ -198,7 +208,7 @@ def _constant_row(
 
 
 def _shuffled(
-    table: Table, examples: dict[str, list[dict[str, Any]]], read: Mapping[str, Scores], best: Sequence[Row]
+    table: Table, examples: Examples, read: Mapping[str, Scores], best: Sequence[Row]
 ) -> dict[str, ExampleScores]:
     """Score each text of `best` against the references of other examples: the mean over seeds and shuffles."""
     found = {}
@@ -207,7 +217,7 @@ def _shuffled(
         for trial in best:
             texts = known.text if (known := read[split].texts.get(trial.label)) else {}
             for seed in range(SHUFFLES):
-                others = (rows[index]["id"] for index in derangement(len(rows), seed))
+                others = (rows[index].id for index in derangement(len(rows), seed))
                 # An example that a trial has no text for counts as an empty text, which is said elsewhere.
                 every.append(
                     [_score(table, texts.get(other, ""), row) for other, row in zip(others, rows, strict=True)]
@@ -228,17 +238,19 @@ class _Cache:
             CANDIDATES,
             SHUFFLES,
         ]
-        self.known = (atomic_files.read_json_if_whole(_path(table)) or {}).get("rows", {})
+        self.known = _kept(_path(table)).rows
 
     def get(
         self,
         name: str,
         about: str,
-        examples: dict[str, list[dict[str, Any]]],
+        examples: Examples,
         make: Callable[[], dict[str, ExampleScores]],
         key: Any = None,
     ) -> Reference:
-        ids = {split: [row["id"] for row in rows] for split, rows in examples.items()}
-        identity = digest([self.base, name, examples, key])
-        scores = self.known[name]["scores"] if self.known.get(name, {}).get("key") == identity else make()
+        ids = {split: [row.id for row in rows] for split, rows in examples.items()}
+        content = {split: [row.row() for row in rows] for split, rows in examples.items()}
+        identity = digest([self.base, name, content, key])
+        kept = self.known.get(name)
+        scores = kept.scores if kept and kept.key == identity else make()
         return Reference(name, about, ids, scores, identity)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from analysis.records import score_invariants
 from analysis.records.table import Row, Table
 from analysis.statistics.multiple_testing import Array
+from trainables.data.corpus import Example
 from trainables.metric_table import LOSS
-from trainables.records import atomic_files
-from trainables.records.record import SweepFolder
 from trainables.records.trial_states import TRAINED
 from trainables.scoring.metrics import score_names
 
@@ -95,7 +94,7 @@ class Scores:
         return found
 
 
-def read_scores(table: Table, split: str, texts_of: Collection[str] = ()) -> Scores:
+def read_scores(table: Table, split: str, examples: Sequence[Example], texts_of: Collection[str] = ()) -> Scores:
     """Read the scores per example of every finished trial of a table, and the texts of those labelled `texts_of`.
 
     Raises:
@@ -105,7 +104,7 @@ def read_scores(table: Table, split: str, texts_of: Collection[str] = ()) -> Sco
     lines: dict[str, dict[str, tuple[list[float], float]]] = {}
     texts: dict[str, Texts] = {}
     missing = []
-    references = _references(table, split)
+    references = {one.id: one.references for one in examples}
     for row in table.rows:
         if row.record is None or row.summary is None or row.state not in TRAINED:
             continue
@@ -139,13 +138,7 @@ def texts_in(lines: Iterable[Mapping[str, Any]]) -> Texts:
     return Texts(text, {str(line["id"]): str(line.get("ended", "")) for line in lines})
 
 
-def _references(table: Table, split: str) -> dict[str, list[str]]:
-    path = SweepFolder(table.folder).evaluation_examples_path(split)
-    rows = atomic_files.read_lines(path)[: table.evaluation.examples[split]]
-    return {str(row["id"]): [str(one) for one in row["references"]] for row in rows}
-
-
-def _numbers(line: dict, metrics: Sequence[str]) -> tuple[list[float], float]:
+def _numbers(line: Mapping[str, Any], metrics: Sequence[str]) -> tuple[list[float], float]:
     nll, tokens = line.get("nll"), line.get("nll_tokens")
     texts = [_number(line["scores"][name]) for name in metrics[:-1]]
     return [*texts, _number(nll)], _number(tokens)

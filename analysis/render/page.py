@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
+from analysis.render.page_note import PageNote, read_note, write_note
 from analysis.render.plots import Drawing
 from trainables.config import digest
 from trainables.records import atomic_files
@@ -66,20 +67,18 @@ def write(findings: Findings, by: str = BY) -> Page:
     found = findings.comparison
     path, note = _paths(found)
     inputs = inputs_of(found)
-    known = atomic_files.read_json_if_whole(note) or {}
-    before = {path.with_name(name): checksum for name, checksum in known.get("files", {}).items()}
+    known = read_note(note)
+    before = {path.with_name(name): checksum for name, checksum in known.files.items()}
     is_whole = bool(before) and all(one.exists() and atomic_files.sha256_of(one) == before[one] for one in before)
-    if known.get("inputs") == inputs and known.get("by") == by and is_whole:
-        return Page(path, known["alarm"], tuple(known["said"]), False, tuple(one for one in before if one != path))
+    if known.inputs == inputs and known.by == by and is_whole:
+        return Page(path, known.alarm, known.said, False, tuple(one for one in before if one != path))
     made = render(findings, by)
     atomic_files.write_text(path, made.text)
     others = _write_others(findings, by, made.drawings)
     for one in set(before) - {path, *others}:
         one.unlink(missing_ok=True)  # a figure of what is no more
     checksums = {one.name: atomic_files.sha256_of(one) for one in (path, *others)}
-    atomic_files.write_json(
-        note, {"inputs": inputs, "by": by, "alarm": made.alarm, "said": made.said, "files": checksums}
-    )
+    write_note(note, PageNote(inputs=inputs, by=by, alarm=made.alarm, said=tuple(made.said), files=checksums))
     return Page(path, made.alarm, tuple(made.said), True, tuple(others))
 
 
@@ -100,8 +99,8 @@ def _write_others(findings: Findings, by: str, drawings: Iterable[Drawing]) -> l
 
 def known_alarm(found: Comparison) -> str:
     """Return the alarm of a page that shows this very state; empty where it raised none or there is no such page."""
-    known = atomic_files.read_json_if_whole(_paths(found)[1]) or {}
-    return str(known["alarm"]) if known.get("alarm") and known.get("inputs") == inputs_of(found) else ""
+    known = read_note(_paths(found)[1])
+    return known.alarm if known.alarm and known.inputs == inputs_of(found) else ""
 
 
 def alarm_of(findings: Findings) -> str:
@@ -109,9 +108,9 @@ def alarm_of(findings: Findings) -> str:
     from analysis.texts import plausibility
 
     found = findings.comparison
-    known = atomic_files.read_json_if_whole(_paths(found)[1]) or {}
-    if known.get("inputs") == inputs_of(found):
-        return str(known["alarm"])
+    known = read_note(_paths(found)[1])
+    if known.inputs == inputs_of(found):
+        return known.alarm
     return plausibility.alarm(plausibility.check(findings.panel))
 
 

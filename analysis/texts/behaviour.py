@@ -16,7 +16,8 @@ from rapidfuzz.distance import LCSseq
 
 from analysis.texts import claims
 from analysis.texts.copied_text import Source, extractiveness, tokens_of
-from analysis.texts.outputs import REFERENCES, Example, Outputs, System
+from analysis.texts.outputs import REFERENCES, Outputs, System
+from trainables.data.corpus import Example
 from trainables.errors import UserError, nearest
 from trainables.metric_table import rouge_words
 
@@ -240,11 +241,11 @@ def by_group(outputs: Outputs, by: str = "source_words") -> Groups:
     if by in COUNTED:
         values = [COUNTED[by](example, outputs.any_script) for example in outputs.examples]
     else:
-        columns = dict.fromkeys(name for example in outputs.examples for name in example.fields)
+        columns = dict.fromkeys(name for example in outputs.examples for name, _ in example.columns)
         known = [*COUNTED, *columns]
         if by not in known:
             raise UserError(f"no example has the column {by!r}; {nearest(by, known)}")
-        values = [example.fields.get(by) for example in outputs.examples]
+        values = [dict(example.columns).get(by) for example in outputs.examples]
     numbers = [number for value in values if (number := _number(value)) is not None]
     groups = _quartiles(numbers) if len(numbers) == len(values) else _by_value(values)
     ids = [example.id for example in outputs.examples]

@@ -10,7 +10,8 @@ from analysis.comparison.comparison import Comparison
 from analysis.texts import claims
 from analysis.texts.behaviour import Panel
 from analysis.texts.copied_text import Source, fragments, spans_of, tokens_of
-from analysis.texts.outputs import Example, System
+from analysis.texts.outputs import System
+from trainables.data.corpus import Example
 
 SHOWN = 3
 COPIED_WORDS = 2  # fragments shorter than this are not marked: one word is seldom copied

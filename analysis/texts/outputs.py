@@ -8,29 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from analysis.comparison.candidates import first_rows
 from analysis.comparison.comparison import MOST_TEXTS, Comparison
 from analysis.records.reference_rows import lead, longest
 from analysis.records.scores import texts_in
-from analysis.records.table import Row, Table
+from analysis.records.table import Row
+from trainables.data.corpus import Example
 from trainables.metric_table import DEFAULT
-from trainables.records import atomic_files
-from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import is_unseen, score_names
 
 REFERENCES = "references"
-
-
-@dataclass(frozen=True)
-class Example:
-    """An example of the reported split; `fields` are the columns of its data that the sweep keeps."""
-
-    id: str
-    source: str
-    references: tuple[str, ...]
-    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +67,7 @@ def collect(found: Comparison, most: int = MOST_TEXTS) -> Outputs:
     Where there are more, the best by the choice are taken, and a note says so.
     """
     table, metric = found.table, text_metric(found)
-    examples = read_examples(table)
+    examples = found.examples.get(table.split, ())
     notes = []
     if not examples:
         notes.append(
@@ -108,21 +96,6 @@ def collect(found: Comparison, most: int = MOST_TEXTS) -> Outputs:
     if any_script:
         notes.append("Fragments, lengths and the alarm are counted on words of any script instead.")
     return Outputs(table.split, metric, tuple(examples), tuple(systems), any_script, tuple(notes))
-
-
-def read_examples(table: Table) -> list[Example]:
-    """Return the examples of the reported split, in order."""
-    path = SweepFolder(table.folder).evaluation_examples_path(table.split)
-    count = table.evaluation.examples[table.split]
-    return [
-        Example(str(row["id"]), str(row["source"]), tuple(map(str, row["references"])), _columns(row))
-        for row in atomic_files.read_lines(path)[:count]
-    ]
-
-
-def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    own = ("id", "source", "references", "columns")
-    return {**{name: value for name, value in row.items() if name not in own}, **row.get("columns", {})}
 
 
 def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list[System]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id
+from trainables.records import atomic_files
 from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.scoring.metrics import means, score, signature
@@ -128,6 +129,13 @@ def write_curve(folder: Path, name: str, losses: Sequence[float], every: int = 4
             row = {"kind": "train", "step": step, "train_loss": loss - 0.1, "grad_norm": grad_norm, "tokens": 60}
             record.append_metrics(row)
         record.append_metrics({"kind": "eval", "step": every * place, "eval_loss": loss, "examples": 12})
+
+
+def without_schema(path: Path) -> None:
+    """Write a document as versions did that named no schema."""
+    content = atomic_files.read_json(path)
+    del content["schema"]
+    atomic_files.write_json(path, content)
 
 
 def baseline(prompt: str = "v1", **changes: Any) -> Trial:

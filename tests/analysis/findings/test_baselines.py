@@ -127,8 +127,8 @@ def test_runs_of_both_sides_are_compared_as_welch_does() -> None:
     found = compare_runs(ours, theirs)
     oracle = scipy_stats.ttest_ind(ours, theirs, equal_var=False)
     interval = oracle.confidence_interval()
-    assert (found["run_low"], found["run_high"]) == pytest.approx((interval.low, interval.high))
-    assert found["p_runs"] == pytest.approx(oracle.pvalue)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p == pytest.approx(oracle.pvalue)
 
 
 def test_what_has_not_finished_is_not_compared(make_sweep: Make) -> None:

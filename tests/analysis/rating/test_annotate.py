@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from sweeps_on_disk import baseline, configuration
+from sweeps_on_disk import baseline, configuration, without_schema
 from typer.testing import CliRunner
 
 from analysis.compare import compare
@@ -66,8 +66,11 @@ def test_the_same_request_gives_the_same_sheet(make_sweep: Make, tmp_path: Path)
     assert len(sheet_of(found, "A,B", 500).items) == 20
 
 
-def test_ratings_are_read_back_to_whose_text_was_preferred(sheet: Sheet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_older", [False, True])
+def test_ratings_are_read_back_to_whose_text_was_preferred(sheet: Sheet, tmp_path: Path, is_older: bool) -> None:
     paths = write_sheet(sheet, tmp_path)
+    if is_older:
+        without_schema(paths[-1])
     first = {one.number: "left" if one.left_is_first else "right" for one in sheet.items}
     one = fill(paths, tmp_path, "anna", lambda row: first[int(row["item"])])
     two = fill(paths, tmp_path, "ben", lambda row: first[int(row["item"])] if int(row["item"]) > 3 else "equal")

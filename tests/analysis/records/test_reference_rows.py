@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rouge_score import rouge_scorer
-from sweeps_on_disk import SMALL, baseline, configuration, grid, make_examples
+from sweeps_on_disk import SMALL, baseline, configuration, grid, make_examples, without_schema
 
 from analysis.compare import compare
 from analysis.records.reference_rows import best_constant, derangement, lead, longest, pieces
@@ -110,11 +110,14 @@ def test_shuffled_texts_that_are_all_alike_score_as_they_did(make_sweep: Make) -
     assert (shuffled.paired.mean, shuffled.verdict) == (pytest.approx(0, abs=1e-12), "same")
 
 
-def test_a_second_comparison_computes_no_text_score(make_sweep: Make) -> None:
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_second_comparison_computes_no_text_score(make_sweep: Make, is_older: bool) -> None:
     folder = make_sweep()
     first = compare(folder)
     assert not SweepFolder(folder).report_folder.exists()  # a comparison alone changes nothing
     write(folder)
+    if is_older:
+        without_schema(SweepFolder(folder).report_folder / f"references-{eval_id(SMALL)}.json")
     check = (
         "import sys; from pathlib import Path; from analysis.compare import compare;"
         f"found = compare(Path({str(folder)!r}));"

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sweeps_on_disk import SMALL, baseline, configuration, grid, write_curve, write_sweep
+from sweeps_on_disk import SMALL, baseline, configuration, grid, without_schema, write_curve, write_sweep
 
 from analysis.compare import compare
 from analysis.findings.findings import Findings
@@ -183,6 +183,14 @@ def test_it_is_made_again_only_when_what_it_shows_has_changed(made: tuple[Path, 
     page.path.write_text("torn")
     assert write(Findings(compare(folder))).is_new
     assert page.path.read_text().endswith("</html>")
+
+
+def test_the_note_of_an_earlier_version_is_read(made: tuple[Path, Page, str]) -> None:
+    folder, page, _ = made
+    write(Findings(compare(folder)))
+    without_schema(page.path.with_name("page.json"))
+    again = write(Findings(compare(folder)))
+    assert (again.is_new, again.said) == (False, page.said)
 
 
 def test_an_unchanged_page_costs_no_heavy_import(made: tuple[Path, Page, str]) -> None:
