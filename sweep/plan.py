@@ -24,10 +24,10 @@ from sweep.request.prepare import Loaded, check_bases, find_bases, read_data, re
 from sweep.request.prepare import plan as plan_of
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, retry_sentence
+from trainables import units
 from trainables.config import eval_id
 from trainables.data.corpus import Corpus, training_order
 from trainables.errors import UserError
-from trainables.hardware.machine import show_bytes
 from trainables.records.damage import HASHED_BYTES, faults_of, told
 from trainables.records.manifest import DataEntry
 from trainables.records.record import SweepFolder, TrialRecord
@@ -262,7 +262,7 @@ def _print(found: Mapping[str, Any]) -> None:
     for entry in found["pack_width"]:
         console.print(Known.of(entry).sentence)
     if found["time_s"] is not None:
-        parts.append(f"time left, at the measured rate: {found['time_s'] / 60:.1f} min on one engine")
+        parts.append(f"time left, at the measured rate: {units.duration(found['time_s'])} on one engine")
     console.print("; ".join(parts))
 
 
@@ -284,7 +284,7 @@ def count(value: int | None) -> str:
 
 def size(value: float | None) -> str:
     """Write bytes in a unit that is read easily."""
-    return "?" if value is None else show_bytes(value)
+    return "?" if value is None else units.size(value)
 
 
 app = command.app(plan)

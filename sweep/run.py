@@ -29,7 +29,7 @@ from sweep.ray_driver.pbt.groups import check
 from sweep.request import output_folder, rollback, sanity_report
 from sweep.request.commit import ask_again, commit
 from sweep.request.existing_sweep import sweep_to_extend
-from sweep.request.overrides import Request, changes_of, request, seconds
+from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
 from sweep.request.prepare import Prepared, prepare
 from sweep.request.run_options import RunOptions
@@ -39,6 +39,7 @@ from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_states import TRAINED, TrialState
 from trainables.startup_progress import stage
+from trainables.units import parse_seconds
 
 if TYPE_CHECKING:
     from sweep.ray_driver.launch import LaunchOptions
@@ -81,7 +82,7 @@ def run(
     launching = LaunchOptions(
         max_concurrent=max_concurrent,
         scheduler=how,
-        time_budget_s=None if time_budget is None else seconds(time_budget),
+        time_budget_s=None if time_budget is None else parse_seconds("--time-budget", time_budget),
         engine=engines.engine,
         engines_per_gpu=engines.engines_per_gpu,
         address=address,

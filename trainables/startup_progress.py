@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from trainables.units import duration
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -63,4 +65,4 @@ def current() -> Stage | None:
 def sentence(stage: Stage) -> str:
     """Say what is being done, how much of it is done, and since when."""
     counted = f", {stage.done} of {stage.of}" if stage.of is not None else ""
-    return f"{stage.name}{counted} ({stage.seconds:.0f} s)"
+    return f"{stage.name}{counted} ({duration(stage.seconds)})"

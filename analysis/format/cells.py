@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainables.units import is_number
+from trainables.units import duration, is_number, size
 from trainables.visible_text import visible
 
 NOTHING = "–"
@@ -40,24 +40,6 @@ def inert(text: str) -> str:
     """Write a text for a table that spreadsheets open too: one that they would run has an apostrophe before it."""
     shown = visible(text)
     return f"'{shown}" if shown.lstrip()[:1] in FORMULA and not is_number(shown) and shown.strip() else shown
-
-
-def size(count: float) -> str:
-    """Write bytes with a decimal unit and two or three digits: '1.2 MB'."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 999.5 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:.1f} {unit}" if count < 9.95 and unit != "B" else f"{count:.0f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Write seconds: '8.1s', '2m05s', '3h12m'."""
-    if seconds < 59.95:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
 
 
 def points(value: float, sign: bool = False) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,8 @@ from analysis.render.text_grids import Grid, one_line
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.texts.behaviour import MEASURES, Groups, Panel
 from trainables.records.trial_states import FAILURES, TrialState
+from trainables.units import bytes_in, seconds_in
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-_SIZE = re.compile(rf"([\d.]+) ({'|'.join(_UNITS)})")
-_TIME = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?")
 SORTED_AS_TEXT = ("text", "mark")
 
 
@@ -68,13 +65,10 @@ def from_grid(name: str, caption: str, grid: Grid, titles: dict[str, str] | None
 
 
 def order_of(text: str) -> str:
-    """Return what a size or a time sorts by, which the number in it does not tell: '1.2 GB', '2m05s'; else nothing."""
-    if found := _SIZE.fullmatch(text):
-        return repr(float(found[1]) * 1000 ** _UNITS.index(found[2]))
-    if (found := _TIME.fullmatch(text)) and text:
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return repr(3600 * hours + 60 * minutes + seconds)
-    return ""
+    """Return what a size or a time sorts by, which the number in it does not tell: '1.2 GiB', '2 min 05 s'."""
+    value = bytes_in(text)
+    value = seconds_in(text) if value is None else value
+    return "" if value is None else repr(value)
 
 
 def main_table(found: Comparison) -> WebTable:

@@ -19,9 +19,9 @@ from sweep.cli_support.options import one_by_one
 from sweep.environment import exit_process
 from sweep.environment.secrets import without_secrets
 from trainables.errors import UserError, nearest, shown
-from trainables.hardware.machine import parse_bytes
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.record import SweepFolder
+from trainables.units import parse_bytes
 
 __all__ = ["notes", "print_json", "results"]  # beside what is below: what every verb prints by
 

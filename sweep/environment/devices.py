@@ -15,6 +15,7 @@ from typing import Any
 from trainables.errors import UserError, one_of
 from trainables.hardware import machine
 from trainables.model_files import layer_shapes
+from trainables.units import size
 
 GAINS_BY_BF16 = 20_000_000  # parameters; below, casting costs a CPU what its products gain (docs/decisions/0032)
 
@@ -43,7 +44,7 @@ class Device:
         """The first line of every run."""
         if self.kind == "cpu":
             return f"device: CPU, {self.cores} cores"
-        names = ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in self.gpus)
+        names = ", ".join(f"{gpu.name} ({size(gpu.memory_bytes)})" for gpu in self.gpus)
         return f"device: {len(self.gpus)} GPU{'s' if len(self.gpus) > 1 else ''}, {names}"
 
 

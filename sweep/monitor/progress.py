@@ -23,6 +23,7 @@ from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_states import TrialState
 from trainables.startup_progress import Stage
 from trainables.startup_progress import sentence as stage_sentence
+from trainables.units import duration
 
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_", "KAGGLE_", "DATABRICKS_RUNTIME_VERSION")
 SILENT_GROWTH, SILENT_MOST_S = 1.5, 30.0  # of the time between lines that tell nothing new
@@ -114,7 +115,7 @@ class Board:
         numbers = {key: result.get(key) for key in ("train_s", "evaluate_s", "steps")}
         trial.seconds = {key: float(value) for key, value in numbers.items() if value is not None}
         wall = result.get("wall_s")
-        took = f" in {_duration(wall)}" if wall is not None else ""
+        took = f" in {duration(wall)}" if wall is not None else ""
         cause = f": {result['cause']}" if result.get("cause") else ""
         return f"{describe(trial)}: {trial.state}{took}{cause}"
 
@@ -205,7 +206,7 @@ class Display:
         """Print what trials are busy with, ever more seldom while nothing is news."""
         self._said = time.monotonic()
         self._pause_s = min(self._pause_s * SILENT_GROWTH, SILENT_MOST_S)
-        self.console.print(f"  {self.board.sentence()} ({_duration(self._said - self._told)})", soft_wrap=True)
+        self.console.print(f"  {self.board.sentence()} ({duration(self._said - self._told)})", soft_wrap=True)
 
     def close(self) -> None:
         """Show the last state and end the live table; safe to call twice."""
@@ -254,11 +255,11 @@ class Display:
 
     def _caption(self, engines: int, stage: Stage | None) -> str:
         parts = [f"{self.board.finished} of {len(self.board.trials)} finished"]
-        parts.append(f"{_duration(time.monotonic() - self._started)} so far")
+        parts.append(f"{duration(time.monotonic() - self._started)} so far")
         # A trial's seconds are those of the device that it had for itself, however many shared it.
         left = self.board.left_s(engines)
         if left is not None and self.board.finished < len(self.board.trials):
-            parts.append(f"about {_duration(left)} left")
+            parts.append(f"about {duration(left)} left")
         if stage is not None:
             parts.append(stage_sentence(stage))
         return ", ".join(parts)
@@ -291,11 +292,3 @@ def _phase(trial: Shown, report: TrialReport | None) -> str:
 def _listed(names: list[str]) -> str:
     more = len(names) - NAMED
     return ", ".join(names) if more <= 0 else f"{', '.join(names[:NAMED])} and {more} more"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -11,6 +11,7 @@ from sweep.environment.lease import LeaseLost
 from sweep.monitor.engine_status import Occupancy
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
+from trainables.units import duration
 
 
 class Timing:
@@ -32,7 +33,7 @@ def note_of(occupancies: list[Occupancy], seconds: dict[str, float]) -> str | No
         return None
     parts = [f"{one.chosen} trials at a time, {one.mean:.1f} on average" for one in told]
     each = f"{len(told)} engines: " if len(told) > 1 else ""
-    ready = f"; the model was ready after {seconds['open']:.0f} s" if "open" in seconds else ""
+    ready = f"; the model was ready after {duration(seconds['open'])}" if "open" in seconds else ""
     return f"{each}{'; '.join(dict.fromkeys(parts))}{ready}"
 
 

@@ -20,6 +20,7 @@ from trainables.packed.workload import FP32_BYTES
 from trainables.startup_progress import stage
 from trainables.tokenization import encoder as encoders
 from trainables.tokenization.prompt_lengths import Lengths, check_lengths
+from trainables.units import size
 
 BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "auto": 4.0}
 NF4_BYTES_PER_WEIGHT = 0.56  # 4 bits and their doubly quantized scales; embeddings stay as they are
@@ -199,8 +200,8 @@ def check_disk(out: Path, need_bytes: int) -> None:
     free = shutil.disk_usage(place).free
     if need_bytes > free:
         raise UserError(
-            f"the disk of {place} has {free / 2**30:.1f} GiB free and this sweep needs about "
-            f"{need_bytes / 2**30:.1f} GiB; free some, or choose another --out"
+            f"the disk of {place} has {size(free)} free and this sweep needs about "
+            f"{size(need_bytes)}; free some, or choose another --out"
         )
 
 

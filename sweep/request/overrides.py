@@ -17,7 +17,6 @@ from trainables.errors import UserError, nearest, one_of
 from trainables.metric_table import is_missing, metric_of
 
 MANY = 2_000  # configurations, which take a second to judge
-UNITS_S = {"h": 3600, "m": 60, "s": 1}
 LONGEST_NAME = 100  # of a folder; file systems take 255 bytes, and a copy's or an archive's is longer
 
 
@@ -191,13 +190,3 @@ def safe_name(text: str) -> str:
     """Return `text` as one folder name; what is cut off a long one is told apart by its digest."""
     name = re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip(".") or "sweep"
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}-{digest(text)}"
-
-
-def seconds(text: str) -> float:
-    """Return the seconds in 2h, 90m, 45s or 1h30m."""
-    # Not by pytimeparse: it takes 1:30 for 90 seconds and -5m for an answer.
-    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
-    total = sum(float(number) * UNITS_S[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text.strip() or total <= 0:
-        raise UserError(f"--time-budget must be like 2h, 90m or 1h30m, got {text!r}")
-    return total

@@ -12,6 +12,7 @@ from typing import Any
 
 from sweep.environment.devices import Device
 from sweep.request import estimates
+from trainables import units
 from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.hardware import machine
@@ -40,7 +41,7 @@ class Known:
     @property
     def sentence(self) -> str:
         when = f"measured {self.measured}" if self.measured else "not yet measured"
-        need = f", needs about {machine.show_bytes(self.need_bytes)}" if self.need_bytes else ""
+        need = f", needs about {units.size(self.need_bytes)}" if self.need_bytes else ""
         replayed = ", steps replayed as graphs" if self.replays else ""
         return f"pack width: {self.widths.sentence}; {when}{need}{replayed}"
 
@@ -81,8 +82,8 @@ def check_memory(
         beside = " and the process that loads them" if own else ""
         whose = "--memory allows" if cap_bytes and cap_bytes <= there else f"the {device.kind.upper()} has"
         raise UserError(
-            f"not even one trial fits: the model's weights{beside} need {machine.show_bytes(min(needs))} and {whose} "
-            f"{machine.show_bytes(cap)}; take a smaller model, or quantization=nf4"
+            f"not even one trial fits: the model's weights{beside} need {units.size(min(needs))} and {whose} "
+            f"{units.size(cap)}; take a smaller model, or quantization=nf4"
         )
 
 

@@ -32,7 +32,7 @@ def test_a_stage_that_fails_ends_too() -> None:
     ("told", "said"),
     [
         (Stage("measuring", 2, 4, 12.4), "measuring, 2 of 4 (12 s)"),
-        (Stage("loading tiny", 0, None, 151.0), "loading tiny (151 s)"),
+        (Stage("loading tiny", 0, None, 151.0), "loading tiny (2 min 31 s)"),
     ],
 )
 def test_a_stage_is_said_with_its_count_and_its_seconds(told: Stage, said: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.errors import UserError
+from trainables.units import size
 
 Records = list[dict[str, Any]]
 
@@ -55,7 +56,7 @@ class Ticker:
     def begin(self, what: str, size_bytes: int = 0) -> None:
         """Say at once what may stay silent for long: the parser of a large file answers no question."""
         if self.say and size_bytes > LARGE_BYTES:
-            self._speak(f"{what} ({size_bytes / 2**20:,.0f} MiB)")
+            self._speak(f"{what} ({size(size_bytes)})")
 
     def at(self, what: str, done: int, total: int | None = None, unit: str = "records") -> None:
         """Say how far `what` has come, unless something was said a moment ago."""

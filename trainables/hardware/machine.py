@@ -10,22 +10,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from trainables.errors import UserError
-
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 # Set by tests: every branch that asks for a newer processor is taken as on one of AVX2 alone.
 WITHOUT_AVX512 = "PACKSWEEP_WITHOUT_AVX512"
 COMPILERS = ("cc", "gcc", "clang")
-UNITS = {
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-}
 
 
 def processor() -> str:
@@ -105,21 +93,3 @@ def cache_folder() -> Path:
     """Return the folder for what is worth keeping on this machine between sweeps; PACKSWEEP_CACHE names another."""
     own = os.environ.get("PACKSWEEP_CACHE")
     return Path(own or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/packsweep").expanduser()
-
-
-def parse_bytes(option: str, text: str) -> int:
-    """Return the bytes in 5.6GiB, 800MiB or 12GB; raises UserError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", text, re.IGNORECASE)
-    value = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
-    if value <= 0:
-        raise UserError(f"{option} must be a size above zero like 5.6GiB, 800MiB or 12GB, got {text!r}")
-    return value
-
-
-def show_bytes(value: float) -> str:
-    """Write bytes in a unit that is read easily."""
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trainables import units
 from trainables.config import TrainConfig
 from trainables.errors import UserError
 from trainables.hardware import machine
@@ -101,7 +102,7 @@ class Widener:
         load = Workload(1, adapter_bytes(self.shelf, train), 1, *scales)
         need = pack_size.need_bytes(self.found, load, Widths(1, 1, 1))
         if need > self.cap_bytes:
-            sizes = machine.show_bytes(need), machine.show_bytes(self.cap_bytes)
+            sizes = units.size(need), units.size(self.cap_bytes)
             raise TooLarge("out of memory: this trial alone needs about {}, and {} may be used".format(*sizes))
 
     def _measured(self, base: PackedBase, task: Task) -> tuple[Measured, str]:
@@ -128,7 +129,7 @@ class Widener:
                 give_back(device, error)
                 raise UserError(
                     "not even one micro-batch of one trial fits the memory, of which "
-                    f"{machine.show_bytes(self.cap_bytes)} may be used: "
+                    f"{units.size(self.cap_bytes)} may be used: "
                     f"{str(error).splitlines()[0]}; take a smaller model, batch_size or max_length_tokens, "
                     "gradient_checkpointing=true, or quantization=nf4"
                 ) from None

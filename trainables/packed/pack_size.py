@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trainables import units
 from trainables.errors import UserError
 from trainables.hardware import machine
 from trainables.records import atomic_files
@@ -168,8 +169,8 @@ def choose(
 def does_not_fit(need: int, cap: int) -> str:
     """Say that not even one trial fits."""
     return (
-        f"not even one trial fits: it needs about {machine.show_bytes(need)} with the model loaded, and "
-        f"{machine.show_bytes(cap)} may be used; raise --memory, or take a smaller model, batch_size, "
+        f"not even one trial fits: it needs about {units.size(need)} with the model loaded, and "
+        f"{units.size(cap)} may be used; raise --memory, or take a smaller model, batch_size, "
         "max_length_tokens or lora_rank, or quantization=nf4"
     )
 

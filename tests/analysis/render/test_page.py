@@ -273,7 +273,14 @@ def test_another_metric_has_a_page_of_its_own(make_sweep: Make) -> None:
 
 @pytest.mark.parametrize(
     ("text", "order"),
-    [("1.2 GB", 1.2e9), ("927 MB", 9.27e8), ("12 B", 12), ("28.1s", 28.1), ("2m05s", 125), ("3h12m", 11520)],
+    [
+        ("1.5 GiB", 1.5 * 2**30),
+        ("927 MiB", 927 * 2**20),
+        ("12 B", 12),
+        ("8.1 s", 8.1),
+        ("2 min 05 s", 125),
+        ("3 h 12 min", 11520),
+    ],
 )
 def test_sizes_and_times_sort_by_what_they_are(text: str, order: float) -> None:
     assert float(order_of(text)) == pytest.approx(order)

@@ -125,7 +125,7 @@ def test_sizes_and_times_sort_by_what_they_are(browser: webdriver.Chrome, files:
     visit(browser, files["full"])
     place, found = head(browser, "adapter")
     found.find_element(By.TAG_NAME, "button").click()
-    assert column(browser, place)[:8] == ["1.6 MB"] * 4 + ["788 kB"] * 4
+    assert column(browser, place)[:8] == ["1.5 MiB"] * 4 + ["769 KiB"] * 4
 
 
 def test_the_keyboard_reaches_and_sorts(browser: webdriver.Chrome, files: dict[str, Path]) -> None:

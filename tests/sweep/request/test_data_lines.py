@@ -127,4 +127,4 @@ def test_a_large_file_is_announced_by_a_plan(
 ) -> None:
     monkeypatch.setattr(raw_records, "LARGE_BYTES", 1000)
     make_plan(request("own.py", Changes()), RunOptions(out=Path("run").absolute()))
-    assert "reading train.jsonl (0 MiB)" in capsys.readouterr().err
+    assert "reading train.jsonl (10 KiB)" in capsys.readouterr().err

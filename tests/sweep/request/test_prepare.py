@@ -315,7 +315,7 @@ def test_a_users_own_data_folder_is_foreign() -> None:
 
 
 def test_a_plan_larger_than_the_disk_is_refused() -> None:
-    with pytest.raises(UserError, match=r"this sweep needs about 1048576\.0 GiB"):
+    with pytest.raises(UserError, match=r"this sweep needs about 1024\.0 TiB"):
         estimates.check_disk(Path("run").absolute(), 2**50)
 
 
