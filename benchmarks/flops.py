@@ -20,7 +20,7 @@ from typing import Any
 
 from trainables.config import TrainConfig
 from trainables.model_files.layer_shapes import PRECISION_BYTES, linear_shapes, target_names, tensor_shapes
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 TRAIN_PER_WEIGHT, READ_PER_WEIGHT = 4, 2
 NF4_BYTES = 0.5 + 1 / 64  # a scale of a byte for each 64 weights, the scales' own scales left out
@@ -81,7 +81,7 @@ def adapter_weights(folder: Path, train: TrainConfig) -> int:
     return sum(train.lora_rank * sum(shapes[name]) for name in target_names(folder, train.target_modules))
 
 
-def training_flop(shape: Shape, adapter: int, rows: Iterable[Row]) -> int:
+def training_flop(shape: Shape, adapter: int, rows: Iterable[TokenRow]) -> int:
     """Return the operations of a forward and backward pass over rows, by an adapter of so many weights."""
     total = 0
     for row in rows:

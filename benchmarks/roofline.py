@@ -131,7 +131,7 @@ class _Bench:
     def product_shapes(self) -> list[tuple[int, int, int]]:
         """Return (tokens, inputs, outputs) of the model's own products, for a micro-batch of usual length."""
         engine, _, work = self._engine("shapes")
-        rows = [row for row in engine.shelf.train_rows(work.first) if row.fits]
+        rows = [row for row in engine.tokenized.train_rows(work.first) if row.fits]
         train = work.first
         tokens = round(train.batch_size * sum(len(one.prompt_ids) + len(one.target_ids) for one in rows) / len(rows))
         completion = round(train.batch_size * sum(len(one.target_ids) for one in rows) / len(rows))
@@ -155,7 +155,7 @@ class _Bench:
     def _step_flop(self, engine: Any, train: TrainConfig, trial: int, step: int) -> int:
         from trainables.data.corpus import epoch_order
 
-        rows = [row for row in engine.shelf.train_rows(train) if row.fits]
+        rows = [row for row in engine.tokenized.train_rows(train) if row.fits]
         size = train.batch_size * train.gradient_accumulation_steps
         places = range(step * size, (step + 1) * size)
         chosen = [rows[epoch_order(len(rows), train.data_seed, at // len(rows))[at % len(rows)]] for at in places]
@@ -192,23 +192,25 @@ class _Bench:
 
     def _decode(self, engine: Any, work: Work, count: int) -> dict[str, Any]:
         configurations = [one.train for one in work.trials[:count]]
-        seats = [engine.seat(one, True, go_on, f"decode-{number}") for number, one in enumerate(configurations)]
+        handles = [engine.open_trial(one, True, go_on, f"decode-{number}") for number, one in enumerate(configurations)]
         try:
             rows = [
-                engine.shelf.evaluation_rows(one, "validation", EVALUATION_EXAMPLES, NEW_TOKENS)
+                engine.tokenized.evaluation_rows(one, "validation", EVALUATION_EXAMPLES, NEW_TOKENS)
                 for one in configurations
             ]
             times, texts = [], []
             for tokens in (SHORT_TOKENS, SHORT_TOKENS, NEW_TOKENS):  # the first warms
                 began = time.perf_counter()
                 with ThreadPoolExecutor(count) as threads:
-                    texts = list(
-                        threads.map(lambda seat, some: seat.reader(go_on).texts(some, Decoding(), tokens), seats, rows)  # noqa: B023
-                    )
+                    written = [
+                        threads.submit(handle.reader(go_on).texts, some, Decoding(), tokens)
+                        for handle, some in zip(handles, rows, strict=True)
+                    ]
+                    texts = [one.result() for one in written]
                 times.append(time.perf_counter() - began)
         finally:
-            for seat in seats:
-                seat.leave()
+            for handle in handles:
+                handle.leave()
         from trainables.modeling.dequantize import four_bit_layers
 
         prompts = [len(row.prompt_ids) for some in rows for row in some]

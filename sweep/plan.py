@@ -35,7 +35,7 @@ from trainables.records.trial_states import FAILURES, TrialState
 from trainables.startup_progress import stage
 from trainables.tokenization.encoder import Encoder, load_encoder
 from trainables.tokenization.token_rows import build_row
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 
 TOKEN_SAMPLE = 64  # examples that stand for a training set's mean length
 SHOWN_ROWS = 40
@@ -144,10 +144,10 @@ def _widths(
         return []
     trials = [trial.trial for trial in planned]
     check_memory((one.train for one in trials), bases.model_folders, device, options.memory_bytes)
-    shelf = RowShelf(SweepFolder(options.out), bases.model_folders)
+    tokenized = TokenizedExamples(SweepFolder(options.out), bases.model_folders)
     for seed in {one.train.data_seed for one in trials}:
-        shelf.put_train_examples(seed, training_order(corpus.splits["train"], seed))
-    return known_widths(shelf, trials, device, options.memory_bytes, options.pack_width)
+        tokenized.put_train_examples(seed, training_order(corpus.splits["train"], seed))
+    return known_widths(tokenized, trials, device, options.memory_bytes, options.pack_width)
 
 
 class _Lengths:

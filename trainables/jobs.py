@@ -45,7 +45,7 @@ class Interrupted(RuntimeError):
     """The engine was told to leave: what was reached is in a checkpoint, and the trial has no result."""
 
 
-class Crowded(Interrupted):
+class PackNarrowed(Interrupted):
     """A trial has to leave its pack until there is memory for it; `is_spoiled` where its weights are lost by that."""
 
     def __init__(self, is_spoiled: bool = False) -> None:

@@ -14,7 +14,7 @@ from benchmarks import work
 from benchmarks.work import Work
 from trainables.jobs import EngineSetup
 from trainables.records.record import SweepFolder
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def mark(job: Job, event: str, trial: int | None = None, **facts: Any) -> None:
         file.write(line + "\n")
 
 
-def shelf_of(job: Job) -> RowShelf:
+def tokenized_of(job: Job) -> TokenizedExamples:
     """Return the token rows of the work, the same as the engine's."""
     found = job.read_work()
     folder = str(found.base.model_folder)
     setup = EngineSetup(job.folder, {found.first.model: folder}, job.device)
-    return RowShelf(SweepFolder(Path(job.folder)), dict(setup.model_folders))
+    return TokenizedExamples(SweepFolder(Path(job.folder)), dict(setup.model_folders))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.peers.job import Job, job_of_command, mark, shelf_of
+from benchmarks.peers.job import Job, job_of_command, mark, tokenized_of
 
 
 def main(job: Job) -> int:
@@ -15,7 +15,7 @@ def main(job: Job) -> int:
     from benchmarks.peers.trainer import load_model, train_one, with_adapter
     from trainables.modeling.peft_lora import detach
 
-    work, shelf = job.read_work(), shelf_of(job)
+    work, tokenized = job.read_work(), tokenized_of(job)
     base = load_model(work, job)
     mark(job, "started")
     for index in job.chosen:
@@ -27,7 +27,7 @@ def main(job: Job) -> int:
         def evaluated(step: int, loss: float, index: int = index) -> None:
             mark(job, "evaluated", index, step=step, eval_loss=loss)
 
-        train_one(model, shelf, train, job, evaluated)
+        train_one(model, tokenized, train, job, evaluated)
         base = detach(model)
         mark(job, "ended", index)
     return 0

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.peers.job import Job, job_of_command, mark, shelf_of
+from benchmarks.peers.job import Job, job_of_command, mark, tokenized_of
 
 
 @dataclass
@@ -31,12 +31,12 @@ def main(job: Job) -> int:
     torch.set_num_threads(job.threads)
     from benchmarks.peers import trainer
 
-    work, shelf = job.read_work(), shelf_of(job)
+    work, tokenized = job.read_work(), tokenized_of(job)
     precision, cadence = work.first.precision, work.first.eval_every_steps
-    encoder = shelf.encoder(work.first)
+    encoder = tokenized.encoder(work.first)
     base = trainer.load_model(work, job)
     mark(job, "started")
-    model, learners = _adapters(base, job, shelf)
+    model, learners = _adapters(base, job, tokenized)
     collate = trainer.collator(encoder.pad_id)
     kind = job.device.split(":")[0]
 
@@ -75,7 +75,7 @@ def main(job: Job) -> int:
     return 0
 
 
-def _adapters(base: Any, job: Job, shelf: Any) -> tuple[Any, list[Learner]]:
+def _adapters(base: Any, job: Job, tokenized: Any) -> tuple[Any, list[Learner]]:
     """Put an adapter per trial on the base, each started as this project starts it."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -112,9 +112,9 @@ def _adapters(base: Any, job: Job, shelf: Any) -> tuple[Any, list[Learner]]:
                 b.data = torch.zeros_like(b, dtype=torch.float32)
                 parameters += [a, b]
         optimizer = torch.optim.AdamW(parameters, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
-        rows = trainer.training_rows(shelf, train)
-        losses = trainer.evaluation_rows(shelf, train, 0)
-        prompts = trainer.evaluation_rows(shelf, train, NEW_TOKENS)
+        rows = trainer.training_rows(tokenized, train)
+        losses = trainer.evaluation_rows(tokenized, train, 0)
+        prompts = trainer.evaluation_rows(tokenized, train, NEW_TOKENS)
         learners.append(Learner(index, name, train, rows, losses, prompts, optimizer, parameters))
     return model, learners
 

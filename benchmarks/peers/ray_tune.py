@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.job import Job, job_of_command, mark, shelf_of
+from benchmarks.peers.job import Job, job_of_command, mark, tokenized_of
 from sweep.ray_driver.cluster import prepare_environment
 from sweep.ray_driver.session_folder import new_folder, short_temporary_folder
 
@@ -33,7 +33,7 @@ def trial(config: dict[str, Any], job: Job) -> None:
         mark(job, "evaluated", index, step=step, eval_loss=loss)
         tune.report({"step": step, "eval_loss": loss})
 
-    train_one(model, shelf_of(job), train, job, evaluated)
+    train_one(model, tokenized_of(job), train, job, evaluated)
     mark(job, "ended", index)
 
 

@@ -24,8 +24,8 @@ from trainables.hardware.device_memory import limit_memory
 from trainables.model_files.load_pretrained import quiet
 from trainables.modeling.base_model import DTYPES
 from trainables.modeling.peft_lora import Clock, attach
-from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.tokenization.token_rows import TokenRow
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial.training_loop import MicroBatches
 
 IGNORED = -100  # a label that the loss leaves out
@@ -55,7 +55,7 @@ def with_adapter(base: Any, train: TrainConfig) -> Any:
     return attach(base, train, Clock(train.seed))
 
 
-def labelled(row: Row) -> dict[str, list[int]]:
+def labelled(row: TokenRow) -> dict[str, list[int]]:
     """Return a row as Trainer's datasets hold them: labels on the completion alone."""
     ids = [*row.prompt_ids, *row.target_ids]
     return {"input_ids": ids, "labels": [IGNORED] * len(row.prompt_ids) + list(row.target_ids)}
@@ -80,18 +80,18 @@ def collator(pad_id: int) -> Callable[[Sequence[dict[str, list[int]]]], dict[str
     return collate
 
 
-def training_rows(shelf: RowShelf, train: TrainConfig) -> list[Row]:
+def training_rows(tokenized: TokenizedExamples, train: TrainConfig) -> list[TokenRow]:
     """Return the rows of all steps, in this project's order."""
-    rows = [row for row in shelf.train_rows(train) if row.fits]
-    return [rows[index] for index in MicroBatches(train, rows, shelf.encoder(train).pad_id, 0).order]
+    rows = [row for row in tokenized.train_rows(train) if row.fits]
+    return [rows[index] for index in MicroBatches(train, rows, tokenized.encoder(train).pad_id, 0).order]
 
 
-def evaluation_rows(shelf: RowShelf, train: TrainConfig, new_tokens: int) -> list[Row]:
-    rows = shelf.evaluation_rows(train, "validation", EVALUATION_EXAMPLES, new_tokens)
+def evaluation_rows(tokenized: TokenizedExamples, train: TrainConfig, new_tokens: int) -> list[TokenRow]:
+    rows = tokenized.evaluation_rows(train, "validation", EVALUATION_EXAMPLES, new_tokens)
     return [row for row in rows if row.fits]
 
 
-def write_texts(model: Any, rows: Sequence[Row], pad_id: int, eos_id: int, device: str) -> Any:
+def write_texts(model: Any, rows: Sequence[TokenRow], pad_id: int, eos_id: int, device: str) -> Any:
     """Generate for all prompts in one batch, padded on the left."""
     width = max(len(row.prompt_ids) for row in rows)
     ids = torch.tensor([[pad_id] * (width - len(row.prompt_ids)) + list(row.prompt_ids) for row in rows])
@@ -121,10 +121,10 @@ class _Texts(TrainerCallback):
         control.should_training_stop = control.should_training_stop or state.global_step >= self.steps
 
 
-def train_one(model: Any, shelf: RowShelf, train: TrainConfig, job: Job, evaluated: Evaluated) -> None:
+def train_one(model: Any, tokenized: TokenizedExamples, train: TrainConfig, job: Job, evaluated: Evaluated) -> None:
     """Train a trial up to the job's steps, with an evaluation and ten texts at every fourth."""
-    encoder = shelf.encoder(train)
-    prompts = evaluation_rows(shelf, train, NEW_TOKENS)
+    encoder = tokenized.encoder(train)
+    prompts = evaluation_rows(tokenized, train, NEW_TOKENS)
 
     def write(current: Any) -> Any:
         return write_texts(current, prompts, encoder.pad_id, encoder.eos_id, job.device)
@@ -133,8 +133,8 @@ def train_one(model: Any, shelf: RowShelf, train: TrainConfig, job: Job, evaluat
         trainer = Trainer(
             model=model,
             args=_arguments(train, job),
-            train_dataset=[labelled(row) for row in training_rows(shelf, train)],
-            eval_dataset=[labelled(row) for row in evaluation_rows(shelf, train, 0)],
+            train_dataset=[labelled(row) for row in training_rows(tokenized, train)],
+            eval_dataset=[labelled(row) for row in evaluation_rows(tokenized, train, 0)],
             data_collator=collator(encoder.pad_id),
             callbacks=[_Texts(write, job.steps, evaluated)],
         )

@@ -19,7 +19,7 @@ from trainables.model_files import completeness, layer_shapes
 from trainables.packed.workload import FP32_BYTES
 from trainables.startup_progress import stage
 from trainables.tokenization import encoder as encoders
-from trainables.tokenization.prompt_lengths import Lengths, check_lengths
+from trainables.tokenization.prompt_lengths import PromptLengths, check_lengths
 from trainables.units import size
 
 BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "auto": 4.0}
@@ -172,7 +172,7 @@ def check_prompts(
     folders: Mapping[str, str],
     training: Mapping[int, Sequence[Example]],
     evaluation: Mapping[str, Sequence[Example]],
-) -> list[Lengths]:
+) -> list[PromptLengths]:
     """Raise UserError where more than half of the examples does not fit; `training` is by data_seed."""
     groups: dict[tuple[str, int], dict[str, str]] = {}
     subsets: dict[tuple[str, int], dict[tuple[int, int], None]] = {}
@@ -183,7 +183,7 @@ def check_prompts(
         groups.setdefault(key, {})[train.prompt] = train.prompt_template
         if not train.is_baseline:
             subsets.setdefault(key, {})[train.data_seed, train.train_examples] = None
-    found: list[Lengths] = []
+    found: list[PromptLengths] = []
     for (folder, limit), prompts in groups.items():
         encoder = encoders.load_encoder(folder)
         for split, examples in evaluation.items():

@@ -20,7 +20,7 @@ from trainables.jobs import EngineSetup, TrialJob, by_base
 from trainables.packed import pack_size
 from trainables.packed.workload import task_of
 from trainables.records.record import SweepFolder, TrialRecord
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 
 # Of an engine's process on a CPU before it loads a model; less than the libraries take, so that no trial is refused
 # that would fit.
@@ -32,7 +32,7 @@ class Known:
     """The widths for the trials of one base, as measured on this machine or as begun with until then."""
 
     base: tuple[str, ...]
-    widths: pack_size.Widths
+    widths: pack_size.PackSize
     measured: str | None  # the date
     need_bytes: int | None
     memory_bytes: int
@@ -49,7 +49,7 @@ class Known:
     def of(cls, entry: Mapping[str, Any]) -> Known:
         """Return what `as_json` wrote."""
         values = dict(entry)
-        numbers = pack_size.Widths(*(values.pop(name) for name in ("slots", "together", "rows")))
+        numbers = pack_size.PackSize(*(values.pop(name) for name in ("slots", "together", "rows")))
         return cls(widths=numbers, **{**values, "base": tuple(values["base"])})
 
     def as_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def check_memory(
 
 
 def known_widths(
-    shelf: RowShelf,
+    tokenized: TokenizedExamples,
     trials: Sequence[TrialConfig],
     device: Device,
     cap_bytes: int | None = None,
@@ -97,7 +97,7 @@ def known_widths(
     """Return the widths of each base's trials; raises UserError where they were measured and not even one fits."""
     found = []
     for key, mine in by_base(trials).items():
-        task = task_of(shelf, mine)
+        task = task_of(tokenized, mine)
         if task is None:
             continue
         on_cpu = device.kind == "cpu"
@@ -116,8 +116,8 @@ def known_widths(
 def setup_for(setup: EngineSetup, jobs: Sequence[TrialJob], device: Device) -> tuple[EngineSetup, list[Known]]:
     """Return an engine's setup with the trials to come and as many slots as were measured to be of use."""
     trials = tuple(job.trial for job in jobs)
-    shelf = RowShelf(SweepFolder(Path(setup.sweep_folder)), dict(setup.model_folders))
-    known = known_widths(shelf, trials, device, setup.memory_bytes, setup.pack_width)
+    tokenized = TokenizedExamples(SweepFolder(Path(setup.sweep_folder)), dict(setup.model_folders))
+    known = known_widths(tokenized, trials, device, setup.memory_bytes, setup.pack_width)
     slots = max((one.widths.slots for one in known if one.measured), default=setup.pack_width)
     return replace(setup, trials=trials, pack_width=setup.pack_width or slots), known
 

@@ -63,17 +63,17 @@ def _prompts(
     folders: Mapping[str, str],
     training: Callable[[int], Sequence[Example]],
     evaluated: Mapping[str, Sequence[Example]],
-) -> list[prompt_rows.Prompt]:
+) -> list[prompt_rows.PromptUsage]:
     """Return every prompt with every model and length that it is used with, each once."""
     encoders = {folder: load_encoder(folder) for folder in dict.fromkeys(folders.values())}
-    found: dict[tuple[str, str, int], prompt_rows.Prompt] = {}
+    found: dict[tuple[str, str, int], prompt_rows.PromptUsage] = {}
     for trial in planned:
         train = trial.trial.train
         folder = folders[train.model]
         limit = estimates.limit_tokens(train, folder)
         if (folder, train.prompt, limit) in found:  # configurations come before baselines
             continue
-        found[folder, train.prompt, limit] = prompt_rows.Prompt(
+        found[folder, train.prompt, limit] = prompt_rows.PromptUsage(
             name=train.prompt,
             template=train.prompt_template,
             model=train.model,

@@ -15,12 +15,12 @@ from trainables.config import TrainConfig
 from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_loss
 from trainables.modeling.peft_lora import Clock, attach
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 WIDTH, LAYERS, VOCABULARY, RANK = 32, 2, 50, 4
 ROWS = [
-    Row("a", tuple(range(1, 25)), tuple(range(2, 10)), 0, True),
-    Row("b", tuple(range(28)), tuple(range(4)), 0, True),
+    TokenRow("a", tuple(range(1, 25)), tuple(range(2, 10)), 0, True),
+    TokenRow("b", tuple(range(28)), tuple(range(4)), 0, True),
 ]
 TOKENS = 32  # of each row, a multiple of the bucket: nothing is padded
 

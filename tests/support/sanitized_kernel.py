@@ -14,7 +14,7 @@ def write_behind_the_end() -> None:
     library = cpu_kernel.library()
     assert library is not None
     states = torch.zeros(1, 4, 32)
-    table = cpu_kernel.Table(library, [(states, states)], [0])
+    table = cpu_kernel.RowPointers(library, [(states, states)], [0])
     table.append(torch.zeros(1, 1, 32), torch.zeros(1, 1, 32))
     print("as it should be")
     table.width = 16 * 1024

@@ -30,7 +30,7 @@ KEPT_SHARE = 0.25  # of the memory that may be used
 
 
 @dataclass
-class LoadedBases:
+class BaseCache:
     """Bases by model, quantization and precision, those used last at the end; `loads` counts how often one was read."""
 
     setup: EngineSetup

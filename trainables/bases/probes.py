@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from trainables.decoding.prefill import filler_of, read_prompts
-from trainables.decoding.token_graph import Watch, token_steps
+from trainables.decoding.token_graph import SyncDetector, token_steps
 from trainables.hardware.device_memory import is_lost, is_out_of_memory
 from trainables.kv_cache.ragged import Prefill
 from trainables.kv_cache.static import StaticFiller
@@ -26,9 +26,9 @@ from trainables.modeling import attention
 from trainables.modeling.agreement import Refused, agree, sample_logits, why_not
 from trainables.modeling.base_model import LoadedBase, arithmetic, device_of
 from trainables.modeling.last_mlp import last_mlp
-from trainables.modeling.loss import collate, completion_nll, row_of, string
+from trainables.modeling.loss import collate, completion_nll, pack_rows, row_of
 from trainables.modeling.multi_lora import PackedBase
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 GAIN = 0.9  # replays must take at most this share of the plain way's time
 TRIED_ROWS, TRIED_TOKENS = 8, 8  # of replayed tokens
@@ -76,14 +76,14 @@ def _text_config(model: Any) -> Any:
     return model.config.get_text_config(decoder=True)
 
 
-def _rows(model: Any, lengths: tuple[int, ...], prompt_tokens: int) -> list[Row]:
+def _rows(model: Any, lengths: tuple[int, ...], prompt_tokens: int) -> list[TokenRow]:
     """Return rows of these lengths whose first tokens are the prompt."""
     vocabulary = model.get_input_embeddings().weight.shape[0]
     ids = [
         tuple((7 * token + 3 * number + 1) % vocabulary for token in range(length))
         for number, length in enumerate(lengths)
     ]
-    return [Row(str(number), one[:prompt_tokens], one[prompt_tokens:], 0, True) for number, one in enumerate(ids)]
+    return [TokenRow(str(number), one[:prompt_tokens], one[prompt_tokens:], 0, True) for number, one in enumerate(ids)]
 
 
 def probe_attention(base: LoadedBase) -> None:
@@ -111,7 +111,7 @@ def probe_last_mlp(base: LoadedBase) -> None:
     if name is None:
         base.refuse("last_mlp", "the last layer has no module called mlp")
         return
-    rows = [Row("0", (1, 2, 3), (4, 5), 0, True), Row("1", (6, 5, 4, 3, 2), (1,), 0, True)]
+    rows = [TokenRow("0", (1, 2, 3), (4, 5), 0, True), TokenRow("1", (6, 5, 4, 3, 2), (1,), 0, True)]
     batch = collate(rows, 0).to(str(device_of(base.model)))
     base.allow("last_mlp", None)
     wanted = completion_nll(base, batch)
@@ -139,7 +139,7 @@ def _decoded_together(base: LoadedBase) -> Pairs:
         raise Refused("not all layers keep the keys and values of all tokens")
     device, pad_id, lengths = device_of(model), 0, (5, 8)
     ids = [one.prompt_ids + one.target_ids for one in _rows(model, lengths, 1)]
-    rows = [Row(str(number), one, (one[0],), 0, True) for number, one in enumerate(ids)]
+    rows = [TokenRow(str(number), one, (one[0],), 0, True) for number, one in enumerate(ids)]
     width = max(lengths)
     padded = torch.tensor([(pad_id,) * (width - len(one)) + one for one in ids], device=device)
     mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids], device=device)
@@ -174,8 +174,8 @@ def _read_as_one(base: LoadedBase) -> Pairs:
     whole = collate(rows, 0)
     each = [row_of(whole, number) for number in range(len(rows))]
     wanted = torch.cat([completion_nll(base, one) for one in each])
-    with attention.strung([one.input_ids_BT.shape[1] for one in each]):
-        return [(completion_nll(base, string(each)), wanted)]
+    with attention.packed_sequences([one.input_ids_BT.shape[1] for one in each]):
+        return [(completion_nll(base, pack_rows(each)), wanted)]
 
 
 def probe_lanes(base: PackedBase) -> None:
@@ -204,7 +204,7 @@ def probe_token_graphs(base: LoadedBase) -> None:
 def _replayed_tokens(base: LoadedBase) -> Pairs:
     if device_of(base.model).type != "cuda" or not base.capabilities.ragged_cache:
         raise Refused("tokens are replayed on a GPU alone, over a cache of rows of unequal length")
-    _tokens(base, in_graph=False, watch=Watch())
+    _tokens(base, in_graph=False, watch=SyncDetector())
     wanted, plain_s = _tokens(base, in_graph=False)
     found, replayed_s = _tokens(base, in_graph=True)
     _check_gain(replayed_s, plain_s)
@@ -217,7 +217,7 @@ def _check_gain(replayed_s: float, plain_s: float) -> None:
 
 
 @torch.no_grad()
-def _tokens(base: LoadedBase, in_graph: bool, watch: Watch | None = None) -> tuple[Tensor, float]:
+def _tokens(base: LoadedBase, in_graph: bool, watch: SyncDetector | None = None) -> tuple[Tensor, float]:
     """Return the logits of a few tokens of a few rows, and the seconds of the later ones; `watch` sees one token."""
     model = base.model
     device = device_of(model)
@@ -251,7 +251,7 @@ def probe_step_graphs(
     base: PackedBase,
     run: Callable[[], Tensor],
     device: str,
-    graphs: Callable[[Watch | None], Any],
+    graphs: Callable[[SyncDetector | None], Any],
 ) -> bool:
     """Find out whether replays of `run` give the plain way's numbers in clearly less time; no graphs are left behind.
 
@@ -259,7 +259,7 @@ def probe_step_graphs(
     """
 
     def replayed() -> Pairs:
-        base.graphs = graphs(Watch())
+        base.graphs = graphs(SyncDetector())
         run()
         base.graphs = None
         wanted, plain_s = _timed(run, device)

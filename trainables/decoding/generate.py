@@ -22,12 +22,12 @@ from trainables.decoding.prefill import Filler, filler_of, read_prompts
 from trainables.decoding.token_graph import token_steps
 from trainables.jobs import Control, Interrupted
 from trainables.kv_cache.beam_states import BeamFiller
-from trainables.kv_cache.preallocated import roomy_cache
+from trainables.kv_cache.preallocated import preallocated_cache
 from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import LOSS_TOKENS, batches, bucket
 from trainables.modeling.peft_lora import seed_of
 from trainables.modeling.rotary_positions import crosses
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 PROMPT_BUCKET_TOKENS = 32
 ROWS = {"cpu": 32, "cuda": 64}  # prompts that decode together, beams counted
@@ -265,13 +265,13 @@ def _begin(
     is_beam = writing.decoding.strategy == "beam"
     if not base.capabilities.ragged_cache:
         # Beams reorder the whole cache at every token: room would gain nothing there.
-        return None if is_beam else roomy_cache(base.model, width + writing.max_new_tokens), None
+        return None if is_beam else preallocated_cache(base.model, width + writing.max_new_tokens), None
     filler: Filler
     if is_beam:
         filler = BeamFiller(len(prompts), width - 1, writing.decoding.num_beams)
     else:
         filler = filler_of(base.model, [len(prompt.ids) - 1 for prompt in prompts], writing.max_new_tokens)
-    rows = [Row(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
+    rows = [TokenRow(prompt.example_id, prompt.ids, prompt.target_ids, 0, True) for prompt in prompts]
     budget = writing.read_tokens or LOSS_TOKENS[writing.device.split(":")[0]]
     return read_prompts(base, rows, filler, width, writing.pad_id, budget, control, send)
 

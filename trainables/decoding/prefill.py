@@ -17,7 +17,7 @@ from trainables.kv_cache.ragged import Prefill, RaggedFiller
 from trainables.kv_cache.static import StaticFiller
 from trainables.modeling.base_model import LoadedBase, device_of
 from trainables.modeling.loss import BUCKET_TOKENS, batches, collate, completion_nll, row_sums
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 LossOf = tuple[float, int]
 Send = Callable[[Sequence[int]], None]
@@ -33,7 +33,7 @@ class Filler(Protocol):
 
 def read_prompts(
     base: LoadedBase,
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     filler: Filler,
     width: int,
     pad_id: int,

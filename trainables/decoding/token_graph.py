@@ -6,7 +6,7 @@ in the plain way, the second is captured, the others are replays; what changes b
 is in tensors that are changed in place. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
 
 A capture that fails leaves torch's allocator in a state of its own, so what cannot be captured is found out before: at
-load a token is computed under a `Watch` for what waits for the GPU.
+load a token is computed under a `SyncDetector` for what waits for the GPU.
 
 Shapes: R rows.
 """
@@ -128,11 +128,11 @@ def token_steps(base: LoadedBase, cache: Any, in_graph: bool) -> Iterator[TokenS
         yield step
 
 
-class Watch(TorchDispatchMode):
+class SyncDetector(TorchDispatchMode):
     """Raises, in this thread, for what waits for the GPU or copies to or from it, which no graph captures."""
 
-    def __enter__(self) -> Watch:
-        self.makes = Makes()
+    def __enter__(self) -> SyncDetector:
+        self.makes = HostCopyDetector()
         self.makes.__enter__()
         super().__enter__()
         return self
@@ -152,7 +152,7 @@ class Watch(TorchDispatchMode):
         return out
 
 
-class Makes(TorchFunctionMode):
+class HostCopyDetector(TorchFunctionMode):
     """Raises for tensors that are made on the GPU from numbers of Python, of which no operator tells."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

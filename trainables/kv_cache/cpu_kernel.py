@@ -32,7 +32,7 @@ KINDS = {torch.float32: "attend_fp32", torch.bfloat16: "attend_bf16"}
 WIDTHS = range(16, 257, 16)  # of a head
 
 
-class Table:
+class RowPointers:
     """Where each row's keys and values lie, for the compiled functions, which are handed nothing that was not checked.
 
     All methods raise ValueError for states that the functions were not made for, before any memory is touched.
@@ -179,7 +179,7 @@ def _agrees(found: ctypes.CDLL) -> bool:
         lengths = (3, 40)
         rows: list[Any] = [(drawn(2, 50, 32).to(dtype), drawn(2, 50, 32).to(dtype)) for _ in lengths]
         keys, values, query = drawn(2, 2, 32).to(dtype), drawn(2, 2, 32).to(dtype), drawn(2, 4, 32)
-        table = Table(found, rows, lengths)
+        table = RowPointers(found, rows, lengths)
         table.append(keys, values)
         answers = table.attend(query, 0.5)
         for row, length in enumerate(lengths):

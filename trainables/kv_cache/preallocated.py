@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """One layer's keys and values, shape (rows, heads, tokens, width), in buffers for `room` tokens."""
 
     keys: Any
@@ -62,7 +62,7 @@ class RoomyLayer(DynamicLayer):
         self.buffers = None
 
 
-def roomy_cache(model: Any, room: int) -> DynamicCache | None:
+def preallocated_cache(model: Any, room: int) -> DynamicCache | None:
     """Return an empty cache with room for so many tokens; None for a model whose layers keep something else."""
     config = model.config.get_text_config(decoder=True)
     if getattr(model, "_is_stateful", False) or not model._supports_default_dynamic_cache():
@@ -70,5 +70,5 @@ def roomy_cache(model: Any, room: int) -> DynamicCache | None:
     cache = DynamicCache(config=config)
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None
-    cache.layers = [RoomyLayer(room) for _ in cache.layers]
+    cache.layers = [PreallocatedLayer(room) for _ in cache.layers]
     return cache

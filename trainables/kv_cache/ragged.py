@@ -113,7 +113,7 @@ class RaggedLayer(DynamicLayer):
         self._arrange([segment for segment in chosen if segment is not None])
 
 
-def _table(segments: list[Segment]) -> cpu_kernel.Table | None:
+def _table(segments: list[Segment]) -> cpu_kernel.RowPointers | None:
     """Return the rows for the compiled functions, where they are to be had for such states."""
     if not all(cpu_kernel.takes(segment.keys, segment.values) for segment in segments):
         return None
@@ -126,7 +126,7 @@ def _table(segments: list[Segment]) -> cpu_kernel.Table | None:
         for place, row in enumerate(segment.rows)
     }
     ordered = [rows[row] for row in sorted(rows)]
-    return cpu_kernel.Table(
+    return cpu_kernel.RowPointers(
         library, [(keys, values) for keys, values, _ in ordered], [length for *_, length in ordered]
     )
 

@@ -22,7 +22,7 @@ from trainables.kv_cache.ragged import Prefill
 WIDTH_STEP_TOKENS = 64
 
 
-class Progress:
+class RowLengths:
     """How long each row is, in tensors that are changed in place; all layers of a cache share one."""
 
     def __init__(self, lengths: Sequence[int], width: int, device: torch.device) -> None:
@@ -54,7 +54,7 @@ class StaticLayer(DynamicLayer):
     keys: Any
     values: Any
 
-    def __init__(self, keys: Tensor, values: Tensor, progress: Progress, seen: int, room: int, leads: bool) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, progress: RowLengths, seen: int, room: int, leads: bool) -> None:
         super().__init__()
         self.is_initialized = True
         self.keys, self.values = keys, values
@@ -127,7 +127,7 @@ class StaticFiller:
 
     def cache(self, config: Any, seen: int) -> DynamicCache:
         """Return the cache of all rows, as one padded on the left to `seen` tokens."""
-        progress = Progress(self.lengths, self.width, self.buffers[0][0].device)
+        progress = RowLengths(self.lengths, self.width, self.buffers[0][0].device)
         cache = DynamicCache(config=config)
         cache.layers = [
             StaticLayer(keys, values, progress, seen, self.room, leads=number == 0)

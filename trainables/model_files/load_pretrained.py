@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from trainables.errors import UserError
-from trainables.model_files.weight_differences import BUFFERS, Differences, differences_problem, prefix_problem
+from trainables.model_files.weight_differences import BUFFERS, WeightDifferences, differences_problem, prefix_problem
 from trainables.model_files.weight_files import weights_problem
 
 
@@ -50,7 +50,7 @@ def from_files(folder: str | Path, trust_remote_code: bool, **options: Any) -> A
         raise UserError(f"{folder} cannot be loaded as a causal language model: {error}") from None
     left_over = tuple(name for name in found["unexpected_keys"] if not name.endswith(BUFFERS))
     misshapen = sorted((name, tuple(has), tuple(wanted)) for name, has, wanted in found["mismatched_keys"])
-    different = Differences(tuple(found["missing_keys"]), left_over, tuple(misshapen))
+    different = WeightDifferences(tuple(found["missing_keys"]), left_over, tuple(misshapen))
     problem = prefix_problem(Path(folder), left_over) or differences_problem(Path(folder), different)
     if problem:
         raise UserError(problem)

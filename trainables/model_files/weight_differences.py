@@ -27,7 +27,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Differences:
+class WeightDifferences:
     """What a folder holds otherwise than its configuration asks for; shapes are (name, in the file, asked for)."""
 
     missing: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def prefix_problem(folder: Path, names: Collection[str]) -> str | None:
     return None
 
 
-def differences_problem(folder: Path, found: Differences) -> str | None:
+def differences_problem(folder: Path, found: WeightDifferences) -> str | None:
     """Say what a folder's weights lack, in one sentence; None where nothing differs."""
     if not found:
         return None

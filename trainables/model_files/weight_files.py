@@ -20,7 +20,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 COMPARED, COMPARED_BYTES = 64, 4096  # pieces of two sets of weights, to tell whether they are the same
 
 
-class Tensor(NamedTuple):
+class TensorEntry(NamedTuple):
     """An entry of a safetensors header: `begin` and `end` count from the start of the file."""
 
     dtype: str
@@ -80,7 +80,7 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in sorted({str(name) for name in names})]
 
 
-def tensors_of(path: Path) -> dict[str, Tensor]:
+def tensors_of(path: Path) -> dict[str, TensorEntry]:
     """Return the header of a safetensors file; raises UserError for another file and for one that is cut off."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -98,9 +98,9 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _tensor(entry: dict[str, Any], start: int) -> Tensor:
+def _tensor(entry: dict[str, Any], start: int) -> TensorEntry:
     begin, end = entry["data_offsets"]
-    return Tensor(str(entry.get("dtype")), tuple(entry["shape"]), start + int(begin), start + int(end))
+    return TensorEntry(str(entry.get("dtype")), tuple(entry["shape"]), start + int(begin), start + int(end))
 
 
 def weights_problem(folder: Path) -> str | None:
@@ -184,11 +184,11 @@ def _same_weights(files: Sequence[Path], others: Sequence[Path]) -> bool:
     return all(_middle(*first[name]) == _middle(*second[name]) for name in chosen)
 
 
-def _placed(paths: Sequence[Path]) -> dict[str, tuple[Path, Tensor]]:
+def _placed(paths: Sequence[Path]) -> dict[str, tuple[Path, TensorEntry]]:
     return {name: (path, one) for path in paths for name, one in tensors_of(path).items()}
 
 
-def _middle(path: Path, one: Tensor) -> bytes:
+def _middle(path: Path, one: TensorEntry) -> bytes:
     with path.open("rb") as file:
         file.seek(max(one.begin, (one.begin + one.end - COMPARED_BYTES) // 2))
         return file.read(min(COMPARED_BYTES, one.end - one.begin))

@@ -1,7 +1,7 @@
-"""Attention where the library's is slow or pads: tokens of rows of unequal length, rows in a string, bf16 on a CPU.
+"""Attention where the library's is slow or pads: rows of unequal length, packed rows, bf16 on a CPU.
 
 Registered with transformers under one name that every base uses; whatever is none of these cases goes to the library's
-own `sdpa`. A string is rows one behind another in the place of one row: the linear layers see all their
+own `sdpa`. Packed rows stand one behind another in the place of one row: the linear layers see all their
 tokens at once and no padding, and here each row attends to itself alone. Measured for GPT-2's shape on one AVX512-BF16
 core (docs/decisions/0031): forward and backward 9 ms against 19 ms; a token over 200 others 0.13 ms a row and layer
 against 0.31 ms.
@@ -34,8 +34,8 @@ PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_at
 
 
 @contextmanager
-def strung(lengths: Sequence[int]) -> Iterator[None]:
-    """Say that the one row of a batch is a string of rows of these lengths; also for what is recomputed backward."""
+def packed_sequences(lengths: Sequence[int]) -> Iterator[None]:
+    """Say that the one row of a batch is packed rows of these lengths; also for what is recomputed backward."""
     token = _lengths.set(tuple(lengths))
     try:
         yield
@@ -44,7 +44,7 @@ def strung(lengths: Sequence[int]) -> Iterator[None]:
 
 
 @contextmanager
-def whole_rows(base: LoadedBase, ids_BT: Tensor) -> Iterator[Tensor | None]:
+def unmasked_rows(base: LoadedBase, ids_BT: Tensor) -> Iterator[Tensor | None]:
     """Say that rows are read whole and padded on the right; yields the mask to hand the model, None for another.
 
     Without a mask the library looks at the positions whether rows are packed one behind another, for which a GPU is
@@ -67,7 +67,7 @@ def register() -> None:
 
 
 def _mask(**asked: Any) -> Tensor | None:
-    """Return the library's mask, or none: rows of a string are told apart by their lengths, and others are causal."""
+    """Return the library's mask, or none: packed rows are told apart by their lengths, and others are causal."""
     if _whole.get():  # causality hides what stands behind a row's end
         asked["attention_mask"] = None
     if _lengths.get() or _is_causal_alone(**asked):
@@ -126,9 +126,9 @@ def attend(
 def _row_by_row(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], **more: Any
 ) -> Tensor:
-    """Return (1, T, H, D) for a string of rows of these lengths."""
+    """Return (1, T, H, D) for packed rows of these lengths."""
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    with strung(()):
+    with packed_sequences(()):
         return torch.cat([attend(module, *part, None, **more)[0] for part in parts], dim=1)
 
 

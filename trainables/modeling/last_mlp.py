@@ -22,7 +22,7 @@ from trainables.modeling.multi_lora import PackedLinear
 
 
 @contextmanager
-def tail_only(base: LoadedBase, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
+def completion_tokens_only(base: LoadedBase, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
     """Let the last MLP of a base that bears it see these tokens alone; to the others it adds nothing."""
     model, name = base.model, base.capabilities.last_mlp
     mlp = unwrapped(model).get_submodule(name) if name else None

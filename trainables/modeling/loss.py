@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.modeling.attention import whole_rows
+from trainables.modeling.attention import unmasked_rows
 from trainables.modeling.base_model import LoadedBase
-from trainables.modeling.last_mlp import tail_only
-from trainables.tokenization.token_rows import Row
+from trainables.modeling.last_mlp import completion_tokens_only
+from trainables.tokenization.token_rows import TokenRow
 
 BUCKET_TOKENS = 16
 # Padded tokens of a batch whose loss is computed at once: on a CPU larger batches leave the caches.
@@ -48,7 +48,7 @@ def bucket(length: int, step: int = BUCKET_TOKENS) -> int:
     return -(-length // step) * step
 
 
-def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+def collate(rows: Sequence[TokenRow], pad_id: int) -> Batch:
     """Return the rows as one batch, padded on the right to the longest row's bucket."""
     lengths = [len(row.prompt_ids) + len(row.target_ids) for row in rows]
     width = bucket(max(lengths))
@@ -82,7 +82,7 @@ def row_of(batch: Batch, row: int) -> Batch:
     )
 
 
-def string(rows: Sequence[Batch]) -> Batch:
+def pack_rows(rows: Sequence[Batch]) -> Batch:
     """Return batches of one row each as one row, one behind another; positions begin anew with each."""
     offsets = [0, *itertools.accumulate(row.input_ids_BT.shape[1] for row in rows)]
     return Batch(
@@ -108,7 +108,7 @@ def batches(lengths: Sequence[int], rows: Callable[[int], int], step: int) -> li
 
 def completion_nll(base: LoadedBase, batch: Batch, cache: Any = None) -> Tensor:
     """Return the negative log-likelihood of each completion token, shape (N,), fp32; `cache` keeps the states."""
-    with completion_only(base, batch), whole_rows(base, batch.input_ids_BT) as mask_BT:
+    with completion_only(base, batch), unmasked_rows(base, batch.input_ids_BT) as mask_BT:
         output = base.model(
             input_ids=batch.input_ids_BT,
             attention_mask=mask_BT,
@@ -135,7 +135,7 @@ def completion_only(base: LoadedBase, batch: Batch) -> Iterator[None]:
 
     handle = base.model.get_output_embeddings().register_forward_pre_hook(select)
     try:
-        with tail_only(base, batch.row_N, batch.column_N):
+        with completion_tokens_only(base, batch.row_N, batch.column_N):
             yield
     finally:
         handle.remove()

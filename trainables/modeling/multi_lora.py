@@ -29,7 +29,7 @@ ALIGNED = 16  # numbers: each weight begins at a multiple of 64 bytes of its buf
 
 
 @dataclass(frozen=True)
-class Part:
+class LoraLayer:
     """What one adapter adds to one layer."""
 
     a_rD: nn.Parameter
@@ -68,10 +68,10 @@ class Adapter:
             for layer, part in self.parts.items():
                 part.a_rD.copy_(start_of(train.seed, layer, (train.lora_rank, shapes[layer][0])))
 
-    def _part(self, layer: str) -> Part:
+    def _part(self, layer: str) -> LoraLayer:
         a_rD, b_Or = (self.parameters[f"base_model.model.{layer}.{half}.weight"] for half in ("lora_A", "lora_B"))
         dropout = SeededDropout(self.train.lora_dropout, self.clock, layer) if self.train.lora_dropout else None
-        return Part(a_rD, b_Or, self.train.lora_alpha / self.train.lora_rank, dropout)
+        return LoraLayer(a_rD, b_Or, self.train.lora_alpha / self.train.lora_rank, dropout)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Return the pieces of a buffer laid out like `flat`, by their names in an adapter file."""
@@ -96,7 +96,7 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Group:
+class AdapterRows:
     """A slice of a batch's rows that is one adapter's, or the base's."""
 
     adapter: Adapter | None
@@ -108,11 +108,11 @@ class Group:
 class Route:
     """Whose the rows of the batch now in the model are; all packed layers of a base share one."""
 
-    groups: tuple[Group, ...] = ()
+    groups: tuple[AdapterRows, ...] = ()
     rows: int = 0
     training: bool = False
 
-    def send(self, groups: Sequence[Group], training: bool = False) -> None:
+    def send(self, groups: Sequence[AdapterRows], training: bool = False) -> None:
         self.groups, self.rows, self.training = tuple(groups), groups[-1].stop, training
 
     def clear(self) -> None:

@@ -29,7 +29,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
-class Part:
+class RowSlice:
     """A row of a micro-batch of so many rows and padded tokens, without its padding: its first `length` tokens."""
 
     micro: int
@@ -55,7 +55,9 @@ class Clock:
     seed: int
     step: int = 0  # of the optimizer, from 0
     micro: int = 0  # micro-batch within the step
-    parts: tuple[Part, ...] = ()  # the rows now in the model one behind another, where they are not a whole micro-batch
+    parts: tuple[
+        RowSlice, ...
+    ] = ()  # the rows now in the model one behind another, where they are not a whole micro-batch
     blocks: tuple[Block, ...] = ()  # the micro-batches now in the model, where they are padded or more than one
     masks: dict[str, Tensor] = field(default_factory=dict)  # of each layer, where a graph is to read what is filled in
 

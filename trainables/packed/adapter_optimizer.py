@@ -1,4 +1,4 @@
-"""The optimizer of one adapter, the step that it is to take, and what came of a step."""
+"""The optimizer of one adapter, the step that it is to take, and the result of a step."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FLAT = "flat"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """An optimizer step: loss, learning rate, and gradient norm before clipping."""
+class StepResult:
+    """The numbers of an optimizer step: loss, learning rate, and gradient norm before clipping."""
 
     loss: float
     learning_rate: float
     grad_norm: float
 
 
-class Learner:
+class AdapterOptimizer:
     """The optimizer of one adapter: AdamW over its one buffer, an 8-bit or paged one over its tensors."""
 
     def __init__(self, adapter: Adapter, device: str, checkpoint: Checkpoint | None = None) -> None:
@@ -109,10 +109,10 @@ class Learner:
 
 
 @dataclass
-class Turn:
+class NextStep:
     """One adapter's next optimizer step, counted from 0, in micro-batches."""
 
-    learner: Learner
+    optimizer: AdapterOptimizer
     micro: Sequence[MicroBatch]
     loss: Tensor | None = field(default=None)
     is_spoiled: bool = False  # the update failed halfway: only a checkpoint knows the weights before it
@@ -120,4 +120,4 @@ class Turn:
     def clear(self) -> None:
         """Forget what was accumulated, so that the step can be taken again."""
         self.loss = None
-        self.learner.adapter.flat_gradient.zero_()
+        self.optimizer.adapter.flat_gradient.zero_()

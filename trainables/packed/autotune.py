@@ -27,18 +27,18 @@ from trainables.hardware.device_memory import (
     peak_memory_bytes,
     reset_peak_memory,
 )
-from trainables.kv_cache.preallocated import roomy_cache
+from trainables.kv_cache.preallocated import preallocated_cache
 from trainables.kv_cache.ragged import Prefill
 from trainables.modeling.base_model import arithmetic
 from trainables.modeling.loss import collate
-from trainables.modeling.multi_lora import Adapter, Group, PackedBase
-from trainables.packed.adapter_optimizer import Learner, Turn
+from trainables.modeling.multi_lora import Adapter, AdapterRows, PackedBase
+from trainables.packed.adapter_optimizer import AdapterOptimizer, NextStep
 from trainables.packed.cpu_lanes import in_lanes, lanes_for, most_lanes
-from trainables.packed.pack_size import Measured, Place, Point, fastest, today
+from trainables.packed.pack_size import Measurement, MeasurementKey, WidthCost, fastest, today
 from trainables.packed.train_graph import StepGraphs
 from trainables.packed.training import rehearse_all, take_steps, train_together
 from trainables.startup_progress import stage
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 from trainables.trial.training_loop import MicroBatch
 
 TOGETHER = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32)}
@@ -57,8 +57,8 @@ class Bench:
 
     base: PackedBase
     train: TrainConfig
-    rows: Sequence[Row]
-    place: Place
+    rows: Sequence[TokenRow]
+    place: MeasurementKey
     device: str
     cap_bytes: int
     adapters: list[Adapter] = field(default_factory=list)
@@ -68,14 +68,14 @@ class Bench:
     def kind(self) -> str:
         return self.device.split(":")[0]
 
-    def turn(self, number: int) -> Turn:
+    def next_step(self, number: int) -> NextStep:
         while len(self.adapters) <= number:
             self.adapters.append(self.base.adapter(self.train, self.device))
         rows = [self.rows[index % len(self.rows)] for index in range(self.train.batch_size)]
         micro = MicroBatch(collate(rows, self.base.pad_id), 0, 0, sum(len(row.target_ids) for row in rows))
-        learner = Learner(self.adapters[number], self.device)
-        # As many as share a string or a batch: a step holds no more at once.
-        return Turn(learner, [micro] * (self.place.rows // self.train.batch_size))
+        optimizer = AdapterOptimizer(self.adapters[number], self.device)
+        # As many as are packed or share a batch: a step holds no more at once.
+        return NextStep(optimizer, [micro] * (self.place.rows // self.train.batch_size))
 
     def adapters_bytes(self) -> int:
         return sum(2 * adapter.flat.nbytes for adapter in self.adapters)
@@ -85,8 +85,14 @@ Prepare = Callable[[Bench, int], Callable[[], None]]
 
 
 def measure(
-    base: PackedBase, train: TrainConfig, rows: Sequence[Row], place: Place, device: str, most: int, cap_bytes: int
-) -> tuple[Measured, bool]:
+    base: PackedBase,
+    train: TrainConfig,
+    rows: Sequence[TokenRow],
+    place: MeasurementKey,
+    device: str,
+    most: int,
+    cap_bytes: int,
+) -> tuple[Measurement, bool]:
     """Measure training with up to `most` adapters and decoding; `rows` are training rows, those that fit.
 
     The second value tells whether it is whole: no width was left out for the memory that may be used. Raises what
@@ -116,14 +122,14 @@ def measure(
             give_back(device)
             reset_peak_memory(device)
     took_s = round(time.monotonic() - began, 2)
-    return Measured(training, decoding, in_use, today(), took_s, replays), not bench.is_cut
+    return Measurement(training, decoding, in_use, today(), took_s, replays), not bench.is_cut
 
 
 def _points(
     bench: Bench, widths: Sequence[int], prepare: Prepare, in_use: int, tried: Callable[[], None]
-) -> tuple[Point, ...]:
+) -> tuple[WidthCost, ...]:
     """Return the widths tried, from the narrowest on, until two are not clearly faster for each that shares them."""
-    found: list[Point] = []
+    found: list[WidthCost] = []
     until = time.monotonic() + BUDGET_S[bench.kind]
     for width in widths:
         # The run that may take long is foreseen from the one before.
@@ -145,16 +151,16 @@ def _points(
         give_back(bench.device)
         # A wider one needs no less: what is measured as less lay in memory that was there already.
         least = found[-1].extra_bytes if found else 0
-        found.append(Point(width, seconds / width, max(least, extra)))
+        found.append(WidthCost(width, seconds / width, max(least, extra)))
         tried()
         if [point.width for point in found].index(fastest(found)) <= len(found) - 3:
             break
     return tuple(found)
 
 
-def _too_wide(width: int, last: Point) -> Point:
+def _too_wide(width: int, last: WidthCost) -> WidthCost:
     """Return the point of a width that memory did not suffice for, behind the widest that it did for."""
-    return Point(width, NEVER_S, last.extra_bytes * width // last.width)
+    return WidthCost(width, NEVER_S, last.extra_bytes * width // last.width)
 
 
 def _seconds(bench: Bench, width: int, prepare: Prepare) -> float:
@@ -177,37 +183,37 @@ def _wait(device: str) -> None:
 
 def _train_run(bench: Bench, width: int) -> Callable[[], None]:
     """Return a run of `width` adapters through one micro-batch each, and their updates; on a CPU each in its lane."""
-    turns = [bench.turn(number) for number in range(width)]
-    return partial(_take_in_lanes if bench.kind == "cpu" or width == 1 else _take_in_a_batch, bench, turns)
+    next_steps = [bench.next_step(number) for number in range(width)]
+    return partial(_take_in_lanes if bench.kind == "cpu" or width == 1 else _take_in_a_batch, bench, next_steps)
 
 
-def _take_in_lanes(bench: Bench, turns: Sequence[Turn]) -> None:
-    left = list(turns)
+def _take_in_lanes(bench: Bench, next_steps: Sequence[NextStep]) -> None:
+    left = list(next_steps)
 
     def take_one(base: PackedBase) -> None:
         # One adapter's rows are taken one by one where memory does not suffice for its micro-batch, as in training.
         _raise_first(take_steps(base, [left.pop()], bench.device))
 
-    for turn in turns:
-        turn.clear()
-    in_lanes(bench.base, len(turns), torch.get_num_threads(), take_one)
+    for next_step in next_steps:
+        next_step.clear()
+    in_lanes(bench.base, len(next_steps), torch.get_num_threads(), take_one)
 
 
-def _take_in_a_batch(bench: Bench, turns: Sequence[Turn]) -> None:
-    for turn in turns:
-        turn.clear()
-    _raise_first(train_together(bench.base, turns, bench.device))
+def _take_in_a_batch(bench: Bench, next_steps: Sequence[NextStep]) -> None:
+    for next_step in next_steps:
+        next_step.clear()
+    _raise_first(train_together(bench.base, next_steps, bench.device))
 
 
 def _replays(bench: Bench, width: int) -> bool:
     """Tell whether batches of so many adapters are to be replayed as graphs, on a GPU."""
     if bench.kind == "cpu" or bench.train.gradient_checkpointing:
         return False
-    turns = [bench.turn(number) for number in range(width)]
-    for turn in turns:
-        turn.learner.scaler = None  # whose first scale may be too large for norms to be compared
+    next_steps = [bench.next_step(number) for number in range(width)]
+    for next_step in next_steps:
+        next_step.optimizer.scaler = None  # whose first scale may be too large for norms to be compared
     return probe_step_graphs(
-        bench.base, lambda: rehearse_all(bench.base, turns, bench.device), bench.device, StepGraphs
+        bench.base, lambda: rehearse_all(bench.base, next_steps, bench.device), bench.device, StepGraphs
     )
 
 
@@ -217,14 +223,14 @@ def _raise_first(answers: Sequence[object]) -> None:
             raise answer
 
 
-def _decoding(bench: Bench, in_use: int, tried: Callable[[], None]) -> tuple[Point, ...]:
+def _decoding(bench: Bench, in_use: int, tried: Callable[[], None]) -> tuple[WidthCost, ...]:
     """Return the widths of decoding, none for a model whose cache is not one of keys and values.
 
     Raises what memory raises where not even one row fits.
     """
     bench.base.model.eval()
     widths, too_many = ROWS[bench.kind], 0
-    points: tuple[Point, ...] = ()
+    points: tuple[WidthCost, ...] = ()
     while not points:
         try:
             points = _points(bench, widths, _decode_run, in_use, tried)
@@ -240,7 +246,7 @@ def _decoding(bench: Bench, in_use: int, tried: Callable[[], None]) -> tuple[Poi
             widths = tuple(sorted({max(1, too_many // 4), too_many // 2}))
     if too_many > points[-1].width:
         points = (*points, _too_wide(too_many, points[-1]))
-    return tuple(Point(one.width, one.seconds / TOKENS, one.extra_bytes) for one in points)
+    return tuple(WidthCost(one.width, one.seconds / TOKENS, one.extra_bytes) for one in points)
 
 
 @torch.no_grad()
@@ -251,10 +257,10 @@ def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
     ids = torch.arange(max(1, length), device=device)[None] % model.config.get_text_config(decoder=True).vocab_size
     # As many adapters as there are share the rows evenly.
     cuts = [width * number // len(adapters) for number in range(len(adapters) + 1)]
-    groups = [Group(one, *cut) for one, cut in zip(adapters, itertools.pairwise(cuts), strict=True)]
-    bench.base.route.send([Group(None, 0, 1)])
+    groups = [AdapterRows(one, *cut) for one, cut in zip(adapters, itertools.pairwise(cuts), strict=True)]
+    bench.base.route.send([AdapterRows(None, 0, 1)])
     with arithmetic(bench.train.precision, device):
-        cache: Any = roomy_cache(model, bench.place.tokens)
+        cache: Any = preallocated_cache(model, bench.place.tokens)
         cache = model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
     if not bench.base.loaded.capabilities.ragged_cache:
         cache.batch_repeat_interleave(width)
@@ -271,7 +277,7 @@ def _decode_run(bench: Bench, width: int) -> Callable[[], None]:
 
 
 @torch.no_grad()
-def _decode(bench: Bench, cache: Any, token_R1: torch.Tensor, groups: Sequence[Group], tokens: int) -> None:
+def _decode(bench: Bench, cache: Any, token_R1: torch.Tensor, groups: Sequence[AdapterRows], tokens: int) -> None:
     bench.base.route.send(groups)
     with arithmetic(bench.train.precision, bench.device):
         for _ in range(tokens):

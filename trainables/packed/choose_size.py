@@ -1,4 +1,4 @@
-"""The widths of a packed engine: from the cache, else measured when a base is loaded, and kept within the memory."""
+"""The size of an engine's pack: as measured before, else measured when a base is loaded, and within the memory."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from trainables.modeling.multi_lora import PackedBase
 from trainables.packed import pack_size
 from trainables.packed.autotune import measure
 from trainables.packed.cpu_lanes import most_lanes
-from trainables.packed.device_request import TooLarge
-from trainables.packed.pack_size import UNMEASURED, Measured, Room, Widths, Workload
+from trainables.packed.device_request import TrialTooLarge
+from trainables.packed.pack_size import UNMEASURED, Measurement, PackLimits, PackSize, Workload
 from trainables.packed.train_graph import StepGraphs
-from trainables.packed.workload import Task, adapter_bytes, task_of
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.packed.workload import BaseTask, adapter_bytes, task_of
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 
 
 @dataclass
-class Widener:
-    """Chooses widths for the bases of one engine."""
+class PackSizeChooser:
+    """Chooses the pack size for each base of one engine."""
 
     setup: EngineSetup
-    shelf: RowShelf
+    tokenized: TokenizedExamples
     slots: int
     together: int | None = None  # adapters that train at a time, where a test says so
     idle_bytes: Callable[[], int] = int  # of bases that are loaded and not in use
     chosen: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
-    task: Task | None = None  # of the base in use
-    found: Measured | None = None
-    _rooms: dict[tuple[str, ...], tuple[Task, Measured, Room]] = field(default_factory=dict)
+    task: BaseTask | None = None  # of the base in use
+    found: Measurement | None = None
+    _limits: dict[tuple[str, ...], tuple[BaseTask, Measurement, PackLimits]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -54,21 +54,21 @@ class Widener:
         free, _ = torch.cuda.mem_get_info(self.setup.device)
         return int(free + torch.cuda.memory_reserved(self.setup.device)) - self.idle_bytes()
 
-    def room(self, base: PackedBase | None, key: tuple[str, ...] = ()) -> Room:
-        """Return the widths for the trials of a base; raises UserError where not even one of them fits."""
-        if key in self._rooms:  # as it was left: narrowed, where memory has run out
-            self.task, self.found, room = self._rooms[key]
+    def limits(self, base: PackedBase | None, key: tuple[str, ...] = ()) -> PackLimits:
+        """Return the pack size for the trials of a base; raises UserError where not even one of them fits."""
+        if key in self._limits:  # as it was left: narrowed, where memory has run out
+            self.task, self.found, limits = self._limits[key]
             self._let_replay(base)
-            return room
+            return limits
         self.task = self.found = None
         mine = next((trials for other, trials in by_base(self.setup.trials).items() if other == key), [])
         if base is not None:
-            self.task = task_of(self.shelf, mine)
+            self.task = task_of(self.tokenized, mine)
         if base is None or self.task is None:
             default = UNMEASURED[self.kind]
             usual = most_lanes(torch.get_num_threads()) if self.kind == "cpu" else default.together
             together = self.together or min(usual, self.slots)
-            return Room(Widths(self.slots, together, default.rows), LOSS_TOKENS[self.kind])
+            return PackLimits(PackSize(self.slots, together, default.rows), LOSS_TOKENS[self.kind])
         self.found, source = self._measured(base, self.task)
         self._let_replay(base)
         chosen = pack_size.choose(self.found, self.task.load, self.kind, self.cap_bytes, self.slots)
@@ -84,9 +84,9 @@ class Widener:
             "memory_bytes": self.cap_bytes,
             "replays": self.found.replays,
         }
-        room = Room(chosen, LOSS_TOKENS[self.kind], self.found.date)
-        self._rooms[key] = self.task, self.found, room
-        return room
+        limits = PackLimits(chosen, LOSS_TOKENS[self.kind], self.found.date)
+        self._limits[key] = self.task, self.found, limits
+        return limits
 
     def _let_replay(self, base: PackedBase | None) -> None:
         """Have a base replay its training steps where that was measured to pay."""
@@ -99,13 +99,13 @@ class Widener:
         if self.found is None or self.task is None:
             return
         scales = self.task.load.scale, self.task.train_scale(train)
-        load = Workload(1, adapter_bytes(self.shelf, train), 1, *scales)
-        need = pack_size.need_bytes(self.found, load, Widths(1, 1, 1))
+        load = Workload(1, adapter_bytes(self.tokenized, train), 1, *scales)
+        need = pack_size.need_bytes(self.found, load, PackSize(1, 1, 1))
         if need > self.cap_bytes:
             sizes = units.size(need), units.size(self.cap_bytes)
-            raise TooLarge("out of memory: this trial alone needs about {}, and {} may be used".format(*sizes))
+            raise TrialTooLarge("out of memory: this trial alone needs about {}, and {} may be used".format(*sizes))
 
-    def _measured(self, base: PackedBase, task: Task) -> tuple[Measured, str]:
+    def _measured(self, base: PackedBase, task: BaseTask) -> tuple[Measurement, str]:
         """Return what was measured for such trials before, here or by an earlier run, or measure it."""
         device = self.setup.device
         name, threads = machine.processor(), torch.get_num_threads()

@@ -10,17 +10,17 @@ from typing import Any
 
 from trainables.decoding.generate import Writing
 from trainables.jobs import Control
-from trainables.packed.adapter_optimizer import Turn
-from trainables.packed.evaluation import Question
+from trainables.packed.adapter_optimizer import NextStep
+from trainables.packed.evaluation import ReadRequest
 
 
-class TooLarge(MemoryError):
+class TrialTooLarge(MemoryError):
     """A trial needs more memory than it may have, however few share the pack."""
 
 
 @dataclass(eq=False)
-class Member:
-    """A trial in the pack."""
+class PackMember:
+    """A trial in the pack, and the time that the device has spent on it."""
 
     name: str
     key: tuple[str, ...]  # of its base
@@ -41,15 +41,15 @@ class Member:
 
 
 @dataclass(eq=False)
-class Ask:
-    """What a member wants of the device: a call, a step (turn), or the answer to a question."""
+class DeviceRequest:
+    """What a trial in the pack wants of the device: a call, an optimizer step, or losses or texts of rows."""
 
-    member: Member
+    member: PackMember
     control: Control
     call: Callable[[], Any] | None = None
-    turn: Turn | None = None
-    question: Question | None = None
+    next_step: NextStep | None = None
+    request: ReadRequest | None = None
     writing: Writing | None = None  # of texts, seeds left to the prompts; losses are asked without
     asked: float = field(default_factory=time.monotonic)
-    after: tuple[Member, ...] = ()  # members who have to leave first
+    after: tuple[PackMember, ...] = ()  # members who have to leave first
     future: Future[Any] = field(default_factory=Future)

@@ -1,8 +1,8 @@
 """The packed engine: many trials train and are evaluated over one frozen base, each as if it were alone.
 
-`run` is called from as many threads as there are slots; each walks its trial's course and asks the pack's one thread
-for the device. Texts and losses of trials that are due together share batches. On a CPU adapters train in lanes, a core
-each, since there a wider training batch gains nothing.
+`run` is called from as many threads as there are slots; each takes its trial to its result and asks the pack's one
+thread for the device. Texts and losses of trials that are due together share batches. On a CPU adapters train in lanes,
+a core each, since there a wider training batch gains nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from trainables.bases import probes
-from trainables.bases.loaded_bases import LoadedBases, usable_bytes
+from trainables.bases.loaded_bases import BaseCache, usable_bytes
 from trainables.config import Decoding, TrainConfig, TrialConfig
 from trainables.decoding.generate import Completion, Prompt, Writing
 from trainables.hardware import machine
@@ -25,9 +25,9 @@ from trainables.hardware.device_memory import limit_memory, reset_peak_memory
 from trainables.jobs import (
     PACK_WIDTH,
     Control,
-    Crowded,
     EngineSetup,
     Interrupted,
+    PackNarrowed,
     Report,
     TrialJob,
     TrialReport,
@@ -40,21 +40,21 @@ from trainables.modeling.loss import collate
 from trainables.modeling.multi_lora import Adapter, PackedBase
 from trainables.modeling.onednn_linear import block_where_room
 from trainables.modeling.peft_lora import WEIGHTS, write_adapter
-from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
-from trainables.packed.choose_size import Widener
-from trainables.packed.device_request import Ask, Member
-from trainables.packed.evaluation import Question
+from trainables.packed.adapter_optimizer import AdapterOptimizer, NextStep, StepResult
+from trainables.packed.choose_size import PackSizeChooser
+from trainables.packed.device_request import DeviceRequest, PackMember
+from trainables.packed.evaluation import ReadRequest
 from trainables.packed.scheduler import Pack
 from trainables.packed.training import rehearse
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence, SweepFolder, no_fence
 from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.served_tokenizer import load_served
-from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.tokenization.token_rows import TokenRow
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial import preflight
 from trainables.trial.run_trial import run_trial
-from trainables.trial.training_loop import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
+from trainables.trial.training_loop import MicroBatch, MicroBatches, TrainingLog, TrainingProgress, TrainSpec, resume
 
 
 class PackedEngine:
@@ -67,22 +67,26 @@ class PackedEngine:
         self.fence = fence
         self.slots = setup.pack_width or PACK_WIDTH
         load = partial(load_served, trust_remote_code=setup.trust_remote_code)
-        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load)
+        self.tokenized = TokenizedExamples(
+            SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load
+        )
         self.pack = Pack(setup.device, threads=setup.threads or torch.get_num_threads())
-        self.bases = LoadedBases(setup)
-        self.widener = Widener(setup, self.shelf, self.slots, together, idle_bytes=lambda: self.bases.idle_bytes)
-        self.pack.room = self.widener.room(None)
+        self.bases = BaseCache(setup)
+        self.size_chooser = PackSizeChooser(
+            setup, self.tokenized, self.slots, together, idle_bytes=lambda: self.bases.idle_bytes
+        )
+        self.pack.limits = self.size_chooser.limits(None)
         limit_memory(setup.device, setup.memory_bytes)
         reset_peak_memory(setup.device)
 
     @property
     def widths(self) -> list[dict[str, Any]]:
-        """What was chosen for each base that was loaded."""
-        return list(self.widener.chosen.values())
+        """The pack size chosen for each base that was loaded."""
+        return list(self.size_chooser.chosen.values())
 
     def warm(self, trial: TrialConfig) -> None:
         """Load the base of a trial, so that its run need not wait."""
-        self.seat(trial.train, False, go_on).leave()
+        self.open_trial(trial.train, False, go_on).leave()
 
     def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
         """Prove that every stage can work before anything trains; raises UserError with the reason."""
@@ -91,38 +95,38 @@ class PackedEngine:
 
     def base(self, config: TrainConfig) -> LoadedBase:
         """Return the frozen base of a trial."""
-        seat = self.seat(config, False, go_on)
+        handle = self.open_trial(config, False, go_on)
         try:
-            return seat.base.loaded
+            return handle.base.loaded
         finally:
-            seat.leave()
+            handle.leave()
 
-    def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedSeat:
+    def open_trial(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> PackedTrial:
         """Let a trial into the pack, with a fresh adapter or without any; raises Interrupted."""
-        member = Member(name, key_of(config), is_adapted=adapted)
+        member = PackMember(name, key_of(config), is_adapted=adapted)
         self.pack.join(member, control)
         try:
 
             def enter() -> tuple[PackedBase, Adapter | None]:
                 base = self._base(config, member.key)
                 if adapted:
-                    self.widener.check_fits(config)
+                    self.size_chooser.check_fits(config)
                 return base, base.adapter(config, self.setup.device) if adapted else None
 
-            base, adapter = self.pack.ask(Ask(member, control, call=enter))
-            return PackedSeat(self.pack, member, base, adapter, config, self.shelf.encoder(config))
+            base, adapter = self.pack.ask(DeviceRequest(member, control, call=enter))
+            return PackedTrial(self.pack, member, base, adapter, config, self.tokenized.encoder(config))
         except BaseException:
             self.pack.leave(member)
             raise
 
     def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
         """Take a trial to its result: see `run_trial`. Called from as many threads as there are slots."""
-        once = Once(report)
+        once = FirstReports(report)
         while True:
             try:
                 with one_core():
                     return run_trial(self, job, once, control)
-            except Crowded:
+            except PackNarrowed:
                 continue  # from its checkpoint, when there is a place in the pack again
 
     def _base(self, config: TrainConfig, key: tuple[str, ...]) -> PackedBase:
@@ -135,7 +139,7 @@ class PackedEngine:
             if config.quantization == "nf4":
                 unpack_where_room(loaded.model, usable)
             block_where_room(loaded, self.setup.device, usable)
-            base = PackedBase(loaded, total, self.shelf.encoder(config).pad_id)
+            base = PackedBase(loaded, total, self.tokenized.encoder(config).pad_id)
             # Python waits for ever for a thread that it had no memory to start, and lanes start threads all the time.
             if self.setup.device == "cpu" and not machine.is_limited():
                 probes.probe_lanes(base)
@@ -145,14 +149,14 @@ class PackedEngine:
             if pack.base is not None:
                 pack.base.drop_graphs()
             pack.base = None
-            pack.base = self.bases.get(config, self.shelf.folder(config), packed)
+            pack.base = self.bases.get(config, self.tokenized.folder(config), packed)
             pack.base_key = key
-            pack.room = self.widener.room(pack.base, key)
+            pack.limits = self.size_chooser.limits(pack.base, key)
         return pack.base
 
 
-class Once:
-    """Reports what has not been reported: a trial that has left its pack and comes back tells its curve again."""
+class FirstReports:
+    """Passes on what was not reported before: a trial that comes back to its pack tells its steps again."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -167,11 +171,11 @@ class Once:
 
 
 @dataclass
-class PackedSeat:
-    """A trial's place in the pack, and its adapter where it trains one."""
+class PackedTrial:
+    """A `TrialHandle` in the pack: the base that all share, and the adapter of a trial that trains one."""
 
     pack: Pack
-    member: Member
+    member: PackMember
     base: PackedBase
     adapter: Adapter | None
     config: TrainConfig
@@ -180,41 +184,45 @@ class PackedSeat:
     def reader(self, control: Control) -> PackedReader:
         return PackedReader(self, control)
 
-    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
+    def train(self, spec: TrainSpec, progress: TrainingProgress, checkpoint: Checkpoint | None) -> None:
         """Train to `max_steps` or until told to stop.
 
         Raises:
             Interrupted: told to leave; a checkpoint holds what was reached.
             Diverged: a loss, gradient norm or evaluation loss is not finite.
         """
-        learner: Learner = self._call(lambda: Learner(self._own(), self.pack.device, checkpoint), lesson.control)
-        if not resume(lesson, progress):
+        optimizer: AdapterOptimizer = self._call(
+            lambda: AdapterOptimizer(self._own(), self.pack.device, checkpoint), spec.control
+        )
+        if not resume(spec, progress):
             return
-        data = MicroBatches(self.config, lesson.rows, lesson.pad_id, progress.step)
-        diary = Diary(
-            lesson,
+        data = MicroBatches(self.config, spec.rows, spec.pad_id, progress.step)
+        log = TrainingLog(
+            spec,
             progress,
             data,
-            moments=learner.moments,
-            schedule_steps=learner.done,
-            loss_scale=learner.scaler.get_scale if learner.scaler is not None else None,
-            more_facts=learner.facts,
+            moments=optimizer.moments,
+            schedule_steps=optimizer.done,
+            loss_scale=optimizer.scaler.get_scale if optimizer.scaler is not None else None,
+            more_facts=optimizer.facts,
             clock=self.seconds,
         )
         last = False
         while not last:
-            outcome = self._step(learner, data.of_step(progress.step), diary)
-            last = diary.stepped(outcome.loss, outcome.learning_rate, outcome.grad_norm)
+            result = self._step(optimizer, data.of_step(progress.step), log)
+            last = log.book_step(result.loss, result.learning_rate, result.grad_norm)
 
-    def _step(self, learner: Learner, micro: list[MicroBatch], diary: Diary) -> Outcome:
-        diary.tick()
+    def _step(self, optimizer: AdapterOptimizer, micro: list[MicroBatch], log: TrainingLog) -> StepResult:
+        log.book_time()
         try:
-            outcome: Outcome = self.pack.ask(Ask(self.member, diary.lesson.control, turn=Turn(learner, micro)))
+            result: StepResult = self.pack.ask(
+                DeviceRequest(self.member, log.spec.control, next_step=NextStep(optimizer, micro))
+            )
         except Interrupted as left:
-            if diary.progress.step and not (isinstance(left, Crowded) and left.is_spoiled):
-                diary.checkpoint()
+            if log.progress.step and not (isinstance(left, PackNarrowed) and left.is_spoiled):
+                log.checkpoint()
             raise
-        return outcome
+        return result
 
     def tensors(self) -> Tensors:
         return self._own().tensors()
@@ -236,7 +244,7 @@ class PackedSeat:
     def counts(self) -> tuple[int, int]:
         return self.adapter.count if self.adapter is not None else 0, self.base.total_parameters
 
-    def rehearse(self, rows: list[Row]) -> tuple[int, float, float]:
+    def rehearse(self, rows: list[TokenRow]) -> tuple[int, float, float]:
         batch = collate(rows, self.encoder.pad_id)
         micro = MicroBatch(batch, 0, 0, sum(len(row.target_ids) for row in rows))
         loss, norm = self._call(lambda: rehearse(self.base, self._own(), micro, self.pack.device), go_on)
@@ -249,7 +257,7 @@ class PackedSeat:
         return {
             "device_share": self.member.device_share,
             "packmates": sorted(name for name in self.member.packmates if name),
-            **self.pack.room.facts(),
+            **self.pack.limits.facts(),
         }
 
     def leave(self) -> None:
@@ -260,39 +268,39 @@ class PackedSeat:
         return self.adapter
 
     def _call(self, work: Callable[[], Any], control: Control) -> Any:
-        return self.pack.ask(Ask(self.member, control, call=work))
+        return self.pack.ask(DeviceRequest(self.member, control, call=work))
 
 
 @dataclass(frozen=True)
 class PackedReader:
     """Losses and texts of one trial's rows, in batches that it shares."""
 
-    seat: PackedSeat
+    handle: PackedTrial
     control: Control
 
     @property
     def encoder(self) -> Encoder:
-        return self.seat.encoder
+        return self.handle.encoder
 
-    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+    def losses(self, rows: Sequence[TokenRow]) -> list[tuple[float, int] | None]:
         """Return (summed negative log-likelihood, tokens) per row, None for one that does not fit."""
         answers = iter(self._ask([row for row in rows if row.fits], None))
         return [next(answers) if row.fits else None for row in rows]
 
-    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+    def texts(self, rows: Sequence[TokenRow], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
         """Return per row what was written, or in one line why that failed."""
-        encoder, seed = self.encoder, self.seat.config.seed
+        encoder, seed = self.encoder, self.handle.config.seed
         prompts = [Prompt(row.example_id, row.prompt_ids, seed, row.target_ids) for row in rows if row.fits]
-        writing = Writing(decoding, max_new_tokens, encoder.eos_ids, encoder.pad_id, 0, self.seat.pack.device)
+        writing = Writing(decoding, max_new_tokens, encoder.eos_ids, encoder.pad_id, 0, self.handle.pack.device)
         answers = iter(self._ask(prompts, writing))
         return [next(answers) if row.fits else "the example does not fit" for row in rows]
 
     def _ask(self, items: Sequence[Any], writing: Writing | None) -> list[Any]:
-        question = Question(self.seat.adapter, items)
-        self.seat.pack.ask(Ask(self.seat.member, self.control, question=question, writing=writing))
-        if question.error is not None:
-            raise question.error
-        return question.found
+        request = ReadRequest(self.handle.adapter, items)
+        self.handle.pack.ask(DeviceRequest(self.handle.member, self.control, request=request, writing=writing))
+        if request.error is not None:
+            raise request.error
+        return request.found
 
 
 def peft_description(train: TrainConfig, targets: Sequence[str], has_conv1d: bool) -> dict[str, Any]:

@@ -21,19 +21,19 @@ from torch.nn.functional import pad
 
 from trainables.modeling.base_model import arithmetic
 from trainables.modeling.loss import Batch, completion_nll
-from trainables.modeling.multi_lora import Group, PackedBase
+from trainables.modeling.multi_lora import AdapterRows, PackedBase
 from trainables.modeling.peft_lora import Block
-from trainables.packed.adapter_optimizer import Learner, Turn
+from trainables.packed.adapter_optimizer import AdapterOptimizer, NextStep
 from trainables.trial.training_loop import MicroBatch
 
 NOBODY = -1
 
 
 @dataclass(frozen=True)
-class Share:
+class AdapterShare:
     """What one adapter has in a shared batch: micro-batches of its step."""
 
-    turn: Turn
+    next_step: NextStep
     micro: Sequence[MicroBatch]
 
     @property
@@ -42,7 +42,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedBatch:
     """A batch of several adapters, and what its completion tokens count for whose loss."""
 
     batch: Batch
@@ -51,11 +51,11 @@ class Shared:
     rows: tuple[int, ...]  # of each adapter
     is_static: bool  # T and N are of the few that graphs are made for
 
-    def to(self, device: str) -> Shared:
+    def to(self, device: str) -> SharedBatch:
         there = self.batch.to(device), self.owner_N.to(device), self.weight_N.to(device)
-        return Shared(*there, self.rows, self.is_static)
+        return SharedBatch(*there, self.rows, self.is_static)
 
-    def copy_(self, other: Shared) -> None:
+    def copy_(self, other: SharedBatch) -> None:
         """Take over the numbers of a batch of the same shapes."""
         for name in Batch.__dataclass_fields__:
             getattr(self.batch, name).copy_(getattr(other.batch, name))
@@ -63,61 +63,69 @@ class Shared:
         self.weight_N.copy_(other.weight_N)
 
 
-def rounds(base: PackedBase, turns: Sequence[Turn]) -> list[list[Share]]:
+def rounds(base: PackedBase, next_steps: Sequence[NextStep]) -> list[list[AdapterShare]]:
     """Return the batches of a step of these adapters; one that has fewer micro-batches is not in the last ones."""
-    tokens = max(one.batch.input_ids_BT.shape[1] for turn in turns for one in turn.micro)
-    cut = [_cut(base, turn, tokens) for turn in turns]
+    tokens = max(one.batch.input_ids_BT.shape[1] for next_step in next_steps for one in next_step.micro)
+    cut = [_cut(base, next_step, tokens) for next_step in next_steps]
     return [
-        [Share(turn, parts[number]) for turn, parts in zip(turns, cut, strict=True) if number < len(parts)]
+        [
+            AdapterShare(next_step, parts[number])
+            for next_step, parts in zip(next_steps, cut, strict=True)
+            if number < len(parts)
+        ]
         for number in range(max(map(len, cut)))
     ]
 
 
-def _cut(base: PackedBase, turn: Turn, tokens: int) -> list[Sequence[MicroBatch]]:
+def _cut(base: PackedBase, next_step: NextStep, tokens: int) -> list[Sequence[MicroBatch]]:
     """Return a step's micro-batches in as few equal parts as its tokens at once allow, each row padded to `tokens`."""
-    micro, size = turn.micro, len(turn.micro)
-    most_rows = turn.learner.tokens_at_once // tokens
-    if base.adapts_head(turn.learner.adapter):
+    micro, size = next_step.micro, len(next_step.micro)
+    most_rows = next_step.optimizer.tokens_at_once // tokens
+    if base.adapts_head(next_step.optimizer.adapter):
         most_rows = 0  # its mask is drawn over the completion tokens of one micro-batch
     while size > 1 and size * len(micro[0].batch.input_ids_BT) > most_rows:
         size = -(-size // 2)
     return [micro[start : start + size] for start in range(0, len(micro), size)]
 
 
-def take(base: PackedBase, shares: Sequence[Share], device: str) -> None:
+def take(base: PackedBase, shares: Sequence[AdapterShare], device: str) -> None:
     """Take a batch forward and backward: adds to the gradients and the losses of its adapters."""
     shared = join(base, shares)
     start, groups = 0, []
     for share in shares:
-        clock, alone = share.turn.learner.adapter.clock, share.micro[0]
+        clock, alone = share.next_step.optimizer.adapter.clock, share.micro[0]
         clock.step, clock.micro = alone.step, alone.micro
-        if not base.adapts_head(share.turn.learner.adapter):
+        if not base.adapts_head(share.next_step.optimizer.adapter):
             clock.blocks = tuple(Block(one.micro, *one.batch.input_ids_BT.shape) for one in share.micro)
-        groups.append(Group(share.turn.learner.adapter, start, start + share.rows))
+        groups.append(AdapterRows(share.next_step.optimizer.adapter, start, start + share.rows))
         start += share.rows
     base.route.send(groups, training=True)
-    learners = [share.turn.learner for share in shares]
+    optimizers = [share.next_step.optimizer for share in shares]
     try:
         if base.graphs is not None and shared.is_static:
-            losses_K = base.graphs.take(base, learners, shared, device)
+            losses_K = base.graphs.take(base, optimizers, shared, device)
         else:
-            losses_K = forward_backward(base, learners, shared.to(device), device)
+            losses_K = forward_backward(base, optimizers, shared.to(device), device)
     finally:
-        for learner in learners:
-            learner.adapter.clock.blocks = ()
+        for optimizer in optimizers:
+            optimizer.adapter.clock.blocks = ()
     for share, loss in zip(shares, losses_K.unbind(), strict=True):
-        share.turn.loss = loss if share.turn.loss is None else share.turn.loss + loss
+        share.next_step.loss = loss if share.next_step.loss is None else share.next_step.loss + loss
 
 
-def forward_backward(base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:
+def forward_backward(
+    base: PackedBase, optimizers: Sequence[AdapterOptimizer], shared: SharedBatch, device: str
+) -> Tensor:
     """Return each adapter's part of its loss, shape (K,), and add to its gradients."""
-    with arithmetic(learners[0].adapter.train.precision, device):
+    with arithmetic(optimizers[0].adapter.train.precision, device):
         nll_N = completion_nll(base.loaded, shared.batch)
     # What is not an adapter's own is left out before the sum: times zero, another's NaN would be one here.
-    is_others_KN = shared.owner_N != torch.arange(len(learners), device=nll_N.device)[:, None]
-    losses_K = (nll_N * shared.weight_N).expand(len(learners), -1).masked_fill(is_others_KN, 0.0).sum(1)
-    total = torch.stack([learner.scaled(loss) for learner, loss in zip(learners, losses_K.unbind(), strict=True)]).sum()
-    weights = [weight for learner in learners for weight in learner.adapter.parameters.values()]
+    is_others_KN = shared.owner_N != torch.arange(len(optimizers), device=nll_N.device)[:, None]
+    losses_K = (nll_N * shared.weight_N).expand(len(optimizers), -1).masked_fill(is_others_KN, 0.0).sum(1)
+    total = torch.stack(
+        [optimizer.scaled(loss) for optimizer, loss in zip(optimizers, losses_K.unbind(), strict=True)]
+    ).sum()
+    weights = [weight for optimizer in optimizers for weight in optimizer.adapter.parameters.values()]
     found = torch.autograd.grad(total, weights, allow_unused=True)
     used = [(weight.grad, one) for weight, one in zip(weights, found, strict=True) if one is not None]
     sums = [total for total, _ in used if total is not None]
@@ -126,7 +134,7 @@ def forward_backward(base: PackedBase, learners: Sequence[Learner], shared: Shar
     return losses_K.detach()
 
 
-def join(base: PackedBase, shares: Sequence[Share]) -> Shared:
+def join(base: PackedBase, shares: Sequence[AdapterShare]) -> SharedBatch:
     """Return the micro-batches as one batch, on the CPU."""
     parts = [one.batch for share in shares for one in share.micro]
     starts = [0, *itertools.accumulate(len(part.input_ids_BT) for part in parts)]
@@ -135,7 +143,7 @@ def join(base: PackedBase, shares: Sequence[Share]) -> Shared:
     is_static = base.graphs is not None and int(parts[0].column_N[0]) > 0
     is_static = is_static and not any(
         base.adapts_head(adapter) or adapter.train.gradient_checkpointing
-        for adapter in (share.turn.learner.adapter for share in shares)
+        for adapter in (share.next_step.optimizer.adapter for share in shares)
     )
     if is_static:
         tokens, targets = step_of(tokens), step_of(targets)
@@ -156,7 +164,7 @@ def join(base: PackedBase, shares: Sequence[Share]) -> Shared:
     )
     owner_N = filled(owners.repeat_interleave(counts), NOBODY)
     weight_N = filled(weights.repeat_interleave(counts))
-    return Shared(batch, owner_N, weight_N, tuple(share.rows for share in shares), is_static)
+    return SharedBatch(batch, owner_N, weight_N, tuple(share.rows for share in shares), is_static)
 
 
 def step_of(count: int) -> int:

@@ -20,7 +20,7 @@ from trainables.hardware import machine
 from trainables.records import atomic_files
 
 MOST_SLOTS = 32
-TOKENS_AT_ONCE = 1024  # of one adapter's step: in a string on a CPU, among its rows of a shared batch on a GPU
+TOKENS_AT_ONCE = 1024  # of one adapter's step: packed on a CPU, among its rows of a shared batch on a GPU
 PADDED = 1.5  # most that the tokens of a replayed batch are padded by
 GAIN = 0.9  # a wider one must take at most this share of the time of a narrower one
 # Lanes are measured at a disadvantage, over one micro-batch each: in use they do not wait for each other.
@@ -29,8 +29,8 @@ KEPT = 200  # measurements in the cache
 
 
 @dataclass(frozen=True)
-class Widths:
-    """How many share."""
+class PackSize:
+    """How many trials share a pack, how many of their adapters train at a time, how many prompts decode together."""
 
     slots: int  # trials in the pack
     together: int  # adapters that train at a time: in one batch, or on a CPU each in its lane
@@ -42,15 +42,15 @@ class Widths:
         return f"{trials}; trains {self.together} at a time, decodes {self.rows} rows"
 
 
-UNMEASURED = {"cpu": Widths(8, 1, 128), "cuda": Widths(8, 8, 256)}
+UNMEASURED = {"cpu": PackSize(8, 1, 128), "cuda": PackSize(8, 8, 256)}
 
 
 WAY = 6  # raised when training or decoding goes another way: what was measured before is of no use
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a measurement is of; `rows` and `tokens` are those of a micro-batch."""
+class MeasurementKey:
+    """The machine, model and micro-batch (`rows` of `tokens`) that a measurement holds for."""
 
     device: str
     threads: int  # of the CPU, 0 on a GPU
@@ -69,8 +69,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Point:
-    """One width: seconds of one adapter's micro-batch or one row's token, and bytes beside the base and adapters."""
+class WidthCost:
+    """What a width costs: seconds for each adapter's micro-batch or row's token, and bytes beside base and adapters."""
 
     width: int
     seconds: float
@@ -78,11 +78,11 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was measured at one place."""
+class Measurement:
+    """The widths of training and of decoding that were tried for one `MeasurementKey`, and what they cost."""
 
-    train: tuple[Point, ...]
-    decode: tuple[Point, ...]
+    train: tuple[WidthCost, ...]
+    decode: tuple[WidthCost, ...]
     base_bytes: int  # of the process, or allocated on the GPU, with the base loaded
     date: str
     took_s: float
@@ -91,11 +91,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a pack is to do, as far as its width depends on it."""
+    """The trials of a pack, as far as its size depends on them."""
 
     trials: int
     adapter_bytes: int  # of the largest adapter, with gradient and moments
-    question: int  # rows of the smallest generation of a trial, beams counted
+    request_rows: int  # rows of the smallest generation of a trial, beams counted
     scale: float = 1.0  # of the longest rows against those measured, where texts are written
     train_scale: float = 1.0  # of the tokens of the largest training batch against those measured
     least_adapter_bytes: int = 0  # of the smallest adapter
@@ -104,8 +104,8 @@ class Workload:
 # --- the choice ------------------------------------------------------------------------------------------------------
 
 
-def fastest(points: Sequence[Point], gain: float = GAIN) -> int:
-    """Return the width of the least time; a wider one has to be clearly faster than a narrower one."""
+def fastest(points: Sequence[WidthCost], gain: float = GAIN) -> int:
+    """Return the width of the least time for each that shares it; a wider one has to be clearly faster."""
     best = points[0]
     for point in points[1:]:
         if point.seconds <= best.seconds * gain:
@@ -113,13 +113,13 @@ def fastest(points: Sequence[Point], gain: float = GAIN) -> int:
     return best.width
 
 
-def _best(points: Sequence[Point], usual: int, gain: float = GAIN) -> int:
+def _best(points: Sequence[WidthCost], usual: int, gain: float = GAIN) -> int:
     """Return the fastest width; the usual one where none was compared, or the widest that there was time for gained."""
     best = fastest(points, gain) if len(points) > 1 else usual
     return max(best, usual) if points and best == points[-1].width else best
 
 
-def extra_bytes(points: Sequence[Point], width: int) -> int:
+def extra_bytes(points: Sequence[WidthCost], width: int) -> int:
     """Return what a width needs beside base and adapters, in proportion to the nearest width that was measured."""
     if not points:
         return 0
@@ -127,8 +127,8 @@ def extra_bytes(points: Sequence[Point], width: int) -> int:
     return int(nearest.extra_bytes * width / nearest.width)
 
 
-def need_bytes(measured: Measured, load: Workload, widths: Widths) -> int:
-    """Return the memory that a pack of these widths needs at its peak."""
+def need_bytes(measured: Measurement, load: Workload, widths: PackSize) -> int:
+    """Return the bytes that a pack of this size needs at its peak."""
     train = extra_bytes(measured.train, widths.together) * load.train_scale
     decode = extra_bytes(measured.decode, widths.rows) * load.scale
     graphs = 0.0
@@ -139,9 +139,9 @@ def need_bytes(measured: Measured, load: Workload, widths: Widths) -> int:
 
 
 def choose(
-    measured: Measured | None, load: Workload, kind: str, cap_bytes: int | None = None, asked: int | None = None
-) -> Widths:
-    """Return the fastest widths that fit `cap_bytes`; `asked` trials in the pack, where the user has said so.
+    measured: Measurement | None, load: Workload, kind: str, cap_bytes: int | None = None, asked: int | None = None
+) -> PackSize:
+    """Return the fastest pack size that fits `cap_bytes`; `asked` trials in the pack, where the user has said so.
 
     Raises UserError where not even one trial alone fits.
     """
@@ -150,9 +150,9 @@ def choose(
     gain = LANES_GAIN if kind == "cpu" else GAIN
     together = _best(measured.train if measured else (), default.together, gain)
     compared = measured is not None and len(measured.decode) > 1
-    filling = -(-rows // max(1, load.question)) if compared else 0  # trials whose smallest generations fill a batch
+    filling = -(-rows // max(1, load.request_rows)) if compared else 0  # trials whose smallest generations fill a batch
     slots = asked or min(MOST_SLOTS, max(default.slots, together, filling), max(1, load.trials))
-    widths = Widths(slots, min(together, slots), rows)
+    widths = PackSize(slots, min(together, slots), rows)
     if measured is None or cap_bytes is None:
         return widths
     while need_bytes(measured, load, widths) > cap_bytes:
@@ -175,8 +175,8 @@ def does_not_fit(need: int, cap: int) -> str:
     )
 
 
-def _narrower(measured: Measured, widths: Widths) -> Widths | None:
-    """Return the next narrower widths: first what shares batches, then who shares the pack; None at the narrowest."""
+def _narrower(measured: Measurement, widths: PackSize) -> PackSize | None:
+    """Return the next smaller pack size: first what shares batches, then who shares the pack; None for the smallest."""
     train, decode = extra_bytes(measured.train, widths.together), extra_bytes(measured.decode, widths.rows)
     if widths.together > 1 and train >= decode:
         return replace(widths, together=widths.together // 2)
@@ -195,28 +195,28 @@ def cache_path() -> Path:
     return machine.cache_folder() / "widths.json"
 
 
-def read_all() -> dict[str, tuple[Place, Measured]]:
+def read_all() -> dict[str, tuple[MeasurementKey, Measurement]]:
     """Return every measurement kept, the latest last; none where the file is absent, damaged or unreadable."""
-    found: dict[str, tuple[Place, Measured]] = {}
+    found: dict[str, tuple[MeasurementKey, Measurement]] = {}
     try:
         for entry in atomic_files.read_json(cache_path())["measured"]:
             values = dict(entry["found"])
             for name in ("train", "decode"):
-                values[name] = tuple(Point(**point) for point in values[name])
-            place = Place(**{"way": 1, **entry["place"]})
-            found[place.key] = (place, Measured(**values))
+                values[name] = tuple(WidthCost(**point) for point in values[name])
+            place = MeasurementKey(**{"way": 1, **entry["place"]})
+            found[place.key] = (place, Measurement(**values))
     except (OSError, atomic_files.DamagedFile, KeyError, TypeError, ValueError):
         return {}
     return found
 
 
-def recall(place: Place) -> Measured | None:
-    """Return what was measured at a place, None where nothing was."""
+def recall(place: MeasurementKey) -> Measurement | None:
+    """Return the measurement that is kept under a key, None where there is none."""
     found = read_all().get(place.key)
     return found[1] if found else None
 
 
-def remember(place: Place, measured: Measured) -> None:
+def remember(place: MeasurementKey, measured: Measurement) -> None:
     """Keep a measurement; a folder that cannot be written is no error, only measured again."""
     entries = read_all()
     entries.pop(place.key, None)
@@ -230,10 +230,10 @@ def today() -> str:
     return time.strftime("%Y-%m-%d")
 
 
-class Room:
-    """The widths in force in one pack: they begin as chosen, and narrow for good where memory runs out."""
+class PackLimits:
+    """The pack size in force: it begins as chosen, and is made smaller for good where memory runs out."""
 
-    def __init__(self, widths: Widths, loss_tokens: int, measured: str | None = None) -> None:
+    def __init__(self, widths: PackSize, loss_tokens: int, measured: str | None = None) -> None:
         self.chosen = self.now = widths
         self.measured = measured  # the date
         self.loss_tokens = loss_tokens  # padded, of a batch whose loss is computed at once
@@ -255,12 +255,12 @@ class Room:
         self.loss_tokens = max(1, min(self.loss_tokens, tokens))
 
     def facts(self) -> dict[str, Any]:
-        """Return what a trial's record says of the pack."""
+        """Return what a trial's result says of the pack that it trained in."""
         return {"pack_width": {**asdict(self.chosen), "measured": self.measured}, "narrowed_to": self.narrowed_to}
 
     @property
     def narrowed_to(self) -> dict[str, int] | None:
-        """Return the numbers that memory has narrowed, None where none."""
+        """Return those of the numbers that memory has made smaller, None where all are as chosen."""
         before, now = asdict(self.chosen), asdict(self.now)
         found = {name: value for name, value in now.items() if value != before[name]}
         if self.loss_tokens != self._loss_tokens:

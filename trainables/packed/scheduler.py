@@ -1,6 +1,6 @@
 """The pack: the trials that now share one device, and the one thread that owns it.
 
-A trial's own thread walks its course and asks; the device's thread answers. Asked for are calls (to load, to start an
+A trial's own thread runs the trial and asks; the device's thread answers. Asked for are calls (to load, to start an
 adapter), optimizer steps, losses and texts. Steps are taken in turn, on a CPU in lanes, before anything else: an
 evaluation waits until no trial can train, so that what is due at about the same time, of any trial, shares its batches.
 Nobody waits for a trial that is busy elsewhere, and what shares a batch or takes a lane changes no result.
@@ -21,20 +21,20 @@ import torch
 
 from trainables.hardware.cpu_threads import compute_on
 from trainables.hardware.device_memory import give_back, is_out_of_memory
-from trainables.jobs import Control, Crowded, Interrupted
+from trainables.jobs import Control, Interrupted, PackNarrowed
 from trainables.model_files.load_pretrained import quiet
 from trainables.modeling.loss import LOSS_TOKENS
 from trainables.modeling.multi_lora import PackedBase
-from trainables.packed.adapter_optimizer import Outcome, Turn
+from trainables.packed.adapter_optimizer import NextStep, StepResult
 from trainables.packed.cpu_lanes import in_lanes, lanes_for
-from trainables.packed.device_request import Ask, Member, TooLarge
-from trainables.packed.evaluation import Desk, read_losses, write_texts
-from trainables.packed.pack_size import UNMEASURED, Room
+from trainables.packed.device_request import DeviceRequest, PackMember, TrialTooLarge
+from trainables.packed.evaluation import ReadContext, read_losses, write_texts
+from trainables.packed.pack_size import UNMEASURED, PackLimits
 from trainables.packed.training import take_steps
 
 # What shares a batch waits so long for the next ask of a trial that was answered, an evaluation also of a busy one.
 GRACE_S = 0.1
-LEAST_GRACE_S = 0.03  # eight trials write their books in 10 ms of Python
+LEAST_GRACE_S = 0.03  # eight trials log a step in 10 ms of Python
 PATIENCE_S = 60.0  # and no longer than this for those that train
 POLL_S = 0.5  # a trial that waits looks whether it is to leave; each look takes Python from the device's thread
 IDLE_S = 1.0
@@ -43,20 +43,20 @@ IDLE_S = 1.0
 class Pack:
     """Trials over one base at a time; the methods are safe from any thread.
 
-    `room`: how many may share; the engine sets it anew with a base. `threads`: of torch, on a CPU.
+    `limits`: how many may share; the engine sets it anew with a base. `threads`: of torch, on a CPU.
     """
 
-    def __init__(self, device: str, room: Room | None = None, threads: int | None = None) -> None:
+    def __init__(self, device: str, limits: PackLimits | None = None, threads: int | None = None) -> None:
         kind = device.split(":")[0]
         self.device = device
         self.threads = threads or torch.get_num_threads()
         self.uses_lanes = kind == "cpu"  # adapters that train at a time do so in lanes, else in one batch
-        self.room = room or Room(UNMEASURED[kind], LOSS_TOKENS[kind])
+        self.limits = limits or PackLimits(UNMEASURED[kind], LOSS_TOKENS[kind])
         self.base: PackedBase | None = None
         self.base_key: tuple[str, ...] = ()
-        self._members: list[Member] = []
-        self._waiting: list[Member] = []
-        self._asks: list[Ask] = []
+        self._members: list[PackMember] = []
+        self._waiting: list[PackMember] = []
+        self._asks: list[DeviceRequest] = []
         self._answered = 0.0  # when the last ask was
         self._shared_s = GRACE_S  # of the last steps that were taken together
         self._thread: threading.Thread | None = None
@@ -64,7 +64,7 @@ class Pack:
 
     # --- for the threads of trials -------------------------------------------------------------------------------
 
-    def join(self, member: Member, control: Control) -> None:
+    def join(self, member: PackMember, control: Control) -> None:
         """Enter the pack, in the order of coming; trials of another base must have left, and there must be a place.
 
         Raises Interrupted.
@@ -85,25 +85,25 @@ class Pack:
             self._members.append(member)
             member.joined = time.monotonic()
 
-    def _may_enter(self, member: Member) -> bool:
+    def _may_enter(self, member: PackMember) -> bool:
         ahead = [*self._members, *self._waiting[: self._waiting.index(member)]]
         if ahead and ahead[0].key != member.key:
             return False
         # Those of another base that came between wait until all of this one have left: else it would be loaded twice.
         alike = [other for other in ahead if other.key == member.key]
-        return not member.is_adapted or sum(other.is_adapted for other in alike) < self.room.now.slots
+        return not member.is_adapted or sum(other.is_adapted for other in alike) < self.limits.now.slots
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: PackMember) -> None:
         with self._changed:
             self._members.remove(member)
             member.left = time.monotonic()
             self._changed.notify_all()
 
-    def ask(self, ask: Ask) -> Any:
+    def ask(self, ask: DeviceRequest) -> Any:
         """Return the answer; raises what failed, Crowded, and Interrupted where told so before it is begun."""
         with self._changed:
             if ask.member.must_leave:
-                raise Crowded
+                raise PackNarrowed
             self._asks.append(ask)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="pack", daemon=True)
@@ -118,7 +118,7 @@ class Pack:
             if ask.control() == "interrupt" and self._withdraw(ask):
                 raise Interrupted("interrupted while waiting for the device")
 
-    def _withdraw(self, ask: Ask) -> bool:
+    def _withdraw(self, ask: DeviceRequest) -> bool:
         with self._changed:
             if ask not in self._asks:
                 return False
@@ -148,60 +148,60 @@ class Pack:
                 else:
                     self._answer(chosen, self.base)
 
-    def _choose(self) -> list[Ask]:
+    def _choose(self) -> list[DeviceRequest]:
         """Return the asks to answer next, together; none while it is better to wait."""
         asks = [ask for ask in self._asks if not any(member in self._members for member in ask.after)]
         calls = [ask for ask in asks if ask.call is not None]
         if calls:
             return calls[:1]
-        questions = [ask for ask in asks if ask.question is not None]
-        steps = [ask for ask in asks if ask.turn is not None]
+        requests = [ask for ask in asks if ask.request is not None]
+        steps = [ask for ask in asks if ask.next_step is not None]
         now = time.monotonic()
-        if steps and not (questions and now - questions[0].asked > PATIENCE_S):
+        if steps and not (requests and now - requests[0].asked > PATIENCE_S):
             return steps[:1] if self.uses_lanes else self._alike(steps, now)
-        if not questions:
+        if not requests:
             return []
         all_ask = len({ask.member for ask in self._asks}) == len(self._members)
-        if not all_ask and now - max(questions[-1].asked, self._answered) < GRACE_S:
+        if not all_ask and now - max(requests[-1].asked, self._answered) < GRACE_S:
             return []
-        losses = [ask for ask in questions if ask.writing is None]
-        return losses or [ask for ask in questions if ask.writing == questions[0].writing]
+        losses = [ask for ask in requests if ask.writing is None]
+        return losses or [ask for ask in requests if ask.writing == requests[0].writing]
 
-    def _alike(self, steps: Sequence[Ask], now: float) -> list[Ask]:
+    def _alike(self, steps: Sequence[DeviceRequest], now: float) -> list[DeviceRequest]:
         """Return the steps at the front that can share batches: of one manner of checkpointing.
 
         None while more may come that can: all who stepped together ask again within milliseconds, one after another,
         and the first would be taken alone otherwise, the others without it, and so on.
         """
 
-        def manner(ask: Ask) -> bool:
-            assert ask.turn is not None
-            return ask.turn.learner.adapter.train.gradient_checkpointing
+        def manner(ask: DeviceRequest) -> bool:
+            assert ask.next_step is not None
+            return ask.next_step.optimizer.adapter.train.gradient_checkpointing
 
-        alike = [ask for ask in steps if manner(ask) == manner(steps[0])][: self.room.now.together]
+        alike = [ask for ask in steps if manner(ask) == manner(steps[0])][: self.limits.now.together]
         asking = {ask.member for ask in self._asks}
         busy = [one for one in self._members if one not in asking and one.recomputes == manner(steps[0])]
         # No longer than about what taking them apart would cost.
         grace = min(GRACE_S, max(LEAST_GRACE_S, self._shared_s))
         is_more_to_come = any(one.stepped is not None and now - one.stepped < grace for one in busy)
-        if is_more_to_come and len(alike) < self.room.now.together:
+        if is_more_to_come and len(alike) < self.limits.now.together:
             return []
         return sorted(alike, key=lambda ask: ask.member.joined)  # whoever came first: a graph has them in one order
 
-    def _at_a_time(self, chosen: Sequence[Ask]) -> int:
+    def _at_a_time(self, chosen: Sequence[DeviceRequest]) -> int:
         """Return how many adapters may train in lanes now; one alone has all cores."""
-        if chosen[0].turn is None or not self.uses_lanes:
+        if chosen[0].next_step is None or not self.uses_lanes:
             return 1
-        elsewhere = {ask.member for ask in self._asks if ask.turn is None}
+        elsewhere = {ask.member for ask in self._asks if ask.next_step is None}
         training = sum(member.is_adapted and member not in elsewhere for member in self._members)
-        return min(self.room.now.together, training)
+        return min(self.limits.now.together, training)
 
-    def _train_in_lanes(self, chosen: Sequence[Ask], count: int) -> None:
+    def _train_in_lanes(self, chosen: Sequence[DeviceRequest], count: int) -> None:
         """Take steps, begun with those chosen, until a lane finds none: something else may be due then."""
         assert self.base is not None
         lanes = lanes_for(self.base, count)
         if lanes < count:
-            self.room.narrow(together=lanes)
+            self.limits.narrow(together=lanes)
         left, over = list(chosen), threading.Event()
 
         def lane(base: PackedBase) -> None:
@@ -210,7 +210,7 @@ class Pack:
 
         in_lanes(self.base, lanes, self.threads, lane)
 
-    def _next_steps(self, left: list[Ask], over: threading.Event) -> list[Ask]:
+    def _next_steps(self, left: list[DeviceRequest], over: threading.Event) -> list[DeviceRequest]:
         """Return what a lane is to do next, waiting a little for trials that were answered just now."""
         with self._changed:
             if left:
@@ -218,7 +218,7 @@ class Pack:
             until = time.monotonic() + GRACE_S
             while not over.is_set():
                 chosen = self._choose()
-                if chosen and chosen[0].turn is not None:
+                if chosen and chosen[0].next_step is not None:
                     for ask in chosen:
                         self._asks.remove(ask)
                     return chosen
@@ -228,7 +228,7 @@ class Pack:
                 self._changed.wait(max(0.0, until - time.monotonic()))
             return []
 
-    def _answer(self, asks: Sequence[Ask], base: PackedBase | None, lanes: int = 1) -> None:
+    def _answer(self, asks: Sequence[DeviceRequest], base: PackedBase | None, lanes: int = 1) -> None:
         """Answer what was asked, with the modules of this base, in one of so many lanes."""
         began = time.monotonic()
         with self._changed:
@@ -237,18 +237,18 @@ class Pack:
         try:
             if asks[0].call is not None:
                 answers = [asks[0].call()]
-            elif asks[0].turn is not None:
-                answers = self._take(base, [ask.turn for ask in asks if ask.turn is not None])
+            elif asks[0].next_step is not None:
+                answers = self._take(base, [ask.next_step for ask in asks if ask.next_step is not None])
             else:
                 answers = self._read(asks)
         except BaseException as error:
             answers = [error] * len(asks)
         seconds = (time.monotonic() - began) / lanes
         for ask, answer in zip(asks, answers, strict=True):
-            ask.member.seconds += ask.question.seconds if ask.question is not None else seconds / len(asks)
-            ask.member.stepped = time.monotonic() if ask.turn is not None else None
-            if ask.turn is not None:
-                ask.member.recomputes = ask.turn.learner.adapter.train.gradient_checkpointing
+            ask.member.seconds += ask.request.seconds if ask.request is not None else seconds / len(asks)
+            ask.member.stepped = time.monotonic() if ask.next_step is not None else None
+            if ask.next_step is not None:
+                ask.member.recomputes = ask.next_step.optimizer.adapter.train.gradient_checkpointing
                 self._shared_s = seconds
             if not isinstance(answer, BaseException):
                 ask.future.set_result(answer)
@@ -256,14 +256,14 @@ class Pack:
                 ask.future.set_exception(answer)
         self._answered = time.monotonic()
 
-    def _make_room(self, ask: Ask, error: BaseException, shared: Sequence[Member]) -> bool:
+    def _make_room(self, ask: DeviceRequest, error: BaseException, shared: Sequence[PackMember]) -> bool:
         """Have the youngest trial leave where memory does not suffice for this ask; False where that would not help.
 
         `shared`: those that were there with weights of their own when it was begun.
         """
-        if not is_out_of_memory(error) or isinstance(error, TooLarge):
+        if not is_out_of_memory(error) or isinstance(error, TrialTooLarge):
             return False
-        is_spoiled = ask.turn is not None and ask.turn.is_spoiled
+        is_spoiled = ask.next_step is not None and ask.next_step.is_spoiled
         if self.base is not None and self.base.drop_graphs() and not is_spoiled:
             give_back(self.device, error)
             with self._changed:
@@ -276,7 +276,7 @@ class Pack:
                 if not staying or staying == [ask.member]:
                     return False
                 leaving = [max(staying, key=lambda member: member.joined)]
-                self.room.narrow_slots(len(staying) - 1)
+                self.limits.narrow_slots(len(staying) - 1)
             if is_spoiled:
                 leaving.append(ask.member)
             give_back(self.device, error)
@@ -286,31 +286,31 @@ class Pack:
             self._asks.insert(0, ask)
             for one in [one for one in self._asks if one.member in leaving]:
                 self._asks.remove(one)
-                one.future.set_exception(Crowded(one.turn is not None and one.turn.is_spoiled))
+                one.future.set_exception(PackNarrowed(one.next_step is not None and one.next_step.is_spoiled))
             self._changed.notify_all()
         return True
 
-    def _take(self, base: PackedBase | None, turns: Sequence[Turn]) -> list[Outcome | Exception]:
+    def _take(self, base: PackedBase | None, next_steps: Sequence[NextStep]) -> list[StepResult | Exception]:
         assert base is not None
-        return take_steps(base, turns, self.device, lambda width: self.room.narrow(together=width))
+        return take_steps(base, next_steps, self.device, lambda width: self.limits.narrow(together=width))
 
-    def _read(self, asks: Sequence[Ask]) -> list[Any]:
-        """Return the questions answered, and the errors of those that memory did not suffice for."""
+    def _read(self, asks: Sequence[DeviceRequest]) -> list[Any]:
+        """Return the requests answered, and the errors of those that memory did not suffice for."""
         assert self.base is not None
 
         def control() -> Any:
             return "interrupt" if all(ask.control() == "interrupt" for ask in asks) else "go"
 
-        questions = [ask.question for ask in asks if ask.question is not None]
-        for question in questions:
-            question.begin()
+        requests = [ask.request for ask in asks if ask.request is not None]
+        for request in requests:
+            request.begin()
         threads = self.threads if self.uses_lanes else 1
-        desk = Desk(self.base, asks[0].member.key[-1], self.device, control, threads, room=self.room)
+        context = ReadContext(self.base, asks[0].member.key[-1], self.device, control, threads, limits=self.limits)
         if asks[0].writing is None:
-            read_losses(desk, questions)
+            read_losses(context, requests)
         else:
-            write_texts(desk, questions, asks[0].writing)
+            write_texts(context, requests, asks[0].writing)
         return [
-            question.error if question.error is not None and is_out_of_memory(question.error) else question
-            for question in questions
+            request.error if request.error is not None and is_out_of_memory(request.error) else request
+            for request in requests
         ]

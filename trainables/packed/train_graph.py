@@ -7,7 +7,7 @@ positions, targets, and the dropout masks, which are drawn before). Weights and 
 graph is of no use without them. https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/
 
 Whether it pays is measured with the widths (see `probes`). A capture that fails leaves torch's allocator in a state of
-its own, so what waits for the GPU, which no graph captures, is found out before (see `token_graph.Watch`).
+its own, so what waits for the GPU, which no graph captures, is found out before (see `token_graph.SyncDetector`).
 
 Shapes: R rows, T padded tokens, D inputs of a layer, N completion tokens, as in `multi_batch`; K adapters.
 """
@@ -28,13 +28,13 @@ from torch import Tensor
 from trainables.decoding.token_graph import captured, keep_failed
 from trainables.hardware.device_memory import capturing, give_back, is_out_of_memory
 from trainables.modeling.multi_lora import PackedBase
-from trainables.packed.adapter_optimizer import Learner
-from trainables.packed.multi_batch import Shared, forward_backward
+from trainables.packed.adapter_optimizer import AdapterOptimizer
+from trainables.packed.multi_batch import SharedBatch, forward_backward
 
 MOST = 16  # graphs of one base; those used last stay
 MOST_MET = 128  # batches that were met, most of them once
 
-Key = tuple[tuple[int, ...], tuple[int, ...], int, int]  # learners and their rows, tokens, completion tokens
+Key = tuple[tuple[int, ...], tuple[int, ...], int, int]  # optimizers and their rows, tokens, completion tokens
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class StepGraph:
     """A captured batch: its graph, the tensors that it reads and the losses that it leaves."""
 
     graph: Any
-    shared: Shared
+    shared: SharedBatch
     masks: Sequence[dict[str, Tensor]]  # of each adapter, by layer
     losses_K: Tensor
 
-    def replay(self, learners: Sequence[Learner], shared: Shared) -> Tensor:
+    def replay(self, optimizers: Sequence[AdapterOptimizer], shared: SharedBatch) -> Tensor:
         """Return the losses (K,) of this batch, and add to the gradients."""
-        _fill(learners, self.masks)
+        _fill(optimizers, self.masks)
         self.shared.copy_(shared)  # waits for the batch before: the masks are drawn meanwhile
         self.graph.replay()
         return self.losses_K.clone()
@@ -62,8 +62,8 @@ class StepGraphs:
 
     def __init__(self, watch: AbstractContextManager[Any] | None = None) -> None:
         self.watch = watch or nullcontext()
-        self._met: OrderedDict[Key, tuple[list[weakref.ref[Learner]], StepGraph | None]] = OrderedDict()
-        self._masks: dict[tuple[int, str], Tensor] = {}  # of a learner's layer: all graphs read the same memory
+        self._met: OrderedDict[Key, tuple[list[weakref.ref[AdapterOptimizer]], StepGraph | None]] = OrderedDict()
+        self._masks: dict[tuple[int, str], Tensor] = {}  # of an adapter's layer: all graphs read the same memory
         self._stream: Any = None  # of all captures, which share their memory
 
     @property
@@ -74,29 +74,33 @@ class StepGraphs:
         self._met.clear()
         self._masks.clear()
 
-    def take(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:
+    def take(
+        self, base: PackedBase, optimizers: Sequence[AdapterOptimizer], shared: SharedBatch, device: str
+    ) -> Tensor:
         """Return the losses (K,) of a batch, and add to the gradients: in the plain way, or by a graph."""
         tokens, targets = shared.batch.input_ids_BT.shape[1], len(shared.owner_N)
-        key = tuple(map(id, learners)), shared.rows, tokens, targets
+        key = tuple(map(id, optimizers)), shared.rows, tokens, targets
         refs, found = self._met.get(key, ([], None))
-        if not refs or any(ref() is not learner for ref, learner in zip(refs, learners, strict=True)):
-            self._met[key] = [weakref.ref(learner) for learner in learners], None
+        if not refs or any(ref() is not optimizer for ref, optimizer in zip(refs, optimizers, strict=True)):
+            self._met[key] = [weakref.ref(optimizer) for optimizer in optimizers], None
             self._forget()
-            return self._plain(base, learners, shared, device)
+            return self._plain(base, optimizers, shared, device)
         self._met.move_to_end(key)
         if found is None:
-            found = self._capture(base, learners, shared, device)
+            found = self._capture(base, optimizers, shared, device)
             if found is None:
                 self.clear()
-                return self._plain(base, learners, shared, device)
+                return self._plain(base, optimizers, shared, device)
             self._met[key] = refs, found
             self._forget()
-        return found.replay(learners, shared)
+        return found.replay(optimizers, shared)
 
-    def _plain(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> Tensor:
+    def _plain(
+        self, base: PackedBase, optimizers: Sequence[AdapterOptimizer], shared: SharedBatch, device: str
+    ) -> Tensor:
         mine = shared.to(device)
         with self.watch:
-            return forward_backward(base, learners, mine, device)
+            return forward_backward(base, optimizers, mine, device)
 
     def _forget(self) -> None:
         """Let go of graphs whose adapters are gone, and of those not used for longest."""
@@ -111,7 +115,9 @@ class StepGraphs:
         alive = {id(ref()) for refs, _ in self._met.values() for ref in refs}
         self._masks = {key: mask for key, mask in self._masks.items() if key[0] in alive}
 
-    def _capture(self, base: PackedBase, learners: Sequence[Learner], shared: Shared, device: str) -> StepGraph | None:
+    def _capture(
+        self, base: PackedBase, optimizers: Sequence[AdapterOptimizer], shared: SharedBatch, device: str
+    ) -> StepGraph | None:
         """Capture a batch's kernels, which does not run them; None where that fails, and is then tried no more.
 
         Where only memory was missing, it may be tried again.
@@ -120,17 +126,18 @@ class StepGraphs:
         mine = shared.to(device)
         tokens = mine.batch.input_ids_BT.shape[1]
         masks = [
-            self._masks_of(learner, rows, tokens, device) for learner, rows in zip(learners, mine.rows, strict=True)
+            self._masks_of(optimizer, rows, tokens, device)
+            for optimizer, rows in zip(optimizers, mine.rows, strict=True)
         ]
         graph = torch.cuda.CUDAGraph()
         others = (one.graph for _, one in self._met.values() if one is not None)
         pool = next((other.pool() for other in others), None)  # graphs are never replayed at the same time
         self._stream = self._stream or torch.cuda.Stream(device)
         try:
-            for learner, mask in zip(learners, masks, strict=True):
-                learner.adapter.clock.masks = mask
+            for optimizer, mask in zip(optimizers, masks, strict=True):
+                optimizer.adapter.clock.masks = mask
             with capturing, captured(graph, torch.device(device), pool, self._stream):
-                losses_K = forward_backward(base, learners, mine, device)
+                losses_K = forward_backward(base, optimizers, mine, device)
         except Exception as error:
             if not is_out_of_memory(error):
                 keep_failed(graph)
@@ -138,28 +145,28 @@ class StepGraphs:
             traceback.clear_frames(error.__traceback__)
             return None
         finally:
-            for learner in learners:
-                learner.adapter.clock.masks = {}
+            for optimizer in optimizers:
+                optimizer.adapter.clock.masks = {}
         return StepGraph(graph, mine, masks, losses_K)
 
-    def _masks_of(self, learner: Learner, rows: int, tokens: int, device: str) -> dict[str, Tensor]:
-        """Return where a learner's masks of a batch are to be written, by layer, each (R, T, D)."""
+    def _masks_of(self, optimizer: AdapterOptimizer, rows: int, tokens: int, device: str) -> dict[str, Tensor]:
+        """Return where an adapter's masks of a batch are to be written, by layer, each (R, T, D)."""
         found: dict[str, Tensor] = {}
-        for layer, part in learner.adapter.parts.items():
+        for layer, part in optimizer.adapter.parts.items():
             if part.dropout is not None:
                 shape = rows, tokens, part.a_rD.shape[1]
                 count = shape[0] * shape[1] * shape[2]
-                whole = self._masks.get((id(learner), layer))
+                whole = self._masks.get((id(optimizer), layer))
                 if whole is None or len(whole) < count:  # a graph that reads a smaller one keeps it
                     whole = torch.zeros(count, dtype=torch.bool, device=device)
-                    self._masks[id(learner), layer] = whole
+                    self._masks[id(optimizer), layer] = whole
                 found[layer] = whole[:count].view(shape)
         return found
 
 
-def _fill(learners: Sequence[Learner], masks: Sequence[dict[str, Tensor]]) -> None:
-    for learner, mine in zip(learners, masks, strict=True):
+def _fill(optimizers: Sequence[AdapterOptimizer], masks: Sequence[dict[str, Tensor]]) -> None:
+    for optimizer, mine in zip(optimizers, masks, strict=True):
         for layer, mask_RTD in mine.items():
-            dropout = learner.adapter.parts[layer].dropout
+            dropout = optimizer.adapter.parts[layer].dropout
             assert dropout is not None
             dropout.fill(mask_RTD)

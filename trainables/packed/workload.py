@@ -1,4 +1,4 @@
-"""What the trials of one base are to do, as far as the width of their pack depends on it (no torch).
+"""What the trials of one base are to do, as far as the size of their pack depends on it (no torch).
 
 The engine measures for it and a plan looks up what was measured, so both have it from here.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from trainables.config import TrainConfig, TrialConfig
 from trainables.model_files.layer_shapes import lora_parameters
-from trainables.packed.pack_size import TOKENS_AT_ONCE, Place, Workload
-from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.packed.pack_size import TOKENS_AT_ONCE, MeasurementKey, Workload
+from trainables.tokenization.token_rows import TokenRow
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 
 TOKENS_STEP = 64
 SAMPLE = 64  # rows of the training set that stand for its length
@@ -27,12 +27,12 @@ FLOATS = {"paged_adamw_8bit": 2.5}
 
 
 @dataclass(frozen=True)
-class Task:
+class BaseTask:
     """The trials of one base: `train` stands for them, with `rows` of about `tokens`."""
 
     train: TrainConfig
     folder: str
-    rows: Sequence[Row]
+    rows: Sequence[TokenRow]
     tokens: int
     longest: int
     load: Workload
@@ -50,9 +50,9 @@ class Task:
         largest = max(whole, min(TOKENS_AT_ONCE, whole * train.gradient_accumulation_steps))
         return max(1.0, largest / (self.rows_at_once * self.tokens))
 
-    def place(self, device: str, threads: int) -> Place:
+    def place(self, device: str, threads: int) -> MeasurementKey:
         """Return what a measurement for these trials is of, on a device of this name."""
-        return Place(
+        return MeasurementKey(
             device=device,
             threads=threads,
             torch=importlib.metadata.version("torch"),
@@ -65,7 +65,7 @@ class Task:
         )
 
 
-def task_of(shelf: RowShelf, trials: Sequence[TrialConfig]) -> Task | None:
+def task_of(tokenized: TokenizedExamples, trials: Sequence[TrialConfig]) -> BaseTask | None:
     """Return what the trials of one base are to do, None where none of them trains or no row fits."""
     training = [one.train for one in trials if not one.train.is_baseline]
     if not training:
@@ -73,43 +73,43 @@ def task_of(shelf: RowShelf, trials: Sequence[TrialConfig]) -> Task | None:
     sizes = [train.batch_size for train in training]
     common = max(sorted(set(sizes)), key=sizes.count)
     train = max((one for one in training if one.batch_size == common), key=lambda one: one.gradient_accumulation_steps)
-    rows = [row for row in shelf.train_rows(train, SAMPLE) if row.fits]
+    rows = [row for row in tokenized.train_rows(train, SAMPLE) if row.fits]
     if not rows:
         return None
     lengths = [_length(row) for row in rows]
     mean = -(-sum(lengths) // len(lengths))
-    tokens = min(-(-mean // TOKENS_STEP) * TOKENS_STEP, shelf.limit_tokens(train))
+    tokens = min(-(-mean // TOKENS_STEP) * TOKENS_STEP, tokenized.limit_tokens(train))
     kinds = {(one.model, one.lora_rank, one.target_modules, one.optimizer): one for one in training}
-    adapters = [adapter_bytes(shelf, one) for one in kinds.values()]
-    most = longest(trials, shelf)
+    adapters = [adapter_bytes(tokenized, one) for one in kinds.values()]
+    most = longest(trials, tokenized)
     load = Workload(
         trials=len(trials),
         adapter_bytes=max(adapters),
-        question=smallest_question(trials),
+        request_rows=smallest_request(trials),
         scale=max(1.0, most / tokens),
         least_adapter_bytes=min(adapters),
     )
-    task = Task(train, str(shelf.folder(train)), rows, tokens, most, load)
+    task = BaseTask(train, str(tokenized.folder(train)), rows, tokens, most, load)
     return replace(task, load=replace(load, train_scale=max(map(task.train_scale, training))))
 
 
-def longest(trials: Sequence[TrialConfig], shelf: RowShelf) -> int:
+def longest(trials: Sequence[TrialConfig], tokenized: TokenizedExamples) -> int:
     """Return the tokens of the longest row that is trained on or written, as far as a sample tells."""
     found = 1
     for one in {one.train.prompt: one for one in trials if not one.train.is_baseline}.values():
-        rows = [row for row in shelf.train_rows(one.train, LONGEST_SAMPLE) if row.fits]
+        rows = [row for row in tokenized.train_rows(one.train, LONGEST_SAMPLE) if row.fits]
         written = max((len(row.prompt_ids) for row in rows), default=0) + one.evaluation.max_new_tokens
-        found = max([found, min(written, shelf.limit_tokens(one.train)), *(_length(row) for row in rows)])
+        found = max([found, min(written, tokenized.limit_tokens(one.train)), *(_length(row) for row in rows)])
     return found
 
 
-def adapter_bytes(shelf: RowShelf, train: TrainConfig) -> int:
+def adapter_bytes(tokenized: TokenizedExamples, train: TrainConfig) -> int:
     """Return the bytes of a trial's adapter with its gradient and moments."""
-    count = lora_parameters(shelf.folder(train), train.lora_rank, train.target_modules)
+    count = lora_parameters(tokenized.folder(train), train.lora_rank, train.target_modules)
     return int(count * FP32_BYTES * FLOATS.get(train.optimizer, 4))
 
 
-def smallest_question(trials: Sequence[TrialConfig]) -> int:
+def smallest_request(trials: Sequence[TrialConfig]) -> int:
     """Return the rows of the smallest generation that some trial has made, beams counted."""
     found = []
     for one in trials:
@@ -130,5 +130,5 @@ def shape_of(folder: str) -> str:
         return "unknown"
 
 
-def _length(row: Row) -> int:
+def _length(row: TokenRow) -> int:
     return len(row.prompt_ids) + len(row.target_ids)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainables.model_files.weight_files import Tensor, tensors_of, weight_files
+from trainables.model_files.weight_files import TensorEntry, tensors_of, weight_files
 
 NAMES = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "embeddings.weight")
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}
@@ -25,7 +25,7 @@ def is_untrained(folder: Path, token: int, others: Iterable[int]) -> bool:
     return any(_row(path, entry, other) == own for other in others if 0 <= other < entry.shape[0])
 
 
-def _embedding(folder: Path) -> tuple[Path, Tensor] | None:
+def _embedding(folder: Path) -> tuple[Path, TensorEntry] | None:
     for path in weight_files(folder):
         for name, entry in tensors_of(path).items():
             if name.endswith(NAMES) and len(entry.shape) == 2 and entry.dtype in BYTES and 0 not in entry.shape:
@@ -33,7 +33,7 @@ def _embedding(folder: Path) -> tuple[Path, Tensor] | None:
     return None
 
 
-def _row(path: Path, entry: Tensor, index: int) -> bytes:
+def _row(path: Path, entry: TensorEntry, index: int) -> bytes:
     size = entry.shape[1] * BYTES[entry.dtype]
     with path.open("rb") as file:
         file.seek(entry.begin + index * size)

@@ -16,7 +16,7 @@ from trainables.sanity_checks.embedding_rows import is_untrained
 from trainables.sanity_checks.texts import spread
 from trainables.sanity_checks.wording import excerpt, listed, where
 from trainables.tokenization.encoder import Encoder
-from trainables.tokenization.token_rows import Row, build_row, build_rows
+from trainables.tokenization.token_rows import TokenRow, build_row, build_rows
 
 LOOKED_AT = 64  # rows of a split
 MOST_CHARACTERS = 64  # of a token: more than the longest of any usual vocabulary
@@ -25,7 +25,7 @@ CHAT_MARKS = ("[INST]", "<|im_start|>", "<start_of_turn>", "### Instruction", "#
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptUsage:
     """One prompt on one model, as trials of a plan use it together, with the examples that they read.
 
     `training` is empty where only baselines use it.
@@ -50,7 +50,7 @@ class Prompt:
         return excerpt(self.model)
 
     @cached_property
-    def rows(self) -> dict[str, list[Row]]:
+    def rows(self) -> dict[str, list[TokenRow]]:
         """Return rows of tokens by stage, of a sample of each."""
         stages = {"train": (self.training, 0)}
         stages |= {split: (examples, self.max_new_tokens) for split, examples in self.evaluated.items()}
@@ -78,7 +78,7 @@ class Prompt:
         return " ".join(repr(self.encoder.tokenizer.id_to_token(index)) for index in ids)
 
 
-def find(prompts: Sequence[Prompt]) -> list[str]:
+def find(prompts: Sequence[PromptUsage]) -> list[str]:
     """Return a sentence for every mistake that the rows of a plan look like, with the prompts that share it."""
     sentences = []
     for check in CHECKS:
@@ -90,7 +90,7 @@ def find(prompts: Sequence[Prompt]) -> list[str]:
     return sentences
 
 
-def _too_short(prompt: Prompt) -> str | None:
+def _too_short(prompt: PromptUsage) -> str | None:
     lengths = [len(row.target_ids) for stage, rows in prompt.rows.items() if stage != "train" for row in rows]
     if not lengths or statistics.median(lengths) <= prompt.max_new_tokens:
         return None
@@ -102,7 +102,7 @@ def _too_short(prompt: Prompt) -> str | None:
     )
 
 
-def _cut(prompt: Prompt) -> str | None:
+def _cut(prompt: PromptUsage) -> str | None:
     found = {}
     for stage, rows in prompt.rows.items():
         cut = sum(row.source_tokens_cut > 0 for row in rows)
@@ -117,7 +117,7 @@ def _cut(prompt: Prompt) -> str | None:
     )
 
 
-def _no_cue(prompt: Prompt) -> str | None:
+def _no_cue(prompt: PromptUsage) -> str | None:
     if split_template(prompt.template)[1].strip():
         return None
     return (
@@ -126,7 +126,7 @@ def _no_cue(prompt: Prompt) -> str | None:
     )
 
 
-def _ends_in_space(prompt: Prompt) -> str | None:
+def _ends_in_space(prompt: PromptUsage) -> str | None:
     """Show which tokens stand where prompt and summary meet, with the space and without it."""
     bare = prompt.template.rstrip(" \t")
     if bare == prompt.template:
@@ -143,7 +143,7 @@ def _ends_in_space(prompt: Prompt) -> str | None:
     )
 
 
-def _plain_on_chat(prompt: Prompt) -> str | None:
+def _plain_on_chat(prompt: PromptUsage) -> str | None:
     folder = prompt.folder
     chat = any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json"))
     if not chat and not _json_of(folder / "tokenizer_config.json").get("chat_template"):
@@ -157,7 +157,7 @@ def _plain_on_chat(prompt: Prompt) -> str | None:
     )
 
 
-def _untrained_end(prompt: Prompt) -> str | None:
+def _untrained_end(prompt: PromptUsage) -> str | None:
     """The base must have a vector of its own for the token that ends every summary; that it stops is checked before."""
     encoder = prompt.encoder
     others = [index for index in encoder.tokenizer.get_added_tokens_decoder() if index != encoder.eos_id]
@@ -170,7 +170,7 @@ def _untrained_end(prompt: Prompt) -> str | None:
     return None
 
 
-CHECKS: tuple[Callable[[Prompt], str | None], ...] = (
+CHECKS: tuple[Callable[[PromptUsage], str | None], ...] = (
     _too_short, _cut, _no_cue, _ends_in_space, _plain_on_chat, _untrained_end,
 )  # fmt: skip
 

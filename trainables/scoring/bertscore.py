@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import UserError, nearest
-from trainables.model_files.weight_differences import Differences, differences_problem
+from trainables.model_files.weight_differences import WeightDifferences, differences_problem
 from trainables.model_files.weight_files import adapter_problem
 
 NAME = "bertscore"
@@ -22,7 +22,7 @@ KEYS = ("f1", "precision", "recall")
 OPTIONS = ("model", "layer")
 AS_IN_BERT_SCORE = {"model_type": "model", "num_layers": "layer"}
 HOW = f"write evaluate:{NAME}#f1?model=FOLDER, the folder of an encoder (and &layer=N for another layer than the last)"
-Encoded = tuple[Any, Any]
+TokenVectors = tuple[Any, Any]
 """Unit vectors (T, D) and which of them count (T,)."""
 
 
@@ -51,7 +51,7 @@ def scores(key: str, options: dict[str, Any], pairs: Sequence[tuple[str, Sequenc
     ]
 
 
-def score(ours: Encoded, theirs: Encoded) -> tuple[float, float, float]:
+def score(ours: TokenVectors, theirs: TokenVectors) -> tuple[float, float, float]:
     """Return F1, precision and recall of a text against a reference; 0 where either has no token that counts."""
     (text_TD, counts_T), (reference_TD, others_T) = ours, theirs
     if not counts_T.any() or not others_T.any():
@@ -76,7 +76,7 @@ def _model(folder: str) -> tuple[Any, Any, int]:
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"cannot load the model in {folder}: {' '.join(str(error).split())}") from None
     # What pools a text is not used, and many a model was saved without it.
-    missing = Differences(missing=tuple(name for name in found["missing_keys"] if "pooler" not in name))
+    missing = WeightDifferences(missing=tuple(name for name in found["missing_keys"] if "pooler" not in name))
     problem = adapter_problem(Path(folder)) or differences_problem(Path(folder), missing)
     if problem:
         raise UserError(problem)
@@ -86,7 +86,7 @@ def _model(folder: str) -> tuple[Any, Any, int]:
 
 
 @cache
-def _encode(folder: str, layer: int, text: str) -> Encoded:
+def _encode(folder: str, layer: int, text: str) -> TokenVectors:
     import torch
 
     model, tokenizer, longest = _model(folder)

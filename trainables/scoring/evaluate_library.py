@@ -26,14 +26,14 @@ from trainables.data.corpus import Example
 from trainables.errors import UserError
 from trainables.scoring import bertscore
 
-Rows = Sequence[dict[str, Any]]
+PredictionLines = Sequence[dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[2]
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
 
 
 def scored(
-    metrics: Iterable[str], predictions: Mapping[str, Rows], examples: Mapping[str, Sequence[Example]]
-) -> dict[str, Rows]:
+    metrics: Iterable[str], predictions: Mapping[str, PredictionLines], examples: Mapping[str, Sequence[Example]]
+) -> dict[str, PredictionLines]:
     """Return predictions by split with the scores of the `evaluate` metrics among `metrics` added; an empty text has 0.
 
     Raises:

@@ -12,7 +12,7 @@ from trainables.config import EvalConfig, eval_id, generation_id
 from trainables.data.corpus import Example
 from trainables.records.record import TrialRecord
 from trainables.scoring import evaluate_library
-from trainables.scoring.evaluate_library import Rows
+from trainables.scoring.evaluate_library import PredictionLines
 from trainables.scoring.metrics import means, score, signature
 
 
@@ -28,7 +28,7 @@ def rescore(
         old = record.summary(identity)
         if identity == eval_id(evaluation) or old is None or old["generation_id"] != generation_id(evaluation):
             continue
-        predictions: dict[str, Rows] = {}
+        predictions: dict[str, PredictionLines] = {}
         for split in evaluation.examples:
             known = {example.id: example for example in examples[split]}
             rows = record.predictions(identity, split)
@@ -46,7 +46,9 @@ def scores_of(row: Mapping[str, Any], references: Sequence[str], evaluation: Eva
     return score(str(row["text"]), list(references), evaluation.metrics)
 
 
-def write(record: TrialRecord, evaluation: EvalConfig, predictions: Mapping[str, Rows], wall_s: float) -> None:
+def write(
+    record: TrialRecord, evaluation: EvalConfig, predictions: Mapping[str, PredictionLines], wall_s: float
+) -> None:
     """Commit an evaluation with its summary."""
     summary = {
         "signature": signature(evaluation.metrics, evaluation),
@@ -58,7 +60,7 @@ def write(record: TrialRecord, evaluation: EvalConfig, predictions: Mapping[str,
     record.write_evaluation(evaluation, dict(predictions), summary)
 
 
-def summarize(rows: Rows) -> dict[str, Any]:
+def summarize(rows: PredictionLines) -> dict[str, Any]:
     """Return the means of a split's predictions; failed and empty ones count, with scores of zero.
 
     `eval_loss` is per token over all rows that have one; `success_rate` is the share that neither failed nor is empty.

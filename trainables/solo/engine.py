@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from trainables.bases.loaded_bases import LoadedBases
+from trainables.bases.loaded_bases import BaseCache
 from trainables.config import TrainConfig, TrialConfig
 from trainables.hardware.device_memory import limit_memory, reset_peak_memory
 from trainables.jobs import Control, EngineSetup, Report, TrialJob
@@ -36,12 +36,12 @@ from trainables.records.record import Fence, SweepFolder, no_fence
 from trainables.solo.hf_trainer import train
 from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.served_tokenizer import load_served
-from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
+from trainables.tokenization.token_rows import TokenRow
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial import preflight
-from trainables.trial.evaluate import Reader
+from trainables.trial.evaluate import ModelReader
 from trainables.trial.run_trial import run_trial
-from trainables.trial.training_loop import Lesson, Progress
+from trainables.trial.training_loop import TrainingProgress, TrainSpec
 
 
 class SoloEngine:
@@ -53,8 +53,10 @@ class SoloEngine:
         self.setup = setup
         self.fence = fence
         load = partial(load_served, trust_remote_code=setup.trust_remote_code)
-        self.shelf = RowShelf(SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load)
-        self.bases = LoadedBases(setup)
+        self.tokenized = TokenizedExamples(
+            SweepFolder(Path(setup.sweep_folder), fence), dict(setup.model_folders), load
+        )
+        self.bases = BaseCache(setup)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         limit_memory(setup.device, setup.memory_bytes)
@@ -70,15 +72,15 @@ class SoloEngine:
 
     def base(self, config: TrainConfig) -> LoadedBase:
         """Return the frozen base of a trial."""
-        base: LoadedBase = self.bases.get(config, self.shelf.folder(config))
+        base: LoadedBase = self.bases.get(config, self.tokenized.folder(config))
         return base
 
-    def seat(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> SoloSeat:
+    def open_trial(self, config: TrainConfig, adapted: bool, control: Control, name: str = "") -> SoloTrial:
         """Return the base for one trial, with a fresh adapter or without any."""
         base, clock = self.base(config), Clock(config.seed)
         if adapted:
             base.model = attach(base.model, config, clock)
-        return SoloSeat(base, clock, config, self.shelf.encoder(config), self.setup.device, adapted)
+        return SoloTrial(base, clock, config, self.tokenized.encoder(config), self.setup.device, adapted)
 
     def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
         """Take a trial to its result: see `run_trial`."""
@@ -88,8 +90,8 @@ class SoloEngine:
 
 
 @dataclass
-class SoloSeat:
-    """The base and, on it, the adapter of one trial by PEFT."""
+class SoloTrial:
+    """A `TrialHandle` that has the base to itself, with an adapter by PEFT where the trial trains one."""
 
     base: LoadedBase
     clock: Clock
@@ -102,13 +104,13 @@ class SoloSeat:
     def model(self) -> Any:
         return self.base.model
 
-    def reader(self, control: Control) -> Reader:
-        return Reader(self.base, self.encoder, self.config, self.device, control)
+    def reader(self, control: Control) -> ModelReader:
+        return ModelReader(self.base, self.encoder, self.config, self.device, control)
 
-    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None:
+    def train(self, spec: TrainSpec, progress: TrainingProgress, checkpoint: Checkpoint | None) -> None:
         if self.config.gradient_checkpointing:
             self.model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
-        train(lesson, self.base, self.clock, self.device, progress, checkpoint)
+        train(spec, self.base, self.clock, self.device, progress, checkpoint)
 
     def tensors(self) -> Tensors:
         return adapter_tensors(self.model)
@@ -126,7 +128,7 @@ class SoloSeat:
         trainable, total = parameter_counts(self.model)
         return trainable, total - trainable
 
-    def rehearse(self, rows: Sequence[Row]) -> tuple[int, float, float]:
+    def rehearse(self, rows: Sequence[TokenRow]) -> tuple[int, float, float]:
         self.model.train()
         batch = collate(rows, self.encoder.pad_id).to(self.device)
         with arithmetic(self.config.precision, self.device):

@@ -19,11 +19,16 @@ from trainables.modeling.loss import completion_loss
 from trainables.modeling.optim import build_optimizer, build_schedule, load_optimizer_state, optimizer_state
 from trainables.modeling.peft_lora import Clock, adapter_parameters, set_adapter_tensors
 from trainables.records.checkpoint import Checkpoint
-from trainables.trial.training_loop import Diary, Lesson, MicroBatch, MicroBatches, Progress, resume
+from trainables.trial.training_loop import MicroBatch, MicroBatches, TrainingLog, TrainingProgress, TrainSpec, resume
 
 
 def train(
-    lesson: Lesson, base: LoadedBase, clock: Clock, device: str, progress: Progress, checkpoint: Checkpoint | None
+    spec: TrainSpec,
+    base: LoadedBase,
+    clock: Clock,
+    device: str,
+    progress: TrainingProgress,
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Train to `max_steps` or until told to stop; the model then holds the weights of `progress.step`.
 
@@ -31,7 +36,7 @@ def train(
         Interrupted: told to leave; a checkpoint holds what was reached.
         Diverged: a loss, gradient norm or evaluation loss is not finite.
     """
-    config, model = lesson.train, base.model
+    config, model = spec.train, base.model
     parameters = adapter_parameters(model)
     optimizer = build_optimizer(config, parameters)
     done = progress.step
@@ -39,15 +44,15 @@ def train(
         set_adapter_tensors(model, checkpoint.adapter)
         load_optimizer_state(optimizer, parameters, checkpoint.optimizer, checkpoint.optimizer_numbers)
         done = int(checkpoint.facts.get("schedule_steps", done))
-    if not resume(lesson, progress):
+    if not resume(spec, progress):
         return
-    data = MicroBatches(config, lesson.rows, lesson.pad_id, progress.step)
+    data = MicroBatches(config, spec.rows, spec.pad_id, progress.step)
     with quiet():
         trainer = _LoraTrainer(
             base=base,
             clock=clock,
             model=model,
-            args=_arguments(lesson, device, config.max_steps - progress.step),
+            args=_arguments(spec, device, config.max_steps - progress.step),
             train_dataset=data,
             compute_loss_func=completion_loss,  # says that the loss is already divided by the whole step's tokens
             optimizers=(optimizer, build_schedule(config, optimizer, done)),
@@ -57,8 +62,8 @@ def train(
         scaler = getattr(trainer.accelerator, "scaler", None)
         if scaler is not None and checkpoint is not None and "scaler" in checkpoint.facts:
             scaler.load_state_dict(checkpoint.facts["scaler"])
-        diary = Diary(
-            lesson,
+        log = TrainingLog(
+            spec,
             progress,
             data,
             moments=lambda: optimizer_state(optimizer, parameters),
@@ -66,7 +71,7 @@ def train(
             loss_scale=scaler.get_scale if scaler is not None else None,
             more_facts=lambda: {"scaler": scaler.state_dict()} if scaler is not None else {},
         )
-        trainer.add_callback(_Callback(diary))
+        trainer.add_callback(_Callback(log))
         trainer.train()
 
 
@@ -97,26 +102,26 @@ class _LoraTrainer(Trainer):
 
 
 class _Callback(TrainerCallback):
-    """Tell the diary what came of each optimizer step."""
+    """Writes each optimizer step to the training log."""
 
-    def __init__(self, diary: Diary) -> None:
-        self.diary = diary
+    def __init__(self, log: TrainingLog) -> None:
+        self.log = log
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.diary.tick()  # what came before, the set-up at first, is no part of a step
+        self.log.book_time()  # what came before, the set-up at first, is no part of a step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Trainer logs once a step: raw loss, gradient norm before clipping, and the rate that was used."""
         if not logs or "grad_norm" not in logs:
             return
-        last = self.diary.stepped(float(logs["loss"]), float(logs["learning_rate"]), float(logs["grad_norm"]))
+        last = self.log.book_step(float(logs["loss"]), float(logs["learning_rate"]), float(logs["grad_norm"]))
         control.should_training_stop = control.should_training_stop or last
 
 
-def _arguments(lesson: Lesson, device: str, steps: int) -> TrainingArguments:
-    config = lesson.train
+def _arguments(spec: TrainSpec, device: str, steps: int) -> TrainingArguments:
+    config = spec.train
     return TrainingArguments(
-        output_dir=str(lesson.record.folder),
+        output_dir=str(spec.record.folder),
         max_steps=steps,
         per_device_train_batch_size=1,  # of ready micro-batches
         gradient_accumulation_steps=config.gradient_accumulation_steps,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainables.data.sources import TOKENIZER_FILES
 from trainables.errors import UserError
 from trainables.tokenization.end_tokens import declared_ends, embedding_rows
-from trainables.tokenization.prompt_text import Encoded, Rendered, as_text, spells_special
+from trainables.tokenization.prompt_text import Encoded, PromptText, as_text, spells_special
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,7 +55,7 @@ class Encoder:
         space = "" if self.starts_with_space else " "
         return [*self.encode_plain(space + summary.strip()), self.eos_id]
 
-    def encode_rendered(self, texts: Sequence[Rendered]) -> list[Encoded]:
+    def encode_rendered(self, texts: Sequence[PromptText]) -> list[Encoded]:
         """Return the tokens of whole texts: special where a template spells one, text where an example does."""
         plain = [one.text for one in texts]
         several = len(plain) > 1

@@ -18,7 +18,7 @@ from trainables.tokenization.token_rows import LEAST_SOURCE_TOKENS, build_rows
 
 
 @dataclass(frozen=True)
-class Lengths:
+class PromptLengths:
     """How the examples of one prompt fit, all lengths in tokens."""
 
     prompt: str
@@ -41,14 +41,14 @@ def lengths(
     examples: Sequence[Example],
     limit_tokens: int,
     reserve_tokens: int = 0,
-) -> Lengths:
+) -> PromptLengths:
     """Measure how the examples fit under one prompt."""
     instruction, cue = (len(encoder.encode(part)) for part in split_template(template))
     fixed = len(encoder.bos_ids) + instruction + cue
     rows = build_rows(encoder, template, examples, limit_tokens, reserve_tokens)
     targets = [len(row.target_ids) for row in rows]
     sources = [len(row.prompt_ids) - fixed + row.source_tokens_cut for row in rows]
-    return Lengths(
+    return PromptLengths(
         prompt=prompt,
         examples=len(rows),
         fit=sum(row.fits for row in rows),
@@ -70,7 +70,7 @@ def check_lengths(
     limit_tokens: int,
     reserve_tokens: int = 0,
     stage: str = "evaluation",
-) -> list[Lengths]:
+) -> list[PromptLengths]:
     """Return the lengths per prompt (name -> template); raises UserError where more than half does not fit."""
     for name, template in prompts.items():
         _check_start(encoder, name, template)
@@ -96,7 +96,7 @@ def _check_start(encoder: Encoder, name: str, template: str) -> None:
         )
 
 
-def _does_not_fit(found: Lengths, stage: str) -> str:
+def _does_not_fit(found: PromptLengths, stage: str) -> str:
     reserve = f", max_new_tokens {found.reserve_tokens}" if found.reserve_tokens else ""
     lower = ", lower max_new_tokens" if found.reserve_tokens else ""
     return (

@@ -29,7 +29,7 @@ class Encoded(Protocol):
 
 
 @dataclass(frozen=True)
-class Rendered:
+class PromptText:
     """A text; `data` are the places (start, end) of what comes from an example, the rest is the template's."""
 
     text: str
@@ -44,20 +44,20 @@ class Joined:
     offsets: list[tuple[int, int]]
 
 
-def prompt_of(template: str, source: str) -> Rendered:
+def prompt_of(template: str, source: str) -> PromptText:
     """Return the template with its source filled in."""
     instruction, cue = split_template(template)
     start = len(instruction)
-    return Rendered(f"{instruction}{source}{cue}", ((start, start + len(source)),))
+    return PromptText(f"{instruction}{source}{cue}", ((start, start + len(source)),))
 
 
-def with_summary(prompt: Rendered, summary: str) -> Rendered:
+def with_summary(prompt: PromptText, summary: str) -> PromptText:
     """Return a prompt, a space and its summary."""
     text = f"{prompt.text} {summary.strip()}"
-    return Rendered(text, (*prompt.data, (len(prompt.text), len(text))))
+    return PromptText(text, (*prompt.data, (len(prompt.text), len(text))))
 
 
-def spells_special(rendered: Rendered, tokens: Encoded, special: Mapping[int, str]) -> bool:
+def spells_special(rendered: PromptText, tokens: Encoded, special: Mapping[int, str]) -> bool:
     """Tell whether a special token was found in what an example says."""
     if special.keys().isdisjoint(tokens.ids):
         return False
@@ -66,7 +66,7 @@ def spells_special(rendered: Rendered, tokens: Encoded, special: Mapping[int, st
 
 
 def as_text(
-    tokenizer: Tokenizer, plain: Tokenizer, rendered: Rendered, tokens: Encoded, special: Mapping[int, str]
+    tokenizer: Tokenizer, plain: Tokenizer, rendered: PromptText, tokens: Encoded, special: Mapping[int, str]
 ) -> Joined:
     """Tokenise a text of which an example spells a special token: what lies between those of the template is plain.
 
@@ -96,7 +96,7 @@ def _special(text: str, tokens: Encoded, special: Mapping[int, str]) -> list[tup
     ]
 
 
-def _in_data(rendered: Rendered, start: int, end: int) -> bool:
+def _in_data(rendered: PromptText, start: int, end: int) -> bool:
     return any(start < last and first < end for first, last in rendered.data)
 
 
@@ -141,7 +141,7 @@ class Cut:
         return not self.ends
 
     @property
-    def prompt(self) -> Rendered:
+    def prompt(self) -> PromptText:
         return prompt_of(self.template, self.source if self.is_whole else self.source[: self.ends[self.at]])
 
     @property

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from trainables.data.corpus import Example
 from trainables.prompts import split_template
 from trainables.tokenization.encoder import Encoder
-from trainables.tokenization.prompt_text import Cut, Rendered, prompt_of, seam_of, with_summary
+from trainables.tokenization.prompt_text import Cut, PromptText, prompt_of, seam_of, with_summary
 
 LEAST_SOURCE_TOKENS = 32
 BATCH = 512  # examples that are tokenised at a time
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """An example as tokens; `fits` is False where too little of the source is left to summarize."""
 
     example_id: str
@@ -37,7 +37,7 @@ def build_row(
     limit_tokens: int,
     reserve_tokens: int = 0,
     tokenization: str = "either",
-) -> Row:
+) -> TokenRow:
     """Tokenise an example so that prompt and what follows it stay within `limit_tokens`.
 
     `reserve_tokens` are kept free after the prompt, at least as many as the target needs: 0 in training,
@@ -54,18 +54,18 @@ def build_rows(
     limit_tokens: int,
     reserve_tokens: int = 0,
     tokenization: str = "either",
-) -> list[Row]:
+) -> list[TokenRow]:
     """Tokenise examples as `build_row` does, many at a time: on all cores."""
     if tokenization == "parts":
         return [_row_of_parts(encoder, template, one, limit_tokens, reserve_tokens) for one in examples]
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
     for first in range(0, len(examples), BATCH):
         rows += _rows(encoder, template, examples[first : first + BATCH], limit_tokens, reserve_tokens)
     return rows
 
 
-def _rows(encoder: Encoder, template: str, examples: Sequence[Example], limit: int, reserve: int) -> list[Row]:
-    found: list[Row | None] = [None] * len(examples)
+def _rows(encoder: Encoder, template: str, examples: Sequence[Example], limit: int, reserve: int) -> list[TokenRow]:
+    found: list[TokenRow | None] = [None] * len(examples)
     tried = {number: Cut.none(template, example.source) for number, example in enumerate(examples)}
     while tried:
         pairs = _pairs(encoder, template, [(cut.prompt, examples[number]) for number, cut in tried.items()])
@@ -73,7 +73,9 @@ def _rows(encoder: Encoder, template: str, examples: Sequence[Example], limit: i
         for (number, cut), (prompt, offsets, target) in zip(tried.items(), pairs, strict=True):
             ids = (*encoder.bos_ids, *prompt)
             over = len(ids) + max(reserve, len(target)) - limit
-            row = Row(examples[number].id, ids, target, cut.tokens_cut, cut.is_whole or cut.kept >= LEAST_SOURCE_TOKENS)
+            row = TokenRow(
+                examples[number].id, ids, target, cut.tokens_cut, cut.is_whole or cut.kept >= LEAST_SOURCE_TOKENS
+            )
             following = cut.following(over, offsets, row)
             if isinstance(following, Cut):
                 left[number] = following
@@ -84,7 +86,7 @@ def _rows(encoder: Encoder, template: str, examples: Sequence[Example], limit: i
 
 
 def _pairs(
-    encoder: Encoder, template: str, texts: Sequence[tuple[Rendered, Example]]
+    encoder: Encoder, template: str, texts: Sequence[tuple[PromptText, Example]]
 ) -> list[tuple[Sequence[int], Sequence[tuple[int, int]], tuple[int, ...]]]:
     """Return the ids of each prompt with the places they stand for, and the ids that follow it, end-of-text included.
 
@@ -107,14 +109,14 @@ def _pairs(
     return found
 
 
-def _row_of_parts(encoder: Encoder, template: str, example: Example, limit: int, reserve: int) -> Row:
+def _row_of_parts(encoder: Encoder, template: str, example: Example, limit: int, reserve: int) -> TokenRow:
     """Tokenise instruction, source, cue and summary apart, as trials until 2026-11-30 did."""
     instruction, cue = (encoder.encode(part) for part in split_template(template))
     source = encoder.encode_plain(example.source)
     target = encoder.encode_target(example.references[0])
     room = limit - len(encoder.bos_ids) - len(instruction) - len(cue) - max(reserve, len(target))
     kept = max(0, min(room, len(source)))
-    return Row(
+    return TokenRow(
         example_id=example.id,
         prompt_ids=(*encoder.bos_ids, *instruction, *source[:kept], *cue),
         target_ids=tuple(target),

@@ -14,11 +14,11 @@ from trainables.prompts import template_of
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.tokenization.encoder import Encoder, context_length, load_encoder
-from trainables.tokenization.token_rows import Row, build_rows
+from trainables.tokenization.token_rows import TokenRow, build_rows
 
 
 @dataclass
-class RowShelf:
+class TokenizedExamples:
     """Examples and their token rows, kept for the trials of one sweep folder."""
 
     sweep: SweepFolder
@@ -56,11 +56,11 @@ class RowShelf:
     def evaluation_examples(self, split: str, count: int) -> list[Example]:
         return self._examples(self.sweep.evaluation_examples_path(split), count)
 
-    def train_rows(self, train: TrainConfig, count: int | None = None) -> list[Row]:
+    def train_rows(self, train: TrainConfig, count: int | None = None) -> list[TokenRow]:
         """Return the rows of the first `count` training examples, also those that do not fit."""
         return self._rows(train, "train", self.train_examples(train)[:count], 0)
 
-    def evaluation_rows(self, train: TrainConfig, split: str, count: int, max_new_tokens: int) -> list[Row]:
+    def evaluation_rows(self, train: TrainConfig, split: str, count: int, max_new_tokens: int) -> list[TokenRow]:
         """Return the rows of an evaluation: `max_new_tokens` stay free after each prompt."""
         return self._rows(train, split, self.evaluation_examples(split, count), max_new_tokens)
 
@@ -71,7 +71,7 @@ class RowShelf:
         # A split smaller than asked for is used whole: the record says how many it was.
         return list(examples[:count])
 
-    def _rows(self, train: TrainConfig, split: str, examples: Sequence[Example], reserve: int) -> list[Row]:
+    def _rows(self, train: TrainConfig, split: str, examples: Sequence[Example], reserve: int) -> list[TokenRow]:
         template = train.prompt_template or template_of(train.prompt, {})
         limit = self.limit_tokens(train)
         # An id names one example of a split alone; training subsets of several data seeds share theirs.

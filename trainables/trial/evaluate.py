@@ -17,22 +17,22 @@ from trainables.modeling.base_model import LoadedBase, arithmetic
 from trainables.modeling.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
 from trainables.scoring.rescore import scores_of
 from trainables.tokenization.encoder import Encoder
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 
-class Reads(Protocol):
+class RowReader(Protocol):
     """What finds the losses and writes the texts of one trial's rows."""
 
     @property
     def encoder(self) -> Encoder: ...
 
-    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]: ...
+    def losses(self, rows: Sequence[TokenRow]) -> list[tuple[float, int] | None]: ...
 
-    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]: ...
+    def texts(self, rows: Sequence[TokenRow], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]: ...
 
 
 @dataclass(frozen=True)
-class Reader:
+class ModelReader:
     """How rows are read and written by the base of one trial, with its adapter."""
 
     base: LoadedBase
@@ -44,14 +44,14 @@ class Reader:
     def arithmetic(self) -> Any:
         return arithmetic(self.train.precision, self.device)
 
-    def losses(self, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+    def losses(self, rows: Sequence[TokenRow]) -> list[tuple[float, int] | None]:
         return losses(self, rows)
 
-    def texts(self, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+    def texts(self, rows: Sequence[TokenRow], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
         return texts(self, rows, decoding, max_new_tokens)
 
 
-def losses(reader: Reader, rows: Sequence[Row]) -> list[tuple[float, int] | None]:
+def losses(reader: ModelReader, rows: Sequence[TokenRow]) -> list[tuple[float, int] | None]:
     """Return (summed negative log-likelihood, tokens) per row, None for one that does not fit; raises Interrupted.
 
     Rows of equal padded length form a batch, so that no row's result depends on which others there are.
@@ -79,7 +79,9 @@ def mean_loss(found: Sequence[tuple[float, int] | None]) -> float | None:
     return sum(result[0] for result in found if result) / tokens if tokens else None
 
 
-def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_tokens: int) -> list[Completion | str]:
+def texts(
+    reader: ModelReader, rows: Sequence[TokenRow], decoding: Decoding, max_new_tokens: int
+) -> list[Completion | str]:
     """Return per row what was written, or in one line why that failed; raises Interrupted and out-of-memory errors."""
     found: list[Completion | str] = ["" if row.fits else "the example does not fit" for row in rows]
     fitting = [index for index, row in enumerate(rows) if row.fits]
@@ -111,12 +113,12 @@ def texts(reader: Reader, rows: Sequence[Row], decoding: Decoding, max_new_token
 
 
 def predictions(
-    reader: Reads,
-    rows: Mapping[str, Sequence[Row]],
+    reader: RowReader,
+    rows: Mapping[str, Sequence[TokenRow]],
     examples: Mapping[str, Sequence[Example]],
     evaluation: EvalConfig,
-    known: Mapping[Row, tuple[float, int] | None],
-    known_texts: Mapping[Row, Completion | str],
+    known: Mapping[TokenRow, tuple[float, int] | None],
+    known_texts: Mapping[TokenRow, Completion | str],
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the prediction lines of every split; what is known are losses and texts of these very weights.
 
@@ -126,7 +128,9 @@ def predictions(
     """
     flat = [row for split in evaluation.examples for row in rows[split]]
     sources = [example for split in evaluation.examples for example in examples[split]]
-    text_of: dict[Row, Completion | str] = {row: one for row, one in known_texts.items() if isinstance(one, Completion)}
+    text_of: dict[TokenRow, Completion | str] = {
+        row: one for row, one in known_texts.items() if isinstance(one, Completion)
+    }
     unwritten = [row for row in flat if row not in text_of]
     if unwritten:
         texts = reader.texts(unwritten, evaluation.decoding, evaluation.max_new_tokens)
@@ -146,14 +150,14 @@ def predictions(
     return {split: [next(lines) for _ in rows[split]] for split in evaluation.examples}
 
 
-def losses_of_texts(written: Mapping[Row, Completion | str]) -> dict[Row, tuple[float, int] | None]:
+def losses_of_texts(written: Mapping[TokenRow, Completion | str]) -> dict[TokenRow, tuple[float, int] | None]:
     """Return the losses of the references that were found on the way to the texts."""
     return {row: one.loss for row, one in written.items() if isinstance(one, Completion) and one.loss is not None}
 
 
 def _line(
     encoder: Encoder,
-    row: Row,
+    row: TokenRow,
     example: Example,
     loss: tuple[float, int] | None,
     written: Completion | str,
@@ -174,6 +178,6 @@ def _line(
     return {**line, "scores": scores_of(line, example.references, evaluation)}
 
 
-def longest(rows: Sequence[Row], count: int) -> list[Row]:
+def longest(rows: Sequence[TokenRow], count: int) -> list[TokenRow]:
     """Return the `count` longest rows by padded length."""
     return sorted(rows, key=lambda row: -bucket(len(row.prompt_ids) + len(row.target_ids)))[:count]

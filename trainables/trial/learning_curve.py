@@ -9,32 +9,32 @@ from trainables.config import TrialConfig
 from trainables.decoding.generate import Completion
 from trainables.scoring import rescore
 from trainables.scoring.metrics import means
-from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
-from trainables.trial.evaluate import Reads, losses_of_texts, mean_loss
+from trainables.tokenization.token_rows import TokenRow
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
+from trainables.trial.evaluate import RowReader, losses_of_texts, mean_loss
 
 
 @dataclass
-class Curve:
+class LearningCurve:
     """What one trial's curve is made of; `known` and `written` are of the weights that were read last."""
 
     trial: TrialConfig
-    shelf: RowShelf
-    known: dict[Row, tuple[float, int] | None] = field(default_factory=dict)
-    written: dict[Row, Completion | str] = field(default_factory=dict)
+    tokenized: TokenizedExamples
+    known: dict[TokenRow, tuple[float, int] | None] = field(default_factory=dict)
+    written: dict[TokenRow, Completion | str] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """Other weights are in the seat."""
+        """Forget what was read: the trial has other weights now."""
         self.known, self.written = {}, {}
 
-    def loss(self, reader: Reads, writes_too: bool) -> tuple[float | None, int]:
+    def loss(self, reader: RowReader, writes_too: bool) -> tuple[float | None, int]:
         """Return the loss per token and the number of rows; `writes_too`: the texts of this step are due next."""
         self.forget()
         count = self.trial.evaluation.validation_examples
         if not count:
             return None, 0
         # Nothing is kept free for a text here: the curve, and the best step by it, do not depend on the decoding.
-        rows = self.shelf.evaluation_rows(self.trial.train, "validation", count, 0)
+        rows = self.tokenized.evaluation_rows(self.trial.train, "validation", count, 0)
         if writes_too:
             # Writing reads the prompts with their references: what is due in a moment gives these losses too.
             self._write(reader)
@@ -44,13 +44,13 @@ class Curve:
         found = [self.known[row] for row in rows]
         return mean_loss(found), sum(one is not None for one in found)
 
-    def texts(self, reader: Reads) -> dict[str, Any]:
+    def texts(self, reader: RowReader) -> dict[str, Any]:
         """Return the mean scores of this step's texts."""
         if not self.written:
             self._write(reader)
         evaluation, count = self.trial.evaluation, self.trial.train.generate_examples
         scores = []
-        examples = self.shelf.evaluation_examples(self._split, count)
+        examples = self.tokenized.evaluation_examples(self._split, count)
         for example, row in zip(examples, self._rows_to_write(), strict=True):
             one = self.written[row]
             text = "" if isinstance(one, str) else reader.encoder.decode(one.ids).strip()
@@ -61,11 +61,11 @@ class Curve:
     def _split(self) -> str:
         return "validation" if self.trial.evaluation.validation_examples else "test"
 
-    def _rows_to_write(self) -> list[Row]:
+    def _rows_to_write(self) -> list[TokenRow]:
         train, room = self.trial.train, self.trial.evaluation.max_new_tokens
-        return self.shelf.evaluation_rows(train, self._split, train.generate_examples, room)
+        return self.tokenized.evaluation_rows(train, self._split, train.generate_examples, room)
 
-    def _write(self, reader: Reads) -> None:
+    def _write(self, reader: RowReader) -> None:
         rows, evaluation = self._rows_to_write(), self.trial.evaluation
         texts = reader.texts(rows, evaluation.decoding, evaluation.max_new_tokens)
         self.written = dict(zip(rows, texts, strict=True))

@@ -19,15 +19,15 @@ from trainables.startup_progress import stage
 from trainables.tokenization.end_checks import check_ends, check_ids
 from trainables.tokenization.prompt_lengths import check_lengths
 from trainables.tokenization.served_tokenizer import differences
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 from trainables.trial.evaluate import longest
-from trainables.trial.trial_handle import Engine, seated
+from trainables.trial.trial_handle import TrialEngine, trial_handle
 
 GENERATED_EXAMPLES = 10
 GENERATED_TOKENS = 16
 
 
-def check(engine: Engine, trials: list[TrialConfig]) -> dict[str, Any]:
+def check(engine: TrialEngine, trials: list[TrialConfig]) -> dict[str, Any]:
     """Raise UserError where a stage of these trials cannot work; returns what was measured on the way.
 
     Lengths that fit, adapters that fit their layers, a cue and an end-of-text in every row, texts that are not all
@@ -45,7 +45,7 @@ def _stages(trials: list[TrialConfig]) -> int:
     return len(_distinct(trials, *PROMPT, "train.is_baseline")) + texts + steps
 
 
-def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]) -> dict[str, Any]:
+def _check(engine: TrialEngine, trials: list[TrialConfig], proved: Callable[[], None]) -> dict[str, Any]:
     began = time.monotonic()
     facts: dict[str, Any] = {
         "trials": len(trials),
@@ -57,10 +57,10 @@ def _check(engine: Engine, trials: list[TrialConfig], proved: Callable[[], None]
     }
     for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
         if not trial.train.is_baseline:
-            lora_parameters(engine.shelf.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
+            lora_parameters(engine.tokenized.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
     for trial in _distinct(trials, "train.model"):
-        encoder = engine.shelf.encoder(trial.train)
-        check_ends(encoder, engine.shelf.folder(trial.train))
+        encoder = engine.tokenized.encoder(trial.train)
+        check_ends(encoder, engine.tokenized.folder(trial.train))
         facts["ends"].append({"trained": encoder.eos_id, "stop": list(encoder.eos_ids)})
     for trial in _distinct(trials, "evaluation.metrics"):
         evaluate_library.check(trial.evaluation.metrics)
@@ -103,59 +103,59 @@ def _work(trial: TrialConfig) -> int:
     return trial.train.batch_size * 10_000 + trial.train.lora_rank
 
 
-def _check_lengths(engine: Engine, trial: TrialConfig) -> list[dict[str, Any]]:
-    shelf, config, evaluation = engine.shelf, trial.train, trial.evaluation
-    encoder, limit = shelf.encoder(config), shelf.limit_tokens(config)
+def _check_lengths(engine: TrialEngine, trial: TrialConfig) -> list[dict[str, Any]]:
+    tokenized, config, evaluation = engine.tokenized, trial.train, trial.evaluation
+    encoder, limit = tokenized.encoder(config), tokenized.limit_tokens(config)
     prompts = {config.prompt: config.prompt_template or template_of(config.prompt, {})}
-    stages = [(split, shelf.evaluation_examples(split, count)) for split, count in evaluation.examples.items()]
+    stages = [(split, tokenized.evaluation_examples(split, count)) for split, count in evaluation.examples.items()]
     found = [check_lengths(encoder, prompts, rows, limit, evaluation.max_new_tokens, split) for split, rows in stages]
     if not config.is_baseline:
-        found.append(check_lengths(encoder, prompts, shelf.train_examples(config), limit, 0, "training"))
+        found.append(check_lengths(encoder, prompts, tokenized.train_examples(config), limit, 0, "training"))
     return [vars(lengths) for group in found for lengths in group]
 
 
-def _check_rows(engine: Engine, trial: TrialConfig) -> None:
+def _check_rows(engine: TrialEngine, trial: TrialConfig) -> None:
     """The trained tokens of every row end with the end-of-text."""
-    shelf, config = engine.shelf, trial.train
-    encoder = shelf.encoder(config)
-    rows = [*_evaluation_rows(engine, trial), *([] if config.is_baseline else shelf.train_rows(config))]
+    tokenized, config = engine.tokenized, trial.train
+    encoder = tokenized.encoder(config)
+    rows = [*_evaluation_rows(engine, trial), *([] if config.is_baseline else tokenized.train_rows(config))]
     for row in rows:
-        check_ids(encoder, shelf.folder(config), row.example_id, (*row.prompt_ids, *row.target_ids))
+        check_ids(encoder, tokenized.folder(config), row.example_id, (*row.prompt_ids, *row.target_ids))
         if row.target_ids[-1:] != (encoder.eos_id,):
             raise UserError(f"example {row.example_id!r} would train without an end-of-text token")
 
 
-def _served(engine: Engine, trial: TrialConfig) -> list[str]:
+def _served(engine: TrialEngine, trial: TrialConfig) -> list[str]:
     """Return where the ids of prompts are not those that whoever serves the model gets from AutoTokenizer."""
     config, evaluation = trial.train, trial.evaluation
     if config.tokenization == "parts":
         return []
     template = config.prompt_template or template_of(config.prompt, {})
     split, count = next(iter(evaluation.examples.items()))
-    examples = engine.shelf.evaluation_examples(split, count)
+    examples = engine.tokenized.evaluation_examples(split, count)
     trust = engine.setup.trust_remote_code
-    return differences(engine.shelf.folder(config), config.model, template, examples, trust)
+    return differences(engine.tokenized.folder(config), config.model, template, examples, trust)
 
 
-def _evaluation_rows(engine: Engine, trial: TrialConfig) -> list[Row]:
+def _evaluation_rows(engine: TrialEngine, trial: TrialConfig) -> list[TokenRow]:
     evaluation = trial.evaluation
     return [
         row
         for split, count in evaluation.examples.items()
-        for row in engine.shelf.evaluation_rows(trial.train, split, count, evaluation.max_new_tokens)
+        for row in engine.tokenized.evaluation_rows(trial.train, split, count, evaluation.max_new_tokens)
     ]
 
 
-def _check_texts(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
+def _check_texts(engine: TrialEngine, trial: TrialConfig) -> dict[str, Any]:
     """Generate on ten examples from the shortest to the longest: not all may be empty."""
     began = time.monotonic()
     rows = sorted((row for row in _evaluation_rows(engine, trial) if row.fits), key=lambda row: len(row.prompt_ids))
     last = max(1, min(GENERATED_EXAMPLES, len(rows)) - 1)
     chosen = [rows[i * (len(rows) - 1) // last] for i in range(min(GENERATED_EXAMPLES, len(rows)))]
-    encoder = engine.shelf.encoder(trial.train)
+    encoder = engine.tokenized.encoder(trial.train)
     tokens = min(GENERATED_TOKENS, trial.evaluation.max_new_tokens)
-    with seated(engine, trial.train, go_on, adapted=False) as seat:
-        written = seat.reader(go_on).texts(chosen, trial.evaluation.decoding, tokens)
+    with trial_handle(engine, trial.train, go_on, adapted=False) as handle:
+        written = handle.reader(go_on).texts(chosen, trial.evaluation.decoding, tokens)
     failures = [one for one in written if isinstance(one, str)]
     if failures:
         raise UserError(f"prompt {trial.train.prompt!r}: the model cannot generate ({failures[0]})")
@@ -174,14 +174,14 @@ def _check_texts(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
     }
 
 
-def _check_step(engine: Engine, trial: TrialConfig) -> dict[str, Any]:
+def _check_step(engine: TrialEngine, trial: TrialConfig) -> dict[str, Any]:
     """Take the longest batch forward and backward once: loss and gradients must be finite."""
     began = time.monotonic()
     config = trial.train
-    rows = longest([row for row in engine.shelf.train_rows(config) if row.fits], config.batch_size)
+    rows = longest([row for row in engine.tokenized.train_rows(config) if row.fits], config.batch_size)
     try:
-        with seated(engine, config, go_on, adapted=True) as seat:
-            tokens, loss, norm = seat.rehearse(rows)
+        with trial_handle(engine, config, go_on, adapted=True) as handle:
+            tokens, loss, norm = handle.rehearse(rows)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

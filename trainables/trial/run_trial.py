@@ -1,8 +1,7 @@
-"""The way of one trial from what its record holds to its result, whatever engine lends it a seat.
+"""The way of one trial from what its record holds to its result, whatever engine runs it.
 
 What a trial does next is read from its record: a result with this evaluation is returned, one without it is evaluated
-and never trained again, a checkpoint continues. An engine lends a seat: a base, an adapter where the trial trains one,
-and the means to train and read them.
+and never trained again, a checkpoint continues. What an engine lends the trial is a `TrialHandle`.
 """
 
 from __future__ import annotations
@@ -30,33 +29,33 @@ from trainables.records.lineage import settle, trained_with
 from trainables.records.record import TrialRecord
 from trainables.records.trial_states import TRAINED, TrialState
 from trainables.scoring import evaluate_library, rescore
-from trainables.tokenization.token_rows import Row
-from trainables.trial.evaluate import Reads, mean_loss, predictions
-from trainables.trial.learning_curve import Curve
-from trainables.trial.training_loop import Diverged, Lesson, Progress, progress_of
-from trainables.trial.trial_handle import Engine, Seat, seated
+from trainables.tokenization.token_rows import TokenRow
+from trainables.trial.evaluate import mean_loss, predictions
+from trainables.trial.learning_curve import LearningCurve
+from trainables.trial.training_loop import Diverged, TrainingProgress, TrainSpec, progress_of
+from trainables.trial.trial_handle import TrialEngine, TrialHandle, trial_handle
 
 
-def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+def run_trial(engine: TrialEngine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
     """Take a trial to its result and its evaluation, whatever is left to do of them, and return the result.
 
     A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, DeviceLost,
     and what the fence raises.
     """
     record = TrialRecord(Path(job.folder), engine.fence)
-    course = _Course(engine, job.trial, record, report, control)
+    trial_run = _TrialRun(engine, job.trial, record, report, control)
     try:
-        return course.finish()
+        return trial_run.finish()
     except Interrupted:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Interrupted(f"the disk is full: {error}") from error
-        return course.fail(TrialState.FAILED, error)
+        return trial_run.fail(TrialState.FAILED, error)
     except Diverged as error:
-        return course.fail(TrialState.DIVERGED, error)
+        return trial_run.fail(TrialState.DIVERGED, error)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return course.fail(TrialState.OOM, error)
+        return trial_run.fail(TrialState.OOM, error)
     except Exception as error:
         # A lost lease is no fault of the trial: then this raises instead of writing.
         engine.fence()
@@ -64,9 +63,9 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
             cause = f"the GPU is lost to this process: {error}"
             record.write_error(cause, traceback.format_exc())
             raise DeviceLost(cause) from error
-        return course.fail(TrialState.OOM if is_out_of_memory(error) else TrialState.FAILED, error)
+        return trial_run.fail(TrialState.OOM if is_out_of_memory(error) else TrialState.FAILED, error)
     finally:
-        course.seat = None
+        trial_run.handle = None
         gc.collect()
         if engine.setup.device != "cpu":
             with contextlib.suppress(RuntimeError):  # of a GPU that is lost
@@ -74,23 +73,23 @@ def run_trial(engine: Engine, job: TrialJob, report: Report, control: Control) -
 
 
 @dataclass
-class _Course:
-    """One trial on its way."""
+class _TrialRun:
+    """One trial on its way to a result, with what it needs along it."""
 
-    engine: Engine
+    engine: TrialEngine
     trial: TrialConfig
     record: TrialRecord
     report: Report
     control: Control
-    seat: Any = None
+    handle: TrialHandle | None = None  # of the base and adapter that the trial has now
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
-        self.config, self.shelf = self.trial.train, self.engine.shelf
+        self.config, self.tokenized = self.trial.train, self.engine.tokenized
         self.device = self.engine.setup.device
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.evaluate_s = 0.0
-        self.curve = Curve(self.trial, self.shelf)
+        self.curve = LearningCurve(self.trial, self.tokenized)
 
     # --- the way -------------------------------------------------------------------------------------------------
 
@@ -112,27 +111,29 @@ class _Course:
     def _train_and_evaluate(self) -> dict[str, Any]:
         started_at = _now()
         checkpoint = None if self.config.is_baseline else self._resume(started_at)
-        with self._seated() as self.seat:
+        with self._opened() as handle:
+            self.handle = handle
             if not self.config.is_baseline:
-                return self._trained(checkpoint)
+                return self._trained(handle, checkpoint)
             adapter: dict[str, Any] = {"adapter_bytes": 0, "adapter_sha256": None}
-            counts = {"trainable_parameters": 0, "total_parameters": self.seat.counts()[1]}
-            result = self._measured({**adapter, **counts, "started_at": started_at, "kept_step": 0})
+            counts = {"trainable_parameters": 0, "total_parameters": handle.counts()[1]}
+            result = self._measured(handle, {**adapter, **counts, "started_at": started_at, "kept_step": 0})
             self.record.write_result(result)
             return result
 
-    def _trained(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    def _trained(self, handle: TrialHandle, checkpoint: Checkpoint | None) -> dict[str, Any]:
         progress = self.progress
-        self.seat.train(self._lesson(), progress, checkpoint)
+        handle.train(self._train_spec(handle), progress, checkpoint)
         kept_step = progress.step
         if self.config.keep_checkpoint == "best" and progress.best:
-            self.seat.set_tensors(progress.best)
+            handle.set_tensors(progress.best)
             self.curve.forget()
             kept_step = progress.best_step or kept_step
         self.record.fence()
-        size, checksum = self.seat.export(self.record.adapter_folder)
-        trainable, base = self.seat.counts()
+        size, checksum = handle.export(self.record.adapter_folder)
+        trainable, base = handle.counts()
         result = self._measured(
+            handle,
             {
                 "kept_step": kept_step,
                 "trainable_parameters": trainable,
@@ -140,14 +141,16 @@ class _Course:
                 "adapter_bytes": size,
                 "adapter_sha256": checksum,
                 "started_at": progress.started_at,
-            }
+            },
         )
         self.record.write_result(result)
         drop_checkpoints(self.record)
         return result
 
-    def _seated(self) -> AbstractContextManager[Seat]:
-        return seated(self.engine, self.config, self.control, not self.config.is_baseline, self.record.folder.name)
+    def _opened(self) -> AbstractContextManager[TrialHandle]:
+        return trial_handle(
+            self.engine, self.config, self.control, not self.config.is_baseline, self.record.folder.name
+        )
 
     def _resume(self, started_at: str) -> Checkpoint | None:
         """Read where the trial is, replay what it reported, and cut what it will do again from the curves."""
@@ -186,11 +189,12 @@ class _Course:
         examples = self._evaluation_examples(self.trial.evaluation)
         if rescore.rescore(self.record, self.trial.evaluation, examples) is not None:
             return
-        with self._seated() as self.seat:
+        with self._opened() as handle:
+            self.handle = handle
             if not self.config.is_baseline:
                 self._check_adapter()
-                self.seat.load(self.record.adapter_folder)
-            self._evaluate()
+                handle.load(self.record.adapter_folder)
+            self._evaluate(handle)
 
     def _check_adapter(self) -> None:
         found = adapter_faults(self.record, self.record.result() or {})
@@ -199,48 +203,46 @@ class _Course:
 
     # --- the parts -----------------------------------------------------------------------------------------------
 
-    def _lesson(self) -> Lesson:
+    def _train_spec(self, handle: TrialHandle) -> TrainSpec:
         rows = [row for row in self._train_rows() if row.fits]
         if not rows:
             raise ValueError("no training example fits")
-        return Lesson(
+        return TrainSpec(
             train=self.config,
             record=self.record,
             rows=rows,
-            pad_id=self.shelf.encoder(self.config).pad_id,
-            tensors=self.seat.tensors,
+            pad_id=self.tokenized.encoder(self.config).pad_id,
+            tensors=handle.tensors,
             # Between steps nothing is lost by leaving: the step after which these run is done again.
-            evaluate=lambda: self.curve.loss(self._reader(), "generate" in self.progress.owes),
-            generate=lambda: self.curve.texts(self._reader()),
+            evaluate=lambda: self.curve.loss(handle.reader(self.control), "generate" in self.progress.owes),
+            generate=lambda: self.curve.texts(handle.reader(self.control)),
             report=self.report,
             control=self.control,
         )
 
-    def _train_rows(self) -> list[Row]:
-        return self.shelf.train_rows(self.config)
+    def _train_rows(self) -> list[TokenRow]:
+        return self.tokenized.train_rows(self.config)
 
-    def _reader(self) -> Reads:
-        reader: Reads = self.seat.reader(self.control)
-        return reader
-
-    def _evaluate(self) -> None:
+    def _evaluate(self, handle: TrialHandle) -> None:
         began = time.monotonic()
         evaluation = self.trial.evaluation
         rows = {
-            split: self.shelf.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
+            split: self.tokenized.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
             for split, count in evaluation.examples.items()
         }
         examples = self._evaluation_examples(evaluation)
-        found = predictions(self._reader(), rows, examples, evaluation, self.curve.known, self.curve.written)
+        found = predictions(
+            handle.reader(self.control), rows, examples, evaluation, self.curve.known, self.curve.written
+        )
         whole = evaluate_library.scored(evaluation.metrics, found, examples)
         rescore.write(self.record, evaluation, whole, time.monotonic() - began)
 
     def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
-        return {split: self.shelf.evaluation_examples(split, count) for split, count in evaluation.examples.items()}
+        return {split: self.tokenized.evaluation_examples(split, count) for split, count in evaluation.examples.items()}
 
-    def _measured(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Evaluate the weights in the seat and return the whole result."""
-        began = self.seat.seconds()
+    def _measured(self, handle: TrialHandle, facts: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate the weights that were trained, or the base, and return the whole result."""
+        began = handle.seconds()
         progress = self.progress
         if not self.config.is_baseline:
             last = self.record.metrics()[-1:] or [{}]
@@ -249,10 +251,10 @@ class _Course:
         fitting = [row for row in rows if row.fits]
         evaluation = self.trial.evaluation
         count = min(TRAIN_LOSS_EXAMPLES, evaluation.validation_examples or evaluation.test_examples)
-        train_loss = mean_loss(self._reader().losses(fitting[:count]))
+        train_loss = mean_loss(handle.reader(self.control).losses(fitting[:count]))
         if self.record.needs_evaluation(self.trial.eval_id):
-            self._evaluate()
-        self.evaluate_s = self.seat.seconds() - began
+            self._evaluate(handle)
+        self.evaluate_s = handle.seconds() - began
         return self._result(
             TrialState.STOPPED if progress.stopped else TrialState.DONE,
             {
@@ -299,7 +301,7 @@ class _Course:
             "first_eval_id": None,
             "started_at": progress.started_at,
             "ended_at": _now(),
-            **(self.seat.facts() if self.seat is not None else {}),
+            **(self.handle.facts() if self.handle is not None else {}),
             **facts,
         }
 

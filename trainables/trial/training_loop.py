@@ -1,7 +1,7 @@
-"""What a training is whatever runs its steps: the order of the data, the book of its steps, checkpoints and judgement.
+"""What both engines share of a training: the order of the data, the log of its steps, checkpoints, and when it ends.
 
-An engine takes the micro-batches of one step after another and tells the diary what came of each. The diary records,
-asks `control`, has the due evaluation made, writes checkpoints, and says when the training has ended.
+An engine takes the micro-batches of one step after another and tells the log what came of each. The log records the
+step, asks `control`, has the due evaluation made, writes checkpoints, and says when the training has ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainables.jobs import Control, Interrupted, Report, TrialReport
 from trainables.modeling.loss import Batch, collate
 from trainables.records.checkpoint import Checkpoint, Tensors, save_checkpoint
 from trainables.records.record import TrialRecord
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 SMALLEST_SCALE = 1.0  # an fp16 loss scale below it: gradients overflow whatever the scale
 
@@ -30,12 +30,12 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """All that one training needs; `evaluate` returns the loss on the validation rows and their number."""
+class TrainSpec:
+    """What is trained, on which rows, and whom to tell; `evaluate` returns the validation loss and its rows' number."""
 
     train: TrainConfig
     record: TrialRecord
-    rows: Sequence[Row]  # the training rows that fit
+    rows: Sequence[TokenRow]  # the training rows that fit
     pad_id: int
     tensors: Callable[[], Tensors]  # a copy of the adapter's weights
     evaluate: Callable[[], tuple[float | None, int]]
@@ -45,7 +45,7 @@ class Lesson:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training is; its numbers travel in checkpoints."""
 
     step: int = 0
@@ -68,12 +68,12 @@ class Progress:
         return {key: value for key, value in vars(self).items() if key not in ("step", "best")}
 
 
-def progress_of(checkpoint: Checkpoint | None) -> Progress:
+def progress_of(checkpoint: Checkpoint | None) -> TrainingProgress:
     """Return the progress that a checkpoint holds."""
     if checkpoint is None:
-        return Progress()
-    facts = {key: value for key, value in checkpoint.facts.items() if key in Progress.__dataclass_fields__}
-    return Progress(step=checkpoint.step, best=checkpoint.best, **facts)
+        return TrainingProgress()
+    facts = {key: value for key, value in checkpoint.facts.items() if key in TrainingProgress.__dataclass_fields__}
+    return TrainingProgress(step=checkpoint.step, best=checkpoint.best, **facts)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class MicroBatch:
 class MicroBatches(Dataset[MicroBatch]):
     """The micro-batches after `done` optimizer steps, in order: rows stream through epoch after epoch."""
 
-    def __init__(self, config: TrainConfig, rows: Sequence[Row], pad_id: int, done: int) -> None:
+    def __init__(self, config: TrainConfig, rows: Sequence[TokenRow], pad_id: int, done: int) -> None:
         self.config, self.rows, self.pad_id, self.done = config, rows, pad_id, done
         self.per_step = config.batch_size * config.gradient_accumulation_steps
         needed = config.max_steps * self.per_step
@@ -115,20 +115,20 @@ class MicroBatches(Dataset[MicroBatch]):
         """Return the completion tokens of an optimizer step, counted from 0."""
         return sum(len(row.target_ids) for row in self._rows_of(step))
 
-    def _rows_of(self, step: int) -> list[Row]:
+    def _rows_of(self, step: int) -> list[TokenRow]:
         return [self.rows[i] for i in self.order[step * self.per_step : (step + 1) * self.per_step]]
 
 
 @dataclass
-class Diary:
-    """Judge, record, evaluate, checkpoint and ask `control` after each optimizer step.
+class TrainingLog:
+    """Judges, records, evaluates and checkpoints a training after each optimizer step, and asks `control`.
 
     `moments` returns the optimizer's state and `more_facts` what else a checkpoint needs; `clock` counts the seconds
     that are this trial's own.
     """
 
-    lesson: Lesson
-    progress: Progress
+    spec: TrainSpec
+    progress: TrainingProgress
     data: MicroBatches
     moments: Callable[[], tuple[Tensors, dict[str, dict[str, float]]]]
     schedule_steps: int  # of the learning rate: fewer than steps where fp16 left some out
@@ -140,26 +140,26 @@ class Diary:
         self.mark = self.clock()
         self.saved_step = self.progress.step if self.progress.step else -1
 
-    def tick(self, steps: bool = False) -> None:
+    def book_time(self, steps: bool = False) -> None:
         """Book the time since the last call, as that of a step or not."""
         now = self.clock()
         self.progress.train_s += now - self.mark
         self.progress.steps_s += now - self.mark if steps else 0.0
         self.mark = now
 
-    def stepped(self, loss: float, learning_rate: float, grad_norm: float) -> bool:
+    def book_step(self, loss: float, learning_rate: float, grad_norm: float) -> bool:
         """Book an optimizer step: its loss, rate, and gradient norm before clipping; True where it was the last.
 
         Raises Interrupted, after a checkpoint, and Diverged.
         """
-        progress, lesson = self.progress, self.lesson
+        progress, spec = self.progress, self.spec
         progress.step += 1
-        self.tick(steps=True)
+        self.book_time(steps=True)
         tokens = self.data.step_tokens(progress.step - 1)
         progress.tokens += tokens
         progress.train_loss = loss
         self._judge(loss, grad_norm)
-        lesson.record.append_metrics(
+        spec.record.append_metrics(
             {
                 "kind": "train",
                 "step": progress.step,
@@ -170,42 +170,40 @@ class Diary:
                 "time_s": round(progress.train_s, 3),
             }
         )
-        order = lesson.control()
+        order = spec.control()
         progress.stopped = order == "stop"
-        last = progress.step == lesson.train.max_steps or progress.stopped
-        evaluated = last or _due(progress.step, lesson.train.eval_every_steps)
-        generated = _due(progress.step, lesson.train.generate_every_steps)
+        last = progress.step == spec.train.max_steps or progress.stopped
+        evaluated = last or _due(progress.step, spec.train.eval_every_steps)
+        generated = _due(progress.step, spec.train.generate_every_steps)
         progress.owes = ["eval"] * evaluated + ["generate"] * generated
         try:
             if order == "interrupt":
                 raise Interrupted(f"interrupted after step {progress.step}")
-            settle(lesson, progress)
+            settle(spec, progress)
         except Interrupted:
             self.checkpoint()
             raise
         if evaluated:
             # A scheduler judges the report just made: its stop holds at this step, not after one more, and who is
             # told to leave before it has judged leaves here, so that its stop still finds this step.
-            order = lesson.control()
+            order = spec.control()
             progress.stopped = progress.stopped or order == "stop"
             last = last or progress.stopped
             self.checkpoint()
             if order == "interrupt":
                 raise Interrupted(f"interrupted after step {progress.step}")
-        self.tick()
+        self.book_time()
         return last
 
     def checkpoint(self) -> None:
         """Commit what was reached, unless that is done."""
-        progress, lesson = self.progress, self.lesson
-        self.tick()
+        progress, spec = self.progress, self.spec
+        self.book_time()
         if progress.step == self.saved_step:
             return
         tensors, numbers = self.moments()
         facts = {**progress.facts(), "schedule_steps": self.schedule_steps, **self.more_facts()}
-        save_checkpoint(
-            lesson.record, Checkpoint(progress.step, lesson.tensors(), tensors, numbers, progress.best, facts)
-        )
+        save_checkpoint(spec.record, Checkpoint(progress.step, spec.tensors(), tensors, numbers, progress.best, facts))
         self.saved_step = progress.step
 
     def _judge(self, loss: float, grad_norm: float) -> None:
@@ -225,38 +223,38 @@ class Diary:
             self.progress.skipped_steps += 1
 
 
-def resume(lesson: Lesson, progress: Progress) -> bool:
+def resume(spec: TrainSpec, progress: TrainingProgress) -> bool:
     """Do what an interrupted training owes at its checkpoint; True where steps remain. Raises Interrupted, Diverged."""
     # Reports that were replayed may have been judged: a stop then holds at the step of the checkpoint.
-    progress.stopped = progress.stopped or (progress.step > 0 and lesson.control() == "stop")
+    progress.stopped = progress.stopped or (progress.step > 0 and spec.control() == "stop")
     if progress.stopped and progress.evaluated_step != progress.step:
         progress.owes = ["eval"]
-    settle(lesson, progress)
-    return progress.step < lesson.train.max_steps and not progress.stopped
+    settle(spec, progress)
+    return progress.step < spec.train.max_steps and not progress.stopped
 
 
-def settle(lesson: Lesson, progress: Progress) -> None:
+def settle(spec: TrainSpec, progress: TrainingProgress) -> None:
     """Do the evaluation and the generation that are due at this step; raises Interrupted, Diverged."""
     if "eval" in progress.owes:
-        loss, examples = lesson.evaluate()
+        loss, examples = spec.evaluate()
         if loss is not None:
-            _record_evaluation(lesson, progress, loss, examples)
+            _record_evaluation(spec, progress, loss, examples)
         progress.evaluated_step = progress.step
         progress.owes.remove("eval")
     if "generate" in progress.owes:
-        lesson.record.append_metrics({"kind": "generate", "step": progress.step, **lesson.generate()})
+        spec.record.append_metrics({"kind": "generate", "step": progress.step, **spec.generate()})
         progress.owes.remove("generate")
 
 
-def _record_evaluation(lesson: Lesson, progress: Progress, loss: float, examples: int) -> None:
+def _record_evaluation(spec: TrainSpec, progress: TrainingProgress, loss: float, examples: int) -> None:
     if not math.isfinite(loss):
         raise Diverged(f"the evaluation loss is {loss} at step {progress.step}")
-    lesson.record.append_metrics({"kind": "eval", "step": progress.step, "eval_loss": loss, "examples": examples})
+    spec.record.append_metrics({"kind": "eval", "step": progress.step, "eval_loss": loss, "examples": examples})
     if progress.best_loss is None or loss < progress.best_loss:
         progress.best_step, progress.best_loss = progress.step, loss
-        if lesson.train.keep_checkpoint == "best":
-            progress.best = lesson.tensors()
-    lesson.report(TrialReport(progress.step, loss, progress.train_loss))
+        if spec.train.keep_checkpoint == "best":
+            progress.best = spec.tensors()
+    spec.report(TrialReport(progress.step, loss, progress.train_loss))
 
 
 def _due(step: int, every: int) -> bool:

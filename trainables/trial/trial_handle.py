@@ -9,26 +9,32 @@ from typing import Any, Protocol
 
 from trainables.config import TrainConfig
 from trainables.jobs import Control, EngineSetup
+from trainables.modeling.base_model import LoadedBase
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence
-from trainables.tokenization.token_rows import Row
-from trainables.tokenization.tokenized_corpus import RowShelf
-from trainables.trial.evaluate import Reads
-from trainables.trial.training_loop import Lesson, Progress
+from trainables.tokenization.token_rows import TokenRow
+from trainables.tokenization.tokenized_corpus import TokenizedExamples
+from trainables.trial.evaluate import RowReader
+from trainables.trial.training_loop import TrainingProgress, TrainSpec
 
 
-class Seat(Protocol):
-    """A trial's place at an engine; `adapted` seats hold an adapter, started afresh."""
+class TrialHandle(Protocol):
+    """One trial while an engine runs it: its base and, where it trains one, its adapter."""
 
-    def reader(self, control: Control) -> Reads: ...
+    def reader(self, control: Control) -> RowReader:
+        """Return what reads this trial's rows: their losses and texts."""
 
-    def train(self, lesson: Lesson, progress: Progress, checkpoint: Checkpoint | None) -> None: ...
+    def train(self, spec: TrainSpec, progress: TrainingProgress, checkpoint: Checkpoint | None) -> None:
+        """Train the adapter, from a checkpoint where there is one; raises Interrupted, Diverged."""
 
-    def tensors(self) -> Tensors: ...
+    def tensors(self) -> Tensors:
+        """Return a copy of the adapter's weights."""
 
-    def set_tensors(self, tensors: Tensors) -> None: ...
+    def set_tensors(self, tensors: Tensors) -> None:
+        """Give the adapter these weights."""
 
-    def load(self, folder: Path) -> None: ...
+    def load(self, folder: Path) -> None:
+        """Give the adapter the weights that `export` wrote."""
 
     def export(self, folder: Path) -> tuple[int, str]:
         """Write the adapter in PEFT format; returns the size in bytes and SHA-256 of its weights."""
@@ -36,7 +42,7 @@ class Seat(Protocol):
     def counts(self) -> tuple[int, int]:
         """Return the parameters of the adapter and of the base."""
 
-    def rehearse(self, rows: list[Row]) -> tuple[int, float, float]:
+    def rehearse(self, rows: list[TokenRow]) -> tuple[int, float, float]:
         """Take a batch forward and backward once; returns its padded tokens, loss and gradient norm."""
 
     def seconds(self) -> float:
@@ -45,27 +51,32 @@ class Seat(Protocol):
     def facts(self) -> dict[str, Any]:
         """Return `device_share`, `packmates`, `pack_width` and `narrowed_to` for the result."""
 
-    def leave(self) -> None: ...
+    def leave(self) -> None:
+        """Give the base back; the handle is of no use afterwards."""
 
 
-class Engine(Protocol):
-    """What trains and evaluates trials on one device."""
+class TrialEngine(Protocol):
+    """What a trial asks of the engine that runs it, packed or solo."""
 
     name: str
     setup: EngineSetup
     fence: Fence
-    shelf: RowShelf
+    tokenized: TokenizedExamples
 
-    def seat(self, train: TrainConfig, adapted: bool, control: Control, name: str = "") -> Seat: ...
+    def open_trial(self, train: TrainConfig, adapted: bool, control: Control, name: str = "") -> TrialHandle:
+        """Lend the base to a trial, `adapted` with a fresh adapter; raises Interrupted."""
 
-    def base(self, train: TrainConfig) -> Any: ...
+    def base(self, train: TrainConfig) -> LoadedBase:
+        """Return the frozen base of a trial."""
 
 
 @contextmanager
-def seated(engine: Engine, train: TrainConfig, control: Control, adapted: bool, name: str = "") -> Iterator[Seat]:
-    """Lend a seat for the length of a block; raises Interrupted."""
-    seat = engine.seat(train, adapted, control, name)
+def trial_handle(
+    engine: TrialEngine, train: TrainConfig, control: Control, adapted: bool, name: str = ""
+) -> Iterator[TrialHandle]:
+    """Open a trial at an engine for the length of a block; raises Interrupted."""
+    handle = engine.open_trial(train, adapted, control, name)
     try:
-        yield seat
+        yield handle
     finally:
-        seat.leave()
+        handle.leave()

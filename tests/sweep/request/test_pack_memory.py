@@ -17,7 +17,7 @@ from sweep.request.pack_memory import narrowed_sentence
 from trainables.bases import refusals
 from trainables.hardware import machine
 from trainables.packed import pack_size
-from trainables.packed.pack_size import Measured, Place, Point
+from trainables.packed.pack_size import Measurement, MeasurementKey, WidthCost
 from trainables.records.record import SweepFolder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -51,19 +51,19 @@ def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return code, out, error
 
 
-def pretend_measured(capsys: pytest.CaptureFixture[str]) -> Place:
+def pretend_measured(capsys: pytest.CaptureFixture[str]) -> MeasurementKey:
     """Keep a measurement for what the plan asks for."""
     from sweep.request import pack_memory
 
-    asked: list[Place] = []
+    asked: list[MeasurementKey] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pack_memory.pack_size, "recall", lambda where: asked.append(where))
         plan(capsys)
     train, decode = (
-        (Point(1, 1.0, 10 * 2**20),),
-        tuple(Point(rows, seconds, rows * 2**16) for rows, seconds in ((16, 1.0), (32, 0.5), (64, 0.49))),
+        (WidthCost(1, 1.0, 10 * 2**20),),
+        tuple(WidthCost(rows, seconds, rows * 2**16) for rows, seconds in ((16, 1.0), (32, 0.5), (64, 0.49))),
     )
-    pack_size.remember(asked[0], Measured(train, decode, 500 * 2**20, "2026-11-20", 2.0))
+    pack_size.remember(asked[0], Measurement(train, decode, 500 * 2**20, "2026-11-20", 2.0))
     return asked[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from engine_inputs import trial, write_model
 
-from trainables.bases.loaded_bases import LoadedBases, nbytes_of, usable_bytes
+from trainables.bases.loaded_bases import BaseCache, nbytes_of, usable_bytes
 from trainables.config import TrainConfig
 from trainables.hardware import machine
 from trainables.jobs import EngineSetup
@@ -21,9 +21,9 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return {name: write_model(tmp_path / name) for name in MODELS}
 
 
-def bases(folders: dict[str, Path], memory_bytes: int | None = None) -> LoadedBases:
+def bases(folders: dict[str, Path], memory_bytes: int | None = None) -> BaseCache:
     places = {name: str(folder) for name, folder in folders.items()}
-    return LoadedBases(replace(EngineSetup("nowhere", places), memory_bytes=memory_bytes))
+    return BaseCache(replace(EngineSetup("nowhere", places), memory_bytes=memory_bytes))
 
 
 def config(model: str) -> TrainConfig:

@@ -8,7 +8,7 @@ import pytest
 from engine_inputs import trial, write_model
 
 from trainables.bases import refusals
-from trainables.bases.loaded_bases import LoadedBases
+from trainables.bases.loaded_bases import BaseCache
 from trainables.bases.refusals import BaseRefusals
 from trainables.jobs import EngineSetup
 
@@ -49,7 +49,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:
 
 def test_what_an_engine_refuses_a_base_as_it_loads_it_is_kept(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "opt", "opt")
-    bases = LoadedBases(EngineSetup("nowhere", {"opt": str(folder)}))
+    bases = BaseCache(EngineSetup("nowhere", {"opt": str(folder)}))
     bases.get(trial().train.model_copy(update={"model": "opt"}), folder)
     (found,) = refusals.read_all()
     assert (found.model, found.precision, found.device) == ("opt", "fp32", "cpu")

@@ -169,12 +169,12 @@ def test_an_interruption_is_heard_while_tokens_are_written(storyteller: tuple[An
 
 
 def test_bf16_texts_do_not_depend_on_the_batch(tmp_path: Path) -> None:
-    from trainables.trial.evaluate import Reader, texts
+    from trainables.trial.evaluate import ModelReader, texts
 
     sweep = write_sweep(tmp_path / "sweep", validation=12)
     engine = engine_of(sweep, write_model(tmp_path / "m", width=64))
     one = trial(evaluation_of(16, validation=12), precision="bf16")
-    rows = engine.shelf.evaluation_rows(one.train, "validation", 12, 16)
-    reader = Reader(engine.base(one.train), engine.shelf.encoder(one.train), one.train, "cpu", go_on)
+    rows = engine.tokenized.evaluation_rows(one.train, "validation", 12, 16)
+    reader = ModelReader(engine.base(one.train), engine.tokenized.encoder(one.train), one.train, "cpu", go_on)
     together = texts(reader, rows, GREEDY, 16)
     assert [texts(reader, [row], GREEDY, 16)[0] for row in rows] == together

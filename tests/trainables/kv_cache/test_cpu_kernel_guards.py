@@ -42,7 +42,7 @@ def test_states_that_the_compiled_functions_do_not_know_never_reach_them(name: s
     library = cpu_kernel.library()
     assert library is not None
     with pytest.raises(ValueError, match="compiled attention"):
-        cpu_kernel.Table(library, *BAD_STATES[name])
+        cpu_kernel.RowPointers(library, *BAD_STATES[name])
 
 
 TOKEN, QUERY = torch.zeros(2, 2, 32), torch.zeros(2, 4, 32)
@@ -68,17 +68,17 @@ BAD_QUERIES = {
 
 
 @pytest.fixture
-def table() -> cpu_kernel.Table:
+def table() -> cpu_kernel.RowPointers:
     """Two rows of two heads with room for eight tokens, three and four of them there."""
     library = cpu_kernel.library()
     assert library is not None
     states = [(torch.ones(2, 8, 32), torch.ones(2, 8, 32)) for _ in range(2)]
-    return cpu_kernel.Table(library, states, [3, 4])
+    return cpu_kernel.RowPointers(library, states, [3, 4])
 
 
 @pytest.mark.parametrize("which", ["keys", "values"])
 @pytest.mark.parametrize("name", BAD_TOKENS)
-def test_a_token_that_does_not_fit_is_not_written(table: cpu_kernel.Table, name: str, which: str) -> None:
+def test_a_token_that_does_not_fit_is_not_written(table: cpu_kernel.RowPointers, name: str, which: str) -> None:
     bad = BAD_TOKENS[name]
     with pytest.raises(ValueError, match="a token's states"):
         table.append(*((bad, TOKEN) if which == "keys" else (TOKEN, bad)))
@@ -87,24 +87,24 @@ def test_a_token_that_does_not_fit_is_not_written(table: cpu_kernel.Table, name:
 
 
 @pytest.mark.parametrize("name", BAD_QUERIES)
-def test_queries_that_do_not_fit_are_not_asked(table: cpu_kernel.Table, name: str) -> None:
+def test_queries_that_do_not_fit_are_not_asked(table: cpu_kernel.RowPointers, name: str) -> None:
     with pytest.raises(ValueError, match="queries"):
         table.attend(BAD_QUERIES[name], 1.0)
 
 
-def test_tokens_and_queries_may_be_views_and_of_another_dtype(table: cpu_kernel.Table) -> None:
+def test_tokens_and_queries_may_be_views_and_of_another_dtype(table: cpu_kernel.RowPointers) -> None:
     table.append(torch.zeros(2, 2, 64, dtype=torch.bfloat16)[..., ::2], TOKEN.double())
     assert list(table.tokens) == [4, 5]
     assert torch.equal(table.attend(torch.zeros(4, 2, 32).transpose(0, 1), 1.0)[0, 0], torch.full((32,), 0.75))
 
 
-def test_states_live_as_long_as_what_points_to_them(table: cpu_kernel.Table) -> None:
+def test_states_live_as_long_as_what_points_to_them(table: cpu_kernel.RowPointers) -> None:
     gc.collect()
     table.append(TOKEN, TOKEN)
     assert [keys[:, length].abs().sum() for (keys, _), length in zip(table.states, (3, 4), strict=True)] == [0, 0]
 
 
-def test_memory_that_is_refused_within_the_compiled_functions_is_said(table: cpu_kernel.Table) -> None:
+def test_memory_that_is_refused_within_the_compiled_functions_is_said(table: cpu_kernel.RowPointers) -> None:
     table.tokens[1] = 2**60  # weights of so many tokens are asked for before anything is read
     with pytest.raises(MemoryError, match="1152921504606846976 tokens"):
         table.attend(QUERY, 1.0)

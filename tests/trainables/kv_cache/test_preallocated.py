@@ -11,7 +11,7 @@ from engine_inputs import write_model
 from transformers import AutoModelForCausalLM, MistralConfig
 from transformers.cache_utils import DynamicCache
 
-from trainables.kv_cache.preallocated import RoomyLayer, roomy_cache
+from trainables.kv_cache.preallocated import PreallocatedLayer, preallocated_cache
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def states(tokens: int, seed: int, rows: int = 3) -> tuple[torch.Tensor, torch.T
 
 
 def test_it_holds_what_the_dynamic_cache_holds_also_beyond_its_room_and_after_rows_left(model: Any) -> None:
-    ours, theirs = RoomyLayer(room=6), DynamicCache(config=model.config).layers[0]
+    ours, theirs = PreallocatedLayer(room=6), DynamicCache(config=model.config).layers[0]
     rows = 3
     for seed, tokens in enumerate((4, 1, 1, 1, 2)):
         found, expected = ours.update(*states(tokens, seed, rows)), theirs.update(*states(tokens, seed, rows))
@@ -43,7 +43,7 @@ def test_it_holds_what_the_dynamic_cache_holds_also_beyond_its_room_and_after_ro
 
 
 def test_a_token_is_written_into_place(model: Any) -> None:
-    layer = RoomyLayer(room=10)
+    layer = PreallocatedLayer(room=10)
     layer.update(*states(4, 0))
     place = layer.keys.data_ptr()
     for seed in range(1, 7):
@@ -58,7 +58,7 @@ def test_texts_are_those_of_the_librarys_cache(model: Any) -> None:
     mask = torch.ones_like(ids)
     mask[1, :7] = 0
     options = {"attention_mask": mask, "max_new_tokens": 16, "do_sample": False, "pad_token_id": 0}
-    found = model.generate(ids, past_key_values=roomy_cache(model, 36), **options)
+    found = model.generate(ids, past_key_values=preallocated_cache(model, 36), **options)
     assert torch.equal(found, model.generate(ids, **options))
 
 
@@ -67,4 +67,4 @@ def test_a_model_with_sliding_windows_keeps_its_own_cache(tmp_path: Path) -> Non
         vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         intermediate_size=64, sliding_window=16,
     )  # fmt: skip
-    assert roomy_cache(AutoModelForCausalLM.from_config(config), 10) is None
+    assert preallocated_cache(AutoModelForCausalLM.from_config(config), 10) is None

@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM
 from trainables.bases.load import load_base
 from trainables.modeling import attention
 from trainables.modeling.loss import collate, completion_nll
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 WINDOW = 64  # of the tests' Mistral
 ROWS = [
-    Row(str(number), tuple(range(3, 3 + prompt)), (7, 8, 9 + number), 0, True)
+    TokenRow(str(number), tuple(range(3, 3 + prompt)), (7, 8, 9 + number), 0, True)
     for number, prompt in enumerate((2 * WINDOW, WINDOW - 1, 20, 5))
 ]
 

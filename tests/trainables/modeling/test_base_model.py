@@ -88,11 +88,11 @@ def test_dropout_masks_depend_on_seed_step_micro_batch_and_layer_alone() -> None
 
 def test_gradient_checkpointing_recomputes_the_same_masks(tmp_path: Path) -> None:
     from trainables.modeling.loss import collate, completion_loss
-    from trainables.tokenization.token_rows import Row
+    from trainables.tokenization.token_rows import TokenRow
 
     config = trial(lora_dropout=0.5).train
     base = load_base(write_model(tmp_path / "m"), config, "cpu").model
-    batch = collate([Row("a", tuple(range(1, 30)), (5, 6, 0), 0, True)], 0)
+    batch = collate([TokenRow("a", tuple(range(1, 30)), (5, 6, 0), 0, True)], 0)
 
     def gradients(checkpointing: bool) -> list[torch.Tensor]:
         model = attach(base, config, Clock(1, 2, 3))

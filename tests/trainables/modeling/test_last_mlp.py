@@ -14,10 +14,10 @@ from trainables.bases.load import load_base
 from trainables.bases.probes import probe_last_mlp
 from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_nll
-from trainables.modeling.multi_lora import Group, PackedBase
-from trainables.tokenization.token_rows import Row
+from trainables.modeling.multi_lora import AdapterRows, PackedBase
+from trainables.tokenization.token_rows import TokenRow
 
-ROWS = [Row("0", tuple(range(3, 30)), (7, 8, 9), 0, True), Row("1", tuple(range(9, 20)), (1, 2), 0, True)]
+ROWS = [TokenRow("0", tuple(range(3, 30)), (7, 8, 9), 0, True), TokenRow("1", tuple(range(9, 20)), (1, 2), 0, True)]
 COMPLETION_TOKENS = 5
 
 
@@ -48,7 +48,7 @@ def test_losses_and_gradients_are_those_of_the_whole(tmp_path: Path, family: str
 
     def read() -> tuple[torch.Tensor, torch.Tensor]:
         adapter.flat_gradient.zero_()
-        base.route.send([Group(adapter, 0, 2)], training=True)
+        base.route.send([AdapterRows(adapter, 0, 2)], training=True)
         nll_N = completion_nll(loaded, collate(ROWS, 0))
         nll_N.sum().backward()
         return nll_N.detach(), adapter.flat_gradient.clone()
@@ -74,7 +74,7 @@ def test_an_adapter_in_it_trains_on_whole_rows(tmp_path: Path) -> None:
         base.adapter(trial(target_modules=targets).train, "cpu") for targets in (("up_proj",), ("q_proj",))
     )
     for adapter, tokens in ((inside, 2 * 32), (outside, COMPLETION_TOKENS)):
-        base.route.send([Group(adapter, 0, 2)], training=True)
+        base.route.send([AdapterRows(adapter, 0, 2)], training=True)
         assert tokens_of_last_mlp(loaded, lambda: completion_nll(loaded, collate(ROWS, 0))) == [tokens]
 
 

@@ -16,9 +16,9 @@ from trainables.modeling.loss import bucket, collate, completion_loss
 from trainables.modeling.optim import rate_factor
 from trainables.modeling.peft_lora import Clock, adapter_parameters, attach, detach
 from trainables.solo.engine import SoloEngine
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 from trainables.trial import evaluate
-from trainables.trial.evaluate import Reader, losses, mean_loss
+from trainables.trial.evaluate import ModelReader, losses, mean_loss
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> SoloEngine:
     return engine_of(write_sweep(folder / "sweep"), write_model(folder / "model"))
 
 
-def plain_loss(model: torch.nn.Module, rows: list[Row]) -> float:
+def plain_loss(model: torch.nn.Module, rows: list[TokenRow]) -> float:
     """Mean over all completion tokens, from full logits of one unpadded row at a time."""
     total, tokens = 0.0, 0
     for row in rows:
@@ -46,16 +46,16 @@ def test_loss_is_the_token_mean_of_full_logits_whatever_the_batch_size(
 ) -> None:
     monkeypatch.setitem(evaluate.LOSS_TOKENS, "cpu", budget)
     one = trial().train
-    rows = engine.shelf.train_rows(one)
+    rows = engine.tokenized.train_rows(one)
     base = engine.base(one)
-    found = losses(Reader(base, engine.shelf.encoder(one), one, "cpu", go_on), rows)
+    found = losses(ModelReader(base, engine.tokenized.encoder(one), one, "cpu", go_on), rows)
     assert mean_loss(found) == pytest.approx(plain_loss(base.model, rows), abs=1e-6)
     assert [result[1] for result in found if result] == [len(row.target_ids) for row in rows]
 
 
 def test_the_trained_tokens_end_with_the_end_of_text_though_padding_has_the_same_id(engine: SoloEngine) -> None:
     one = trial().train
-    encoder, rows = engine.shelf.encoder(one), engine.shelf.train_rows(one)[:3]
+    encoder, rows = engine.tokenized.encoder(one), engine.tokenized.train_rows(one)[:3]
     assert encoder.pad_id == encoder.eos_id
     batch = collate(rows, encoder.pad_id)
     ends = [row.target_ids[-1] for row in rows]
@@ -66,10 +66,10 @@ def test_the_trained_tokens_end_with_the_end_of_text_though_padding_has_the_same
 
 def test_each_step_of_trainer_equals_a_plain_loop(tmp_path: Path, engine: SoloEngine) -> None:
     one = trial(max_steps=6, lora_dropout=0.1, weight_decay=0.1, warmup_steps=2, schedule="cosine", train_examples=10)
-    record, job = record_of(engine.shelf.sweep, one, "plain")
+    record, job = record_of(engine.tokenized.sweep, one, "plain")
     engine.run(job, no_report, go_on)
 
-    config, rows = one.train, engine.shelf.train_rows(one.train)
+    config, rows = one.train, engine.tokenized.train_rows(one.train)
     clock = Clock(config.seed)
     base = engine.base(config)
     model = attach(base.model, config, clock)

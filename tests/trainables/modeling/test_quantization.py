@@ -20,11 +20,11 @@ from trainables.modeling.base_model import LoadedBase
 from trainables.modeling.loss import collate, completion_loss
 from trainables.modeling.peft_lora import Clock, adapter_parameters, attach, detach
 from trainables.tokenization.encoder import load_encoder
-from trainables.tokenization.token_rows import Row
-from trainables.trial.evaluate import Reader, losses
+from trainables.tokenization.token_rows import TokenRow
+from trainables.trial.evaluate import ModelReader, losses
 
 FAMILIES = ["gpt2", "phi", "llama"]
-ROWS = [Row(str(i), tuple(range(1 + i, 60 + i)), (7, 8, 9, 0), 0, True) for i in range(3)]
+ROWS = [TokenRow(str(i), tuple(range(1 + i, 60 + i)), (7, 8, 9, 0), 0, True) for i in range(3)]
 
 
 def gradients(base: LoadedBase, family: str, quantization: str) -> tuple[float, dict[str, torch.Tensor]]:
@@ -50,7 +50,7 @@ def test_training_after_an_evaluation_has_the_gradients_of_the_dequantized_model
     assert quantized
 
     before = gradients(base, family, "nf4")
-    evaluated = losses(Reader(base, load_encoder(folder), config, "cpu", go_on), ROWS)
+    evaluated = losses(ModelReader(base, load_encoder(folder), config, "cpu", go_on), ROWS)
     after = gradients(base, family, "nf4")
     assert after[0] == before[0]
     assert before[1].keys() == after[1].keys()
@@ -67,7 +67,7 @@ def test_training_after_an_evaluation_has_the_gradients_of_the_dequantized_model
     assert after[0] == pytest.approx(expected[0], rel=1e-4)
     for name, gradient in expected[1].items():
         torch.testing.assert_close(after[1][name], gradient, rtol=1e-2, atol=1e-3 * gradient.abs().max().item())
-    assert evaluated == losses(Reader(base, load_encoder(folder), config, "cpu", go_on), ROWS)
+    assert evaluated == losses(ModelReader(base, load_encoder(folder), config, "cpu", go_on), ROWS)
 
 
 @pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", pytest.param("paged_adamw_32bit", marks=pytest.mark.slow)])

@@ -17,7 +17,7 @@ from trainables.config import Decoding
 from trainables.decoding.generate import Completion, Prompt, Writing, decoding_batches, generate_batch
 from trainables.jobs import go_on
 from trainables.modeling.loss import collate, completion_nll, row_sums
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 BOUNDARY = 40
 SHAPE = {
@@ -99,7 +99,7 @@ def test_a_text_depends_neither_on_its_neighbours_nor_on_its_references_length(
 def test_a_loss_and_its_gradient_are_those_of_the_row_alone_by_the_library(phi3: Path) -> None:
     base = load_base(phi3, trial().train, "cpu")
     plain = AutoModelForCausalLM.from_pretrained(phi3, dtype=torch.float32)
-    rows = [Row(str(count), ids_of(count, count), ids_of(6, 3), 0, True) for count in LENGTHS]
+    rows = [TokenRow(str(count), ids_of(count, count), ids_of(6, 3), 0, True) for count in LENGTHS]
     batch = collate(rows, 0)
     with torch.no_grad():
         together = [loss for loss, _ in row_sums(completion_nll(base, batch), batch, len(rows))]

@@ -1,4 +1,4 @@
-"""Rows of a step in strings: the losses, weights and masks of their whole micro-batches."""
+"""Rows of a step packed one behind another: the losses, weights and masks of their whole micro-batches."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from engine_inputs import trial, write_model
 from packs import Ran, assert_same, packed_engine, run_packed, run_solo, write_sweep
 
 from trainables.bases.load import load_base
-from trainables.modeling.attention import strung
+from trainables.modeling.attention import packed_sequences
 from trainables.modeling.base_model import arithmetic
-from trainables.modeling.loss import collate, completion_nll, row_of, string
-from trainables.modeling.peft_lora import Clock, Part, SeededDropout
+from trainables.modeling.loss import collate, completion_nll, pack_rows, row_of
+from trainables.modeling.peft_lora import Clock, RowSlice, SeededDropout
 from trainables.packed import adapter_optimizer, training
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 from trainables.trial.training_loop import MicroBatch
 
-ROWS = [Row(str(number), tuple(range(3, 20 + 9 * number)), (5, 6, 7 + number), 0, True) for number in range(3)]
+ROWS = [TokenRow(str(number), tuple(range(3, 20 + 9 * number)), (5, 6, 7 + number), 0, True) for number in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("most_tokens", [0, 150, 1024], ids=["one row", "some rows", "the whole step"])
-def test_a_trial_taken_in_strings_is_the_trial_alone(
+def test_a_trial_whose_rows_are_packed_is_the_trial_alone(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, alone: dict[str, Ran], most_tokens: int
 ) -> None:
     trials = {"A": alone["A"].trial}
     taken: list[int] = []
     monkeypatch.setattr(adapter_optimizer, "TOKENS_AT_ONCE", most_tokens)
-    monkeypatch.setattr(training, "string", lambda rows: taken.append(len(rows)) or string(rows))
+    monkeypatch.setattr(training, "pack_rows", lambda rows: taken.append(len(rows)) or pack_rows(rows))
     sweep = write_sweep(tmp_path / "strings")
     found = run_packed(packed_engine(sweep, model), sweep, trials)
     per_step = trials["A"].train.batch_size * trials["A"].train.gradient_accumulation_steps
@@ -59,7 +59,7 @@ def test_a_trial_taken_in_strings_is_the_trial_alone(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_rows_in_a_string_have_the_losses_that_they_have_alone(model: Path, precision: str) -> None:
+def test_packed_rows_have_the_losses_that_they_have_alone(model: Path, precision: str) -> None:
     config = trial(precision=precision).train
     base, batch = load_base(model, config, "cpu"), collate(ROWS, 0)
     assert base.capabilities.sequence_packing
@@ -68,8 +68,8 @@ def test_rows_in_a_string_have_the_losses_that_they_have_alone(model: Path, prec
         parameter.requires_grad_()  # as in training, where attention goes another way
     with arithmetic(precision, "cpu"):
         alone = torch.cat([completion_nll(base, one) for one in each])
-        with strung([one.input_ids_BT.shape[1] for one in each]):
-            together = completion_nll(base, string(each))
+        with packed_sequences([one.input_ids_BT.shape[1] for one in each]):
+            together = completion_nll(base, pack_rows(each))
     tolerance = 1e-6 if precision == "fp32" else 2e-2
     torch.testing.assert_close(together, alone, rtol=tolerance, atol=tolerance)
 
@@ -89,12 +89,12 @@ def test_a_base_with_a_window_takes_its_rows_one_by_one(tmp_path: Path) -> None:
     assert found.refused["sequence_packing"] == "a layer attends to a window alone"
 
 
-def test_strings_hold_no_more_tokens_than_they_may_and_every_row_once() -> None:
+def test_packs_of_rows_hold_no_more_tokens_than_they_may_and_every_row_once() -> None:
     batch = collate(ROWS, 0)
     micro = [MicroBatch(batch, 0, number, 18) for number in range(2)]
     lengths = [row_of(batch, row).input_ids_BT.shape[1] for row in range(3)]
     for most in (0, sum(lengths), 2 * sum(lengths)):
-        found = training._strings(micro, most)
+        found = training._packed_rows(micro, most)
         assert [(part.micro, part.row) for one in found for part, _ in one] == [
             (m, r) for m in (0, 1) for r in range(3)
         ]
@@ -120,7 +120,7 @@ def test_rows_have_their_parts_of_the_masks_of_their_whole_micro_batches() -> No
             clock.micro = micro
             whole.append(dropout(x_BTD))
         places = [(0, 0, 8), (0, 2, 5), (1, 1, 3)]
-        clock.parts = tuple(Part(micro, row, 3, 8, length) for micro, row, length in places)
+        clock.parts = tuple(RowSlice(micro, row, 3, 8, length) for micro, row, length in places)
         expected = torch.cat([whole[micro][row, :length] for micro, row, length in places])
         assert torch.equal(dropout(torch.ones(1, 16, 16)), expected[None])
         assert torch.equal(dropout(torch.ones(16, 16)), expected)  # some models hand over (tokens, inputs)

@@ -17,7 +17,7 @@ from trainables.hardware.device_memory import is_out_of_memory
 from trainables.kv_cache.ragged import Prefill, RaggedFiller
 from trainables.packed import autotune, choose_size, pack_size
 from trainables.packed.engine import PackedEngine
-from trainables.packed.pack_size import Widths, Workload, need_bytes
+from trainables.packed.pack_size import PackSize, Workload, need_bytes
 from trainables.packed.workload import adapter_bytes, task_of
 from trainables.records.record import SweepFolder
 
@@ -90,8 +90,8 @@ def test_decoding_is_measured_over_the_states_that_texts_are_written_over(
     monkeypatch.setattr(autotune, "filler_of", lambda model, lengths, room: Counting(room))
     engine = measuring(sweep, model)
     engine.warm(TRIALS["A"])
-    assert engine.widener.found is not None
-    assert rows == [point.width for point in engine.widener.found.decode]
+    assert engine.size_chooser.found is not None
+    assert rows == [point.width for point in engine.size_chooser.found.decode]
 
 
 @pytest.mark.parametrize("fits", [8, 1])
@@ -131,16 +131,16 @@ def test_memory_that_idle_bases_hold_is_taken_once_from_what_a_base_needs(
 ) -> None:
     first = measuring(sweep, model)
     first.warm(TRIALS["A"])
-    found = first.widener.found
+    found = first.size_chooser.found
     assert found is not None
     pack_size.cache_path().unlink()
     gib = 1 << 30
     monkeypatch.setattr(choose_size, "measure", lambda *_: (replace(found, base_bytes=3 * gib), True))
     second = measuring(sweep, model)
-    monkeypatch.setattr(second.widener, "idle_bytes", lambda: gib)
+    monkeypatch.setattr(second.size_chooser, "idle_bytes", lambda: gib)
     second.warm(TRIALS["A"])
-    assert second.widener.found is not None
-    assert second.widener.found.base_bytes == 2 * gib
+    assert second.size_chooser.found is not None
+    assert second.size_chooser.found.base_bytes == 2 * gib
     ((_, kept),) = pack_size.read_all().values()
     assert kept.base_bytes == 2 * gib
 
@@ -157,14 +157,14 @@ def test_a_pack_that_cannot_fit_even_one_trial_is_refused_and_a_trial_too_large_
 ) -> None:
     first = measuring(sweep, model)
     first.warm(TRIALS["A"])
-    found, task = first.widener.found, task_of(first.shelf, list(TRIALS.values()))
+    found, task = first.size_chooser.found, task_of(first.tokenized, list(TRIALS.values()))
     assert found is not None
     assert task is not None
 
     def need(name: str) -> int:
-        own = adapter_bytes(first.shelf, TRIALS[name].train)
+        own = adapter_bytes(first.tokenized, TRIALS[name].train)
         return need_bytes(
-            found, Workload(1, own, 1, task.load.scale, task.train_scale(TRIALS[name].train)), Widths(1, 1, 1)
+            found, Workload(1, own, 1, task.load.scale, task.train_scale(TRIALS[name].train)), PackSize(1, 1, 1)
         )
 
     with pytest.raises(UserError, match=r"not even one trial fits: it needs about [\d.]+ [MG]iB .* may be used"):

@@ -15,7 +15,7 @@ from trainables.bases.load import load_base
 from trainables.bases.probes import probe_lanes
 from trainables.hardware import machine
 from trainables.hardware.cpu_threads import compute_on
-from trainables.modeling.multi_lora import Group, PackedBase
+from trainables.modeling.multi_lora import AdapterRows, PackedBase
 from trainables.packed import cpu_lanes, evaluation, scheduler
 from trainables.packed.cpu_lanes import in_lanes, lanes_for
 from trainables.records.record import SweepFolder
@@ -146,7 +146,7 @@ def test_a_model_that_cannot_be_copied_trains_in_turn(
     for name, ran in found.items():
         assert_equal(ran, in_turn[name])
     assert seen["steps"] == {"pack"}
-    assert engine.pack.room.narrowed_to == {"together": 1}
+    assert engine.pack.limits.narrowed_to == {"together": 1}
 
 
 def test_a_copy_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_copy_has_the_same_weights_and_a_route_of_its_own(model: Path) -> None
     ids = torch.arange(1, 9)[None]
     with torch.no_grad():
         plain = base.model(input_ids=ids).logits
-        copied.route.send([Group(adapter, 0, 1)])
+        copied.route.send([AdapterRows(adapter, 0, 1)])
         assert torch.equal(base.model(input_ids=ids).logits, plain)
         assert not torch.equal(copied.model(input_ids=ids).logits, plain)
 

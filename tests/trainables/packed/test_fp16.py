@@ -18,7 +18,7 @@ from trainables.bases.load import load_base
 from trainables.config import TrialConfig
 from trainables.jobs import Interrupted
 from trainables.modeling.multi_lora import PackedBase
-from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
+from trainables.packed.adapter_optimizer import AdapterOptimizer, NextStep, StepResult
 from trainables.packed.training import take_steps
 from trainables.records.record import SweepFolder
 from trainables.trial.training_loop import MicroBatches
@@ -52,27 +52,29 @@ class Pair:
     def __init__(
         self, sweep: SweepFolder, model: Path, trials: dict[str, TrialConfig], scales: dict[str, float]
     ) -> None:
-        shelf = engine_of(sweep, model).shelf
+        tokenized = engine_of(sweep, model).tokenized
         first = next(iter(trials.values())).train
         self.base = PackedBase(load_base(model, first, "cpu"), 0, 0)
-        self.data, self.learners = {}, {}
+        self.data, self.optimizers = {}, {}
         for name, one in trials.items():
-            self.data[name] = MicroBatches(one.train, shelf.train_rows(one.train), 0, 0)
-            self.learners[name] = Learner(self.base.adapter(one.train, "cpu"), "cpu")
+            self.data[name] = MicroBatches(one.train, tokenized.train_rows(one.train), 0, 0)
+            self.optimizers[name] = AdapterOptimizer(self.base.adapter(one.train, "cpu"), "cpu")
             self.set_scale(name, scales.get(name, 2.0**10))
 
     def set_scale(self, name: str, scale: float) -> None:
-        learner = self.learners[name]
-        learner.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        optimizer = self.optimizers[name]
+        optimizer.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
 
-    def step(self, number: int) -> dict[str, Outcome]:
-        turns = [Turn(learner, self.data[name].of_step(number)) for name, learner in self.learners.items()]
-        found = take_steps(self.base, turns, "cpu")
-        assert all(isinstance(one, Outcome) for one in found), found
-        return dict(zip(self.learners, found, strict=True))  # type: ignore[arg-type]
+    def step(self, number: int) -> dict[str, StepResult]:
+        next_steps = [
+            NextStep(optimizer, self.data[name].of_step(number)) for name, optimizer in self.optimizers.items()
+        ]
+        found = take_steps(self.base, next_steps, "cpu")
+        assert all(isinstance(one, StepResult) for one in found), found
+        return dict(zip(self.optimizers, found, strict=True))  # type: ignore[arg-type]
 
     def weights(self, name: str) -> torch.Tensor:
-        return self.learners[name].adapter.flat.clone()
+        return self.optimizers[name].adapter.flat.clone()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw_torch", "paged_adamw_32bit"])
@@ -91,7 +93,7 @@ def test_an_overflow_leaves_out_one_adapters_step_alone(sweep: SweepFolder, mode
         assert torch.isfinite(torch.tensor(found["B"].grad_norm)) != overflows
         assert torch.equal(both.weights("B"), start) == overflows
     # What was left out has neither moved the schedule nor the moments.
-    assert (both.learners["A"].done, both.learners["B"].done) == (STEPS, STEPS - 2)
+    assert (both.optimizers["A"].done, both.optimizers["B"].done) == (STEPS, STEPS - 2)
     late = Pair(sweep, model, {"B": trials["B"]}, {})
     late.data["B"] = both.data["B"]
     for number in (2, 3):
@@ -101,7 +103,7 @@ def test_an_overflow_leaves_out_one_adapters_step_alone(sweep: SweepFolder, mode
 
 def test_an_overflow_halves_the_scale_until_it_fits(sweep: SweepFolder, model: Path) -> None:
     pair = Pair(sweep, model, {"A": half()}, {"A": TOO_LARGE})
-    scaler = pair.learners["A"].scaler
+    scaler = pair.optimizers["A"].scaler
     assert scaler is not None
     pair.step(0)
     assert scaler.get_scale() == TOO_LARGE / 2

@@ -100,7 +100,7 @@ def test_training_batches_are_halved(
     engine = short_engine(sweep, model, lambda _, rows, training: not training or rows <= 2, refuse=refuse)
     found = run_packed(engine, sweep, TRIALS)
     same(spared, found)
-    assert engine.pack.room.narrowed_to == {"together": 1}
+    assert engine.pack.limits.narrowed_to == {"together": 1}
     assert {one.result["restarts"] for one in found.values()} == {0}
     last = max(found.values(), key=lambda one: one.result["ended_at"])
     assert last.result["narrowed_to"] == {"together": 1}
@@ -110,7 +110,7 @@ def test_training_batches_are_halved(
 def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_training, "STRINGS_ON", ())  # as on a GPU
+    monkeypatch.setattr(packed_training, "PACKED_ON", ())  # as on a GPU
     taken: set[int] = set()
 
     def fits(_: PackedEngine, rows: int, training: bool) -> bool:
@@ -121,7 +121,7 @@ def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     found = run_packed(engine, sweep, TRIALS)
     same(spared, found)
     assert {1, 2} <= taken
-    assert engine.pack.room.narrowed_to == {"together": 1}
+    assert engine.pack.limits.narrowed_to == {"together": 1}
     assert {one.result["restarts"] for one in found.values()} == {0}
 
 
@@ -150,7 +150,7 @@ def test_rows_that_are_read_and_written_together_are_halved(
     engine = short_engine(sweep, model, lambda _, rows, training: training or rows <= 3)
     found = run_packed(engine, sweep, TRIALS)
     same(spared, found)
-    narrowed = engine.pack.room.narrowed_to or {}
+    narrowed = engine.pack.limits.narrowed_to or {}
     assert narrowed.keys() == {"rows", "loss_tokens"}
     assert narrowed["rows"] <= 3
 
@@ -171,7 +171,7 @@ def test_the_youngest_trials_leave_a_pack_that_is_too_large_and_come_back(
     engine = short_engine(sweep, model, fits)
     found = run_packed(engine, sweep, TRIALS)
     same(spared, found)
-    assert (engine.pack.room.narrowed_to or {})["slots"] == 2
+    assert (engine.pack.limits.narrowed_to or {})["slots"] == 2
     assert sum(one.result["restarts"] for one in found.values()) >= 1
     steps = [row["step"] for row in found["A"].record.metrics() if row["kind"] == "train"]
     assert steps == [1, 2, 3, 4]
@@ -181,11 +181,11 @@ def test_the_youngest_trials_leave_a_pack_that_is_too_large_and_come_back(
 def test_an_update_that_fails_halfway_is_taken_again_from_the_checkpoint(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, holds_graphs: bool
 ) -> None:
-    from trainables.packed.adapter_optimizer import Learner
+    from trainables.packed.adapter_optimizer import AdapterOptimizer
 
-    original, failed = Learner.step, []
+    original, failed = AdapterOptimizer.step, []
 
-    def step(self: Learner, norm: float) -> float:
+    def step(self: AdapterOptimizer, norm: float) -> float:
         if self.done == 2 and not failed:
             failed.append(self)
             with torch.no_grad():
@@ -195,7 +195,7 @@ def test_an_update_that_fails_halfway_is_taken_again_from_the_checkpoint(
 
     graphs = [1] * holds_graphs
     monkeypatch.setattr(PackedBase, "drop_graphs", lambda base: bool(graphs and graphs.pop()))
-    monkeypatch.setattr(Learner, "step", step)
+    monkeypatch.setattr(AdapterOptimizer, "step", step)
     found = run_packed(packed_engine(sweep, model, together=4), sweep, TRIALS)
     assert failed
     same(spared, found)
@@ -231,4 +231,4 @@ def test_an_adapter_that_finds_no_memory_waits_for_a_place(
     monkeypatch.setattr(PackedBase, "adapter", adapter)
     found = run_packed(engine, sweep, TRIALS)
     same(spared, found)
-    assert engine.pack.room.now.slots == 3
+    assert engine.pack.limits.now.slots == 3

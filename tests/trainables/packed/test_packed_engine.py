@@ -207,13 +207,13 @@ def test_an_adapter_loads_in_plain_peft_and_gives_the_same_losses(
     from transformers import AutoModelForCausalLM
 
     from trainables.tokenization.encoder import load_encoder
-    from trainables.trial.evaluate import Reader, losses, mean_loss
+    from trainables.trial.evaluate import ModelReader, losses, mean_loss
 
     ran = engines[1]["C"]
     peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), ran.record.adapter_folder)
-    shelf = engine_of(SweepFolder(ran.record.folder.parents[1]), model).shelf
-    rows = shelf.evaluation_rows(ran.trial.train, "test", 4, ran.trial.evaluation.max_new_tokens)
-    found = losses(Reader(LoadedBase(peft), load_encoder(model), ran.trial.train, "cpu", go_on), rows)
+    tokenized = engine_of(SweepFolder(ran.record.folder.parents[1]), model).tokenized
+    rows = tokenized.evaluation_rows(ran.trial.train, "test", 4, ran.trial.evaluation.max_new_tokens)
+    found = losses(ModelReader(LoadedBase(peft), load_encoder(model), ran.trial.train, "cpu", go_on), rows)
     recorded = ran.record.summary(ran.trial.eval_id)["splits"]["test"]["eval_loss"]  # type: ignore[index]
     assert mean_loss(found) == pytest.approx(recorded, rel=1e-5)
     ours = json.loads((ran.record.adapter_folder / "adapter_config.json").read_text())

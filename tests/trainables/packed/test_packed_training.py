@@ -17,7 +17,7 @@ from trainables.modeling.loss import completion_loss
 from trainables.modeling.multi_lora import PackedBase
 from trainables.modeling.optim import build_optimizer, rate_factor
 from trainables.modeling.peft_lora import Clock, adapter_parameters, attach, detach
-from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
+from trainables.packed.adapter_optimizer import AdapterOptimizer, NextStep, StepResult
 from trainables.packed.training import take_steps
 from trainables.trial.training_loop import MicroBatches
 
@@ -27,12 +27,12 @@ def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_
     configurations = [
         trial(lora_dropout=0.3, seed=seed, lora_rank=3 + seed, batch_size=1 + seed).train for seed in (0, 1)
     ]
-    shelf = engine_of(write_sweep(tmp_path / "sweep"), model).shelf
+    tokenized = engine_of(write_sweep(tmp_path / "sweep"), model).tokenized
     plain = load_base(model, configurations[0], "cpu")
     packed = PackedBase(load_base(model, configurations[0], "cpu"), 0, 0)
-    turns, expected = [], []
+    next_steps, expected = [], []
     for config in configurations:
-        data = MicroBatches(config, shelf.train_rows(config), 0, 0)
+        data = MicroBatches(config, tokenized.train_rows(config), 0, 0)
         clock = Clock(config.seed)
         peft = attach(plain.model, config, clock)
         adapter = packed.adapter(config, "cpu")
@@ -47,30 +47,33 @@ def test_gradients_in_a_shared_batch_are_those_of_autograd_alone_under_the_same_
             completion_loss(replace(plain, model=peft), one.batch, one.step_tokens).backward()
         expected.append({name: parameter.grad for name, parameter in adapter_parameters(peft).items()})
         detach(peft)
-        learner = Learner(adapter, "cpu")
-        learner.step = lambda norm: 0.0  # type: ignore[method-assign]  # leaves the gradients to be seen
-        turns.append(Turn(learner, data.of_step(0)))
-    take_steps(packed, turns, "cpu")
-    for turn, gradients in zip(turns, expected, strict=True):
+        optimizer = AdapterOptimizer(adapter, "cpu")
+        optimizer.step = lambda norm: 0.0  # type: ignore[method-assign]  # leaves the gradients to be seen
+        next_steps.append(NextStep(optimizer, data.of_step(0)))
+    take_steps(packed, next_steps, "cpu")
+    for next_step, gradients in zip(next_steps, expected, strict=True):
         for name, gradient in gradients.items():
             assert gradient is not None
             assert gradient.abs().max() > 0
-            found = turn.learner.adapter.parameters[name].grad
+            found = next_step.optimizer.adapter.parameters[name].grad
             torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
 
 
 def test_losses_and_norms_of_several_adapters_are_waited_for_at_once(tmp_path: Path) -> None:
     configurations = [trial(seed=seed, lora_dropout=0.1, batch_size=2).train for seed in range(3)]
     model = write_model(tmp_path / "m")
-    shelf = engine_of(write_sweep(tmp_path / "sweep"), model).shelf
+    tokenized = engine_of(write_sweep(tmp_path / "sweep"), model).tokenized
     base = PackedBase(load_base(model, configurations[0], "cpu"), 0, 0)
-    turns = [
-        Turn(Learner(base.adapter(one, "cpu"), "cuda"), MicroBatches(one, shelf.train_rows(one), 0, 0).of_step(0))
+    next_steps = [
+        NextStep(
+            AdapterOptimizer(base.adapter(one, "cpu"), "cuda"),
+            MicroBatches(one, tokenized.train_rows(one), 0, 0).of_step(0),
+        )
         for one in configurations
     ]
     with waits_counted() as waits:
-        outcomes = take_steps(base, turns, "cpu")
-    assert all(isinstance(one, Outcome) for one in outcomes)
+        outcomes = take_steps(base, next_steps, "cpu")
+    assert all(isinstance(one, StepResult) for one in outcomes)
     assert waits == ["tolist"]
 
 
@@ -99,7 +102,7 @@ def test_8_bit_updates_are_those_of_the_adapters_own_tensors(tmp_path: Path) -> 
     config = trial(optimizer="paged_adamw_8bit", lora_rank=40, learning_rate=1e-2, max_grad_norm=1e9).train
     base = PackedBase(load_base(write_model(tmp_path / "wide", width=128), config, "cpu"), 0, 0)
     adapter = base.adapter(config, "cpu")
-    learner = Learner(adapter, "cpu")
+    ours = AdapterOptimizer(adapter, "cpu")
     plain = {name: torch.nn.Parameter(value.detach().clone()) for name, value in adapter.parameters.items()}
     assert any(value.numel() > 4096 for value in plain.values())  # the least that is kept in 8 bits
     optimizer = build_optimizer(config, plain)
@@ -114,19 +117,19 @@ def test_8_bit_updates_are_those_of_the_adapters_own_tensors(tmp_path: Path) -> 
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate_factor(config, step)
         optimizer.step()
-        learner.step(float(learner.norm()))
+        ours.step(float(ours.norm()))
         assert all(torch.equal(adapter.parameters[name], value) for name, value in plain.items())
 
 
 def test_the_padding_between_weights_stays_zero(tmp_path: Path) -> None:
     model = write_model(tmp_path / "m", width=36)
     config = trial(lora_rank=3, weight_decay=0.1, learning_rate=1e-2).train
-    shelf = engine_of(write_sweep(tmp_path / "sweep"), model).shelf
+    tokenized = engine_of(write_sweep(tmp_path / "sweep"), model).tokenized
     base = PackedBase(load_base(model, config, "cpu"), 0, 0)
     adapter = base.adapter(config, "cpu")
-    learner, data = Learner(adapter, "cpu"), MicroBatches(config, shelf.train_rows(config), 0, 0)
+    optimizer, data = AdapterOptimizer(adapter, "cpu"), MicroBatches(config, tokenized.train_rows(config), 0, 0)
     for step in range(3):
-        take_steps(base, [Turn(learner, data.of_step(step))], "cpu")
+        take_steps(base, [NextStep(optimizer, data.of_step(step))], "cpu")
     weight = torch.zeros_like(adapter.flat)
     for view in adapter.views(weight).values():
         view.fill_(1)

@@ -144,8 +144,8 @@ def test_widths_are_measured_and_stages_proved_on_a_gpu(
     (chosen,) = engine.widths
     assert chosen["source"] == "measured now"
     assert chosen["memory_bytes"] > 0
-    assert engine.widener.found is not None
-    assert engine.widener.found.decode
+    assert engine.size_chooser.found is not None
+    assert engine.size_chooser.found.decode
 
 
 @pytest.mark.slow

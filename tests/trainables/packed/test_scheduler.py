@@ -12,10 +12,10 @@ import pytest
 from waiting import assert_stays, wait_until
 
 from trainables.jobs import Interrupted, go_on
-from trainables.packed.adapter_optimizer import Turn
-from trainables.packed.device_request import Ask, Member
-from trainables.packed.evaluation import Question
-from trainables.packed.pack_size import Room, Widths
+from trainables.packed.adapter_optimizer import NextStep
+from trainables.packed.device_request import DeviceRequest, PackMember
+from trainables.packed.evaluation import ReadRequest
+from trainables.packed.pack_size import PackLimits, PackSize
 from trainables.packed.scheduler import GRACE_S, Pack
 
 ONE, TWO = ("one", "none", "fp32"), ("two", "none", "fp32")
@@ -25,12 +25,12 @@ class Door:
     """A pack of some slots, and the members whose threads have come to it, in the order of entering."""
 
     def __init__(self, slots: int) -> None:
-        self.pack = Pack("cpu", Room(Widths(slots, 1, 1), 1024))
+        self.pack = Pack("cpu", PackLimits(PackSize(slots, 1, 1), 1024))
         self.entered: list[str] = []
 
-    def come(self, name: str, key: tuple[str, ...], is_adapted: bool = True) -> Member:
+    def come(self, name: str, key: tuple[str, ...], is_adapted: bool = True) -> PackMember:
         """Have a thread come to the door, and return when it waits there or is inside."""
-        member = Member(name, key, is_adapted)
+        member = PackMember(name, key, is_adapted)
 
         def enter() -> None:
             self.pack.join(member, go_on)
@@ -75,7 +75,7 @@ def test_one_who_waits_at_the_door_can_be_called_away() -> None:
     door = Door(slots=1)
     door.come("a", ONE)
     with pytest.raises(Interrupted, match="waiting for a place"):
-        door.pack.join(Member("b", ONE), lambda: "interrupt")
+        door.pack.join(PackMember("b", ONE), lambda: "interrupt")
     assert door.pack._waiting == []
 
 
@@ -84,29 +84,29 @@ def test_an_evaluation_waits_for_the_trial_whose_step_has_just_ended() -> None:
     answered: list[int] = []
 
     class Slow(Pack):
-        def _take(self, base: Any, turns: Sequence[Turn]) -> list[Any]:
+        def _take(self, base: Any, next_steps: Sequence[NextStep]) -> list[Any]:
             time.sleep(2 * GRACE_S)  # longer than one who has asked would wait for one who is busy elsewhere
-            return [None] * len(turns)
+            return [None] * len(next_steps)
 
-        def _read(self, asks: Sequence[Ask]) -> list[Any]:
+        def _read(self, asks: Sequence[DeviceRequest]) -> list[Any]:
             answered.append(len(asks))
             return [None] * len(asks)
 
     pack = Slow("cpu")
-    members = [Member(name, ONE) for name in "ab"]
+    members = [PackMember(name, ONE) for name in "ab"]
     for member in members:
         pack.join(member, go_on)
-    learner = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
+    optimizer = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
 
     def trains_and_asks() -> None:
-        pack.ask(Ask(members[0], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+        pack.ask(DeviceRequest(members[0], go_on, next_step=NextStep(optimizer, [])))  # type: ignore[arg-type]
         time.sleep(GRACE_S / 4)  # it writes its book
-        pack.ask(Ask(members[0], go_on, question=Question(None, [])))
+        pack.ask(DeviceRequest(members[0], go_on, request=ReadRequest(None, [])))
 
     other = threading.Thread(target=trains_and_asks)
     other.start()
     time.sleep(GRACE_S / 4)
-    pack.ask(Ask(members[1], go_on, question=Question(None, [])))
+    pack.ask(DeviceRequest(members[1], go_on, request=ReadRequest(None, [])))
     other.join()
     assert answered == [2]
 
@@ -115,23 +115,23 @@ def test_trials_that_stepped_together_step_together_again() -> None:
     """Each asks a moment after the other; the first to ask must not be taken alone, and the others without it."""
     together: list[int] = []
 
-    class Shared(Pack):
-        def _take(self, base: Any, turns: Sequence[Turn]) -> list[Any]:
-            together.append(len(turns))
-            return [None] * len(turns)
+    class SharedBatch(Pack):
+        def _take(self, base: Any, next_steps: Sequence[NextStep]) -> list[Any]:
+            together.append(len(next_steps))
+            return [None] * len(next_steps)
 
-    pack = Shared("cpu", Room(Widths(4, 3, 1), 1024))
+    pack = SharedBatch("cpu", PackLimits(PackSize(4, 3, 1), 1024))
     pack.uses_lanes = False
-    members = [Member(name, ONE) for name in "abc"]
+    members = [PackMember(name, ONE) for name in "abc"]
     for member in members:
         pack.join(member, go_on)
-    learner = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
+    optimizer = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
     ready = threading.Barrier(len(members))
 
     def trains(number: int, steps: int) -> None:
         ready.wait()
         for _ in range(steps):
-            pack.ask(Ask(members[number], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+            pack.ask(DeviceRequest(members[number], go_on, next_step=NextStep(optimizer, [])))  # type: ignore[arg-type]
             time.sleep(0.005 * number)  # it writes its book
         pack.leave(members[number])
 
@@ -146,21 +146,21 @@ def test_trials_that_stepped_together_step_together_again() -> None:
 
 
 def test_a_trial_that_stays_away_holds_the_others_up_no_longer_than_a_moment() -> None:
-    class Shared(Pack):
-        def _take(self, base: Any, turns: Sequence[Turn]) -> list[Any]:
-            return [None] * len(turns)
+    class SharedBatch(Pack):
+        def _take(self, base: Any, next_steps: Sequence[NextStep]) -> list[Any]:
+            return [None] * len(next_steps)
 
-    pack = Shared("cpu", Room(Widths(4, 2, 1), 1024))
+    pack = SharedBatch("cpu", PackLimits(PackSize(4, 2, 1), 1024))
     pack.uses_lanes = False
-    members = [Member(name, ONE) for name in "ab"]
+    members = [PackMember(name, ONE) for name in "ab"]
     for member in members:
         pack.join(member, go_on)
-    learner = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
+    optimizer = SimpleNamespace(adapter=SimpleNamespace(train=SimpleNamespace(gradient_checkpointing=False)))
     for number in (0, 1):
-        pack.ask(Ask(members[number], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+        pack.ask(DeviceRequest(members[number], go_on, next_step=NextStep(optimizer, [])))  # type: ignore[arg-type]
     time.sleep(GRACE_S)  # and the first never asks again
     members[1].stepped = None
     began = time.monotonic()
     for _ in range(20):
-        pack.ask(Ask(members[1], go_on, turn=Turn(learner, [])))  # type: ignore[arg-type]
+        pack.ask(DeviceRequest(members[1], go_on, next_step=NextStep(optimizer, [])))  # type: ignore[arg-type]
     assert time.monotonic() - began < 10 * GRACE_S  # one that was waited for each time would make it 20

@@ -18,7 +18,7 @@ from trainables.bases.probes import probe_step_graphs
 from trainables.config import TrainConfig
 from trainables.modeling.multi_lora import PackedBase
 from trainables.packed import train_graph
-from trainables.packed.adapter_optimizer import Learner, Outcome, Turn
+from trainables.packed.adapter_optimizer import AdapterOptimizer, NextStep, StepResult
 from trainables.packed.multi_batch import step_of
 from trainables.packed.train_graph import StepGraph, StepGraphs
 from trainables.packed.training import rehearse_all, take_steps
@@ -57,29 +57,31 @@ class Bench:
 
     def __init__(self, folder: Path, configs: list[TrainConfig], family: str = "gpt2", graphs: bool = False) -> None:
         model = write_model(folder / "m", family)
-        self.shelf = engine_of(write_sweep(folder / "sweep", train=24), model).shelf
+        self.tokenized = engine_of(write_sweep(folder / "sweep", train=24), model).tokenized
         self.base = PackedBase(load_base(model, configs[0], "cuda"), 0, 0)
         self.base.graphs = StepGraphs() if graphs else None
-        self.learners: list[Learner] = []
+        self.optimizers: list[AdapterOptimizer] = []
         self.data: list[MicroBatches] = []
         for config in configs:
             self.join(config)
 
     def join(self, config: TrainConfig) -> None:
-        self.learners.append(Learner(self.base.adapter(config, "cuda"), "cuda"))
-        self.data.append(MicroBatches(config, self.shelf.train_rows(config), 0, 0))
+        self.optimizers.append(AdapterOptimizer(self.base.adapter(config, "cuda"), "cuda"))
+        self.data.append(MicroBatches(config, self.tokenized.train_rows(config), 0, 0))
 
-    def turns(self, step: int) -> list[Turn]:
-        return [Turn(one, data.of_step(step)) for one, data in zip(self.learners, self.data, strict=True)]
+    def next_steps(self, step: int) -> list[NextStep]:
+        return [NextStep(one, data.of_step(step)) for one, data in zip(self.optimizers, self.data, strict=True)]
 
     def steps(self, first: int, last: int) -> list[list[Any]]:
-        return [take_steps(self.base, self.turns(step), "cuda") for step in range(first, last)]
+        return [take_steps(self.base, self.next_steps(step), "cuda") for step in range(first, last)]
 
     def replays_pay(self) -> bool:
-        return probe_step_graphs(self.base, lambda: rehearse_all(self.base, self.turns(0), "cuda"), "cuda", StepGraphs)
+        return probe_step_graphs(
+            self.base, lambda: rehearse_all(self.base, self.next_steps(0), "cuda"), "cuda", StepGraphs
+        )
 
     def weights(self) -> list[torch.Tensor]:
-        return [one.adapter.flat.clone() for one in self.learners]
+        return [one.adapter.flat.clone() for one in self.optimizers]
 
 
 def configs(family: str = "gpt2", **more: Any) -> list[TrainConfig]:
@@ -89,7 +91,7 @@ def configs(family: str = "gpt2", **more: Any) -> list[TrainConfig]:
 def assert_alike(left: list[list[Any]], right: list[list[Any]], relative: float = 1e-5) -> None:
     for ours, theirs in zip(left, right, strict=True):
         for mine, other in zip(ours, theirs, strict=True):
-            assert isinstance(mine, Outcome), mine
+            assert isinstance(mine, StepResult), mine
             assert mine.loss == pytest.approx(other.loss, rel=relative)
             assert mine.grad_norm == pytest.approx(other.grad_norm, rel=10 * relative)
 
@@ -128,7 +130,7 @@ def test_what_is_not_finite_in_one_adapter_stays_there_in_a_replay(
     broken = Bench(tmp_path / "broken", configs(), graphs=True)
     spared.steps(0, 4)
     broken.steps(0, 4)
-    broken.learners[1].adapter.flat.fill_(float("nan"))
+    broken.optimizers[1].adapter.flat.fill_(float("nan"))
     wanted, found = spared.steps(4, 12), broken.steps(4, 12)
     assert len(replays) >= 8
     for ours, theirs in zip(found, wanted, strict=True):
@@ -144,7 +146,7 @@ def test_graphs_of_an_adapter_that_is_gone_are_let_go_and_a_new_one_in_its_slot_
     bench.steps(0, 6)
     assert replays
     graphs = bench.base.graphs
-    del bench.learners[1], bench.data[1]
+    del bench.optimizers[1], bench.data[1]
     gc.collect()
     bench.join(configs()[1])
     fresh = Bench(tmp_path / "two", [configs()[1]])
@@ -210,7 +212,8 @@ def test_where_memory_runs_out_graphs_give_theirs_back_before_anything_narrows(
         bench.base.graphs.clear()
     for step in [0, 1, 2, 3, 4, 5] * 2:
         assert all(
-            isinstance(one, Outcome) for one in take_steps(bench.base, bench.turns(step), "cuda", narrowed.append)
+            isinstance(one, StepResult)
+            for one in take_steps(bench.base, bench.next_steps(step), "cuda", narrowed.append)
         )
     assert len(held) > 1
     assert held[0] == (moment == "replay")
@@ -237,11 +240,11 @@ def test_a_failed_batch_leaves_nothing_behind_that_a_capture_would_stumble_over(
     gc.disable()
     try:
         before = computed_tensors()
-        outcomes = take_steps(bench.base, bench.turns(0), "cuda")
+        outcomes = take_steps(bench.base, bench.next_steps(0), "cuda")
         left = computed_tensors()
     finally:
         gc.enable()
-    assert all(isinstance(one, Outcome) for one in outcomes)
+    assert all(isinstance(one, StepResult) for one in outcomes)
     assert left <= before
 
 
@@ -256,7 +259,7 @@ def test_it_is_measured_whether_replays_pay(
     assert bench.replays_pay() == (gain > 0)
     assert bench.base.graphs is None
     assert all(map(torch.equal, bench.weights(), before))
-    assert all(not one.adapter.flat_gradient.any() for one in bench.learners)
+    assert all(not one.adapter.flat_gradient.any() for one in bench.optimizers)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from trainables.data.corpus import Example
 from trainables.sanity_checks.embedding_rows import is_untrained
-from trainables.sanity_checks.prompt_rows import Prompt, find
+from trainables.sanity_checks.prompt_rows import PromptUsage, find
 from trainables.tokenization.encoder import load_encoder
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "real"
@@ -20,7 +20,7 @@ needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real i
 def said(folder: Path, template: str) -> list[str]:
     example = Example("a", "Ann: I lost the map.\nBob: Where?", ("Ann lost the map.",))
     encoder = load_encoder(folder)
-    return find([Prompt("own", template, "model", encoder, folder, 512, 64, [example], {"test": [example]})])
+    return find([PromptUsage("own", template, "model", encoder, folder, 512, 64, [example], {"test": [example]})])
 
 
 @needs_real_data

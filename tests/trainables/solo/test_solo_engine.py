@@ -315,7 +315,7 @@ def test_an_exported_adapter_in_plain_peft_on_the_plain_base_generates_the_recor
     engine.run(job, no_report, go_on)
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), str(record.adapter_folder)).eval()
     tokenizer = AutoTokenizer.from_pretrained(model)
-    rows = engine.shelf.evaluation_rows(one.train, "test", 4, 12)
+    rows = engine.tokenized.evaluation_rows(one.train, "test", 4, 12)
     texts = []
     for row in rows:
         ids = torch.tensor([row.prompt_ids])

@@ -22,7 +22,7 @@ from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import score
 from trainables.scoring.rescore import summarize
 from trainables.solo.engine import SoloEngine
-from trainables.tokenization.token_rows import Row
+from trainables.tokenization.token_rows import TokenRow
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,7 +42,9 @@ def test_a_prediction_holds_text_ending_loss_and_scores(sweep: SweepFolder, mode
     record, job = record_of(sweep, one)
     result = engine_of(sweep, model).run(job, no_report, go_on)
     assert (result["state"], result["steps"], result["adapter_bytes"]) == ("done", 0, 0)
-    examples = {split: engine_of(sweep, model).shelf.evaluation_examples(split, 99) for split in ("validation", "test")}
+    examples = {
+        split: engine_of(sweep, model).tokenized.evaluation_examples(split, 99) for split in ("validation", "test")
+    }
     summary = record.summary(one.eval_id)
     assert summary is not None
     for split, count in one.evaluation.examples.items():
@@ -65,7 +67,7 @@ def test_what_the_last_step_of_a_curve_has_written_is_not_written_again(
 ) -> None:
     written: list[int] = []
 
-    def counting(self: PackedReader, rows: Sequence[Row], *others: Any) -> Any:
+    def counting(self: PackedReader, rows: Sequence[TokenRow], *others: Any) -> Any:
         written.append(len(rows))
         return original(self, rows, *others)
 
