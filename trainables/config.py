@@ -58,7 +58,7 @@ def as_printed(value: Any) -> Any:
 
 
 class Frozen(BaseModel):
-    """Immutable, strict (no text for a number), without unknown keys, finite numbers only."""
+    """A configuration that cannot be changed: no text for a number, no unknown key, no number that is not finite."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -226,7 +226,7 @@ BASELINE_FIELDS = (
 
 
 class TrialConfig(Frozen):
-    """One resolved point of an experiment."""
+    """One resolved point of an experiment: how it trains and how it is evaluated."""
 
     train: TrainConfig
     evaluation: EvalConfig

@@ -90,12 +90,12 @@ def no_report(report: TrialReport) -> None:
 
 
 def key_of(train: TrainConfig) -> BaseKey:
-    """Return what the trials of a pack have in common."""
+    """Return a trial's model, quantization and precision, which the trials of a pack have in common."""
     return train.model, train.quantization, train.precision
 
 
 def by_base(trials: Iterable[TrialConfig]) -> dict[BaseKey, list[TrialConfig]]:
-    """Return the trials of each base."""
+    """Return the trials of each base, in their order."""
     found: dict[BaseKey, list[TrialConfig]] = {}
     for one in trials:
         found.setdefault(key_of(one.train), []).append(one)

@@ -31,7 +31,7 @@ KEPT_SHARE = 0.25  # of the memory that may be used
 
 @dataclass
 class BaseCache:
-    """Bases by model, quantization and precision, those used last at the end; `loads` counts how often one was read."""
+    """The bases by model, quantization and precision, the one used last at the end; `loads` counts those read."""
 
     setup: EngineSetup
     loads: int = 0
@@ -56,7 +56,7 @@ class BaseCache:
 
     @property
     def idle_bytes(self) -> int:
-        """Bytes of the bases that are not in use."""
+        """Bytes of the bases that are loaded and not in use."""
         return sum(nbytes_of(base) for base in list(self._held.values())[:-1])
 
     def drop_idle(self) -> None:

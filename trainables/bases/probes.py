@@ -38,7 +38,7 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 
 def probe(base: LoadedBase, precision: str, device: str) -> None:
-    """Find out what a base can do on its device."""
+    """Find out which faster ways a base can take on its device."""
     probe_attention(base)
     probe_last_mlp(base)
     probe_ragged_cache(base)
@@ -63,7 +63,7 @@ def _rounding(base: LoadedBase) -> Callable[[Tensor, Tensor], bool]:
 
 @contextmanager
 def _assumed(base: LoadedBase, way: str, value: Any = True) -> Iterator[None]:
-    """Have a base take a way in this block."""
+    """Have a base take a way in this block, whatever is known of it."""
     before = base.capabilities
     base.allow(way, value)
     try:

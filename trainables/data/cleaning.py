@@ -19,7 +19,7 @@ def normalised(text: str) -> str:
 
 
 class SourceMarks(dict[str, bytes]):
-    """A digest of every source with its white space made equal, made once: it decides whether two are the same."""
+    """The digest of each source with its white space made equal, made once: sources of one digest are the same."""
 
     def __init__(self, ticker: Ticker, total: int) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ Files = dict[str, list[Path]]
 
 
 def parted(name: str) -> tuple[str, str | None]:
-    """Return the name of a data set and the configuration behind a colon: 'lab/chats:short'."""
+    """Part 'lab/chats:short' into the name of a data set and that of its configuration."""
     place, colon, configuration = name.rpartition(":")
     if not colon or not place or "/" in configuration or Path(name).expanduser().exists():
         return name, None
@@ -65,7 +65,7 @@ def layout_of(folder: Path, wanted: str | None) -> Layout:
 
 
 def _by_names(folder: Path, found: Sequence[Configuration]) -> Layout:
-    """Return the files that names alone give, where no configuration has files of its own."""
+    """Return the files of a folder that has no configurations, by their names alone."""
     named = split_files(folder)
     stating = [one.name for one in found if one.patterns]
     if not stating:

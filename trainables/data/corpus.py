@@ -39,7 +39,7 @@ class Example:
 
 
 def example_of(row: Mapping[str, Any]) -> Example:
-    """Return the example of a row."""
+    """Return the example that `Example.row` wrote."""
     return Example(row["id"], row["source"], tuple(row["references"]), tuple(row.get("columns", {}).items()))
 
 

@@ -37,7 +37,7 @@ POLL_TOKENS = 8
 
 @dataclass(frozen=True)
 class Prompt:
-    """One text to write; `seed` is that of its trial where several trials' texts are written together."""
+    """The prompt of one text; `seed` is its trial's where several trials' texts are written together."""
 
     example_id: str
     ids: tuple[int, ...]
@@ -56,7 +56,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Writing:
-    """How all texts of an evaluation are written."""
+    """How all texts of an evaluation are written: strategy, lengths, ends and seed."""
 
     decoding: Decoding
     max_new_tokens: int
@@ -74,7 +74,7 @@ class Writing:
 
 
 class PenaltyWithoutPadding:
-    """Divide positive and multiply negative logits of tokens already in the row; padding is no token of the row."""
+    """Divides positive and multiplies negative logits of tokens already in the row; padding is no token of the row."""
 
     def __init__(self, penalty: float, padding_R: Tensor) -> None:
         self.penalty = penalty
@@ -91,7 +91,7 @@ class PenaltyWithoutPadding:
 
 
 class GumbelNoise:
-    """Turn taking the largest into sampling: argmax(logits + Gumbel noise) is a draw from softmax(logits)."""
+    """Turns taking the largest into sampling: argmax(logits + Gumbel noise) is a draw from softmax(logits)."""
 
     def __init__(self, seeds: int | Sequence[int], example_ids: Sequence[str], prompt_width: int) -> None:
         each = [seeds] * len(example_ids) if isinstance(seeds, int) else seeds
@@ -109,7 +109,7 @@ class GumbelNoise:
 
 
 class PollControl:
-    """Ask `control` every few tokens, so that an interruption need not await the end of a batch."""
+    """Asks `control` every few tokens, so that an interruption need not await the end of a batch."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
@@ -123,7 +123,7 @@ class PollControl:
 
 
 class HalfEnded:
-    """End a call once at most half of its rows are still going."""
+    """Ends a call of `generate` once at most half of its rows are still going."""
 
     def __init__(self, eos_ids: Sequence[int], prompt_width: int) -> None:
         self.eos_ids = eos_ids
@@ -309,5 +309,5 @@ def _completion(ids: list[int], writing: Writing, loss: tuple[float, int] | None
 
 
 def _end(ids: list[int], writing: Writing) -> int | None:
-    """Return where a text ends, None where it does not."""
+    """Return the place of the first end-of-text token, None without one."""
     return min((ids.index(one) for one in writing.eos_ids if one in ids), default=None)

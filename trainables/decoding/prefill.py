@@ -67,5 +67,5 @@ def read_prompts(
 
 
 def filler_of(model: Any, lengths: Sequence[int], room: int) -> Filler:
-    """Return what collects the states of prompts of these lengths, with room for so many more tokens."""
+    """Return the `Filler` for the model's device, for prompts of these lengths and `room` more tokens each."""
     return RaggedFiller(room) if device_of(model).type == "cpu" else StaticFiller(lengths, room)

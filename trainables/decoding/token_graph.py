@@ -119,7 +119,7 @@ def _set_seen(cache: DynamicCache, seen: int) -> None:
 
 @contextmanager
 def token_steps(base: LoadedBase, cache: Any, in_graph: bool) -> Iterator[TokenStep | None]:
-    """Have the model compute tokens by `TokenStep` in this block, where the cache is a static one."""
+    """Have a base compute tokens by `TokenStep` in this block, where the cache is a static one."""
     if not isinstance(cache, DynamicCache) or not isinstance(cache.layers[0], StaticLayer):
         yield None
         return
@@ -129,7 +129,7 @@ def token_steps(base: LoadedBase, cache: Any, in_graph: bool) -> Iterator[TokenS
 
 
 class SyncDetector(TorchDispatchMode):
-    """Raises, in this thread, for what waits for the GPU or copies to or from it, which no graph captures."""
+    """Raises, in this thread, for operations that wait for the GPU or copy to or from it: no graph captures them."""
 
     def __enter__(self) -> SyncDetector:
         self.makes = HostCopyDetector()
@@ -153,7 +153,7 @@ class SyncDetector(TorchDispatchMode):
 
 
 class HostCopyDetector(TorchFunctionMode):
-    """Raises for tensors that are made on the GPU from numbers of Python, of which no operator tells."""
+    """Raises where a tensor on the GPU is made from numbers of Python, which no operator of torch shows."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -65,7 +65,7 @@ def memory_in_use_bytes(device: str) -> int:
 
 
 def limit_memory(device: str, most_bytes: int | None) -> None:
-    """Let torch allocate no more than this on a GPU; a CPU has no such limit: there the pack's width keeps to it."""
+    """Let torch allocate no more than this on a GPU; a CPU has no such limit: there the pack's size keeps to it."""
     if device != "cpu" and most_bytes is not None:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total))

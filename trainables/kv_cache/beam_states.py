@@ -17,7 +17,7 @@ from trainables.kv_cache.ragged import Prefill
 
 
 class BeamFiller:
-    """Collects the states of so many prompts, batch by batch, `width` tokens wide, for so many beams each."""
+    """Collects the states of prompts, batch by batch, into a cache of `width` tokens with a row for each beam."""
 
     def __init__(self, rows: int, width: int, beams: int) -> None:
         self.rows, self.width, self.beams = rows, width, beams
@@ -38,7 +38,7 @@ class BeamFiller:
         return states.new_zeros(self.rows, groups, self.width, width)
 
     def cache(self, config: Any, seen: int) -> DynamicCache:
-        """Return the cache of all rows and their beams; `seen` is the width."""
+        """Return the cache of all rows and their beams; `seen` is the width in tokens."""
         assert seen == self.width
         cache = DynamicCache(config=config)
         for number, (keys, values) in enumerate(self.layers):

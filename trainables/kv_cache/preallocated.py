@@ -1,4 +1,4 @@
-"""A key-value cache with room: a new token is written into place instead of copying all tokens before it.
+"""A key-value cache with buffers made ahead: a new token is written into place, and none before it is copied.
 
 The library's dynamic cache concatenates, which copies the whole cache at every token: a third of the time of decoding a
 small model on a CPU. Keys and values are the same; attention reads them as a view.

@@ -48,7 +48,7 @@ class Segment:
 
 
 class RaggedLayer(DynamicLayer):
-    """One layer's segments; `seen` tokens by the count of the left-padded batch."""
+    """One layer's keys and values, in segments of rows of one length; `seen` counts tokens as if padded on the left."""
 
     is_croppable = False
 
@@ -133,7 +133,7 @@ def _table(segments: list[Segment]) -> cpu_kernel.RowPointers | None:
 
 @dataclass(frozen=True)
 class Prefill:
-    """The states of prompts read in one batch: their places among the rows that decode, and their lengths."""
+    """The states of prompts read in one batch, the numbers that their rows have in decoding, and their lengths."""
 
     rows: Sequence[int]
     lengths: Sequence[int]

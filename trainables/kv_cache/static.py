@@ -23,7 +23,7 @@ WIDTH_STEP_TOKENS = 64
 
 
 class RowLengths:
-    """How long each row is, in tensors that are changed in place; all layers of a cache share one."""
+    """How many tokens each row has, in tensors that are changed in place; all layers of a cache share one."""
 
     def __init__(self, lengths: Sequence[int], width: int, device: torch.device) -> None:
         self.lengths_R = torch.tensor(lengths, device=device)
@@ -42,13 +42,13 @@ class RowLengths:
         self.mask_R11W.copy_((self.columns_W < self.lengths_R[:, None])[:, None, None])
 
     def select(self, indices: Tensor) -> None:
-        """Keep these rows."""
+        """Keep the rows of these numbers, in this order."""
         self.lengths_R = self.lengths_R[indices]
         self._arrange()
 
 
 class StaticLayer(DynamicLayer):
-    """One layer's buffers (R, G, W, D); `seen` tokens by the count of a batch padded on the left."""
+    """One layer's keys and values (R, G, W, D), of one shape; `seen` counts tokens as if padded on the left."""
 
     is_croppable = False
     keys: Any

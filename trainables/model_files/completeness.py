@@ -43,7 +43,7 @@ def _check_headers(folder: Path, trust_remote_code: bool, may_load_torch: bool) 
 
 
 def _differences(shapes: Mapping[str, tuple[int, ...]], expected: Shapes, is_tied: bool) -> bool:
-    """Tell whether the library has to be asked."""
+    """Tell whether the shapes on disk differ from those expected, so that the library has to be asked."""
     found = {name: shape for name, shape in shapes.items() if not name.endswith(BUFFERS)}
     if not any(name.startswith("transformer.") for name in found) and "wte.weight" in found:
         found = {f"transformer.{name}": shape for name, shape in found.items()}  # as the first GPT-2 was published

@@ -1,7 +1,7 @@
 """The tensors that a configuration asks for, of the families that people tune most (no torch).
 
 It spares `plan` the seconds that torch takes to load: where a folder holds exactly these, nothing is missing. Of any
-other folder and family the library itself decides (see `whole`), so that a table can never refuse what would load.
+other folder and family the library itself decides (`completeness`), so that a table can never refuse what would load.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model as transformers loads it, where every weight comes from its files and is a number; quiet."""
+"""A model as transformers loads it, without its log lines, once every weight comes from its files and is a number."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def from_files(folder: str | Path, trust_remote_code: bool, **options: Any) -> A
 
 
 def load_without_memory(folder: Path, trust_remote_code: bool) -> Any:
-    """Return a model of shapes alone; raises UserError as `from_files` does, before any weight is read."""
+    """Return a model of shapes without weights; raises UserError as `from_files` does, before a weight is read."""
     with quiet():
         config = configuration(folder, trust_remote_code)
         return from_files(folder, trust_remote_code, config=config, device_map="meta")

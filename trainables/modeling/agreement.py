@@ -38,14 +38,14 @@ def why_not(
 
 
 def agree(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether two ways of computing the same agree as far as this arithmetic goes."""
+    """Tell whether two tensors are the same up to the rounding of this dtype."""
     tolerance = 1e-4 if dtype == torch.float32 else 0.05
     return bool((found - wanted).abs().max() <= tolerance * wanted.abs().max())
 
 
 @torch.no_grad()
 def sample_logits(model: Any) -> Tensor:
-    """Return the logits of a short text, shape (1, 8, vocabulary), by which two ways of computing are compared."""
+    """Return a model's logits of a short text, shape (1, 8, vocabulary), to compare two ways of computing by."""
     device = model.get_input_embeddings().weight.device
     ids_BT = torch.arange(1, 9, device=device)[None] % model.get_input_embeddings().weight.shape[0]
     logits: Tensor = model(input_ids=ids_BT, use_cache=False).logits

@@ -35,7 +35,7 @@ PLAIN = frozenset(("is_causal", "cache", "position_ids", "use_cache", "output_at
 
 @contextmanager
 def packed_sequences(lengths: Sequence[int]) -> Iterator[None]:
-    """Say that the one row of a batch is packed rows of these lengths; also for what is recomputed backward."""
+    """Let the one row of a batch be rows of these lengths in this block, also for what is recomputed backward."""
     token = _lengths.set(tuple(lengths))
     try:
         yield
@@ -45,7 +45,7 @@ def packed_sequences(lengths: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def unmasked_rows(base: LoadedBase, ids_BT: Tensor) -> Iterator[Tensor | None]:
-    """Say that rows are read whole and padded on the right; yields the mask to hand the model, None for another.
+    """Let rows be read whole and without a mask; yields what to hand the model as one, None for its own attention.
 
     Without a mask the library looks at the positions whether rows are packed one behind another, for which a GPU is
     waited for, and no graph can be captured.

@@ -50,12 +50,12 @@ class LoadedBase:
     dropout_switched_off: dict[str, float] = field(default_factory=dict)  # name in the configuration -> rate
 
     def allow(self, way: str, value: Any = True) -> None:
-        """Take a faster way from now on."""
+        """Take this faster way of computing from now on."""
         refused = {other: reason for other, reason in self.capabilities.refused.items() if other != way}
         self.capabilities = replace(self.capabilities, **{way: value}, refused=refused)
 
     def refuse(self, way: str, reason: str) -> None:
-        """Leave a faster way from now on, and keep why."""
+        """Leave this faster way of computing from now on, and keep the reason."""
         log.info("%s is not used: %s", way.replace("_", " "), reason)  # `sweep doctor` shows it (see `refusals`)
         refused = {**self.capabilities.refused, way: reason}
         plain = {way: getattr(Capabilities(), way)} if hasattr(self.capabilities, way) else {}
@@ -70,19 +70,19 @@ def arithmetic(precision: str, device: str) -> contextlib.AbstractContextManager
 
 
 def unwrapped(model: Any) -> Any:
-    """Return the base of a model that PEFT has wrapped, others as they are."""
+    """Return the base inside a model that PEFT has wrapped; any other model is returned as it is."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def device_of(model: Any) -> torch.device:
-    """Return where a model's tokens are to be."""
+    """Return the device on which a model takes token ids."""
     found: torch.device = model.get_input_embeddings().weight.device
     return found
 
 
 @contextlib.contextmanager
 def forwarding(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """Have a module compute by `forward` in this block, and by what it had afterwards, be it a library's."""
+    """Have a module compute by `forward` in this block, and afterwards as it did before."""
     own = module.__dict__.get("forward")
     module.forward = forward
     try:

@@ -23,7 +23,7 @@ from trainables.modeling.multi_lora import PackedLinear
 
 @contextmanager
 def completion_tokens_only(base: LoadedBase, row_N: Tensor, column_N: Tensor) -> Iterator[None]:
-    """Let the last MLP of a base that bears it see these tokens alone; to the others it adds nothing."""
+    """Have the last MLP compute these tokens alone, where the base bears that; it adds nothing to the others."""
     model, name = base.model, base.capabilities.last_mlp
     mlp = unwrapped(model).get_submodule(name) if name else None
     if mlp is None or (model.training and recomputes(model)) or _is_adapted(mlp):

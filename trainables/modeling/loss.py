@@ -31,7 +31,7 @@ LOSS_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows ready for a forward pass."""
+    """Rows of token ids padded to one length, and where their completion tokens are."""
 
     input_ids_BT: Tensor
     position_ids_BT: Tensor

@@ -30,7 +30,7 @@ ALIGNED = 16  # numbers: each weight begins at a multiple of 64 bytes of its buf
 
 @dataclass(frozen=True)
 class LoraLayer:
-    """What one adapter adds to one layer."""
+    """The A and B of one adapter for one layer, with scale and dropout."""
 
     a_rD: nn.Parameter
     b_Or: nn.Parameter
@@ -47,7 +47,7 @@ class LoraLayer:
 
 
 class Adapter:
-    """The weights of one trial, fp32, views of one buffer; gradients are views of another."""
+    """The LoRA weights of one trial, fp32, as views of one buffer; their gradients are views of another."""
 
     def __init__(self, train: TrainConfig, shapes: dict[str, tuple[int, int]], device: str) -> None:
         self.train = train
@@ -89,7 +89,7 @@ class Adapter:
         return {name: view.to("cpu", copy=True).contiguous() for name, view in self.views(self.flat).items()}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Load weights of `tensors`."""
+        """Load weights that `tensors` returned."""
         assert self.places.keys() == tensors.keys(), sorted(self.places.keys() ^ tensors.keys())
         for name, view in self.views(self.flat).items():
             view.copy_(tensors[name])
@@ -97,7 +97,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class AdapterRows:
-    """A slice of a batch's rows that is one adapter's, or the base's."""
+    """The rows of a batch from `start` to `stop`, which are one adapter's, or the base's alone."""
 
     adapter: Adapter | None
     start: int
@@ -106,7 +106,7 @@ class AdapterRows:
 
 @dataclass
 class Route:
-    """Whose the rows of the batch now in the model are; all packed layers of a base share one."""
+    """Which rows of the batch now in the model are which adapter's; all packed layers of a base share one."""
 
     groups: tuple[AdapterRows, ...] = ()
     rows: int = 0
@@ -120,7 +120,7 @@ class Route:
 
 
 class PackedLinear(nn.Module):
-    """A frozen linear layer and what the adapters of the route add to it."""
+    """A frozen linear layer that adds to each row what the adapter of that row adds."""
 
     def __init__(self, base_layer: nn.Module, name: str, route: Route) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ def _added(out: Tensor, pieces: Sequence[tuple[int, int, Tensor]]) -> Tensor:
 
 @dataclass
 class PackedBase:
-    """A frozen base whose targeted layers are packed as adapters ask for them."""
+    """A frozen base whose linear layers become `PackedLinear` as adapters ask for them."""
 
     loaded: LoadedBase
     total_parameters: int
@@ -204,7 +204,7 @@ class PackedBase:
         return self.loaded.model
 
     def copy_modules(self) -> PackedBase:
-        """Return modules of their own over the same weights, for the adapters made for this base."""
+        """Return a base of its own modules over the same weights, for the same adapters."""
         route = Route()
         kept: dict[int, Any] = {id(one): one for one in (*self.model.parameters(), *self.model.buffers())}
         model = copy.deepcopy(self.model, kept | {id(self.route): route})

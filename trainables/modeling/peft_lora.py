@@ -30,7 +30,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class RowSlice:
-    """A row of a micro-batch of so many rows and padded tokens, without its padding: its first `length` tokens."""
+    """One row of a micro-batch (of `rows` padded to `tokens`) without its padding: its first `length` tokens."""
 
     micro: int
     row: int
@@ -41,7 +41,7 @@ class RowSlice:
 
 @dataclass(frozen=True)
 class Block:
-    """A micro-batch among those that are now in the model as one batch: so many rows and padded tokens of its own."""
+    """One of the micro-batches that are now in the model as one batch, with its own rows and padded tokens."""
 
     micro: int
     rows: int
@@ -50,7 +50,7 @@ class Block:
 
 @dataclass
 class Clock:
-    """Where the training is: the loop sets it, the dropout of every layer reads it."""
+    """The step and micro-batch now trained on: the training loop sets it, the dropout of every layer reads it."""
 
     seed: int
     step: int = 0  # of the optimizer, from 0

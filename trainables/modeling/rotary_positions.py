@@ -31,7 +31,7 @@ def choose_by_row(model: Any) -> int | None:
 
 
 def crosses(boundary: int | None, prompt_tokens: int, more_tokens: int) -> bool:
-    """Tell whether a prompt has other factors than it would have with so many more tokens behind it."""
+    """Tell whether so many more tokens take a prompt over the length at which its rotary factors change."""
     return boundary is not None and prompt_tokens <= boundary < prompt_tokens + more_tokens
 
 

@@ -1,4 +1,4 @@
-"""How wide to train and to decode, measured on the base that is loaded: a few micro-batches and tokens per width.
+"""How wide to train and to decode, measured on the loaded base by a few micro-batches and tokens of each width.
 
 Nothing that a trial sees is touched: throw-away adapters train, the process's random state is put back. Wider is tried
 as long as it is clearly faster for each, fits the memory and stays within the time.
@@ -53,7 +53,7 @@ NEVER_S = 1e9  # of a width that memory did not suffice for
 
 @dataclass
 class Bench:
-    """The base, throw-away adapters on it, and the micro-batch that stands for all."""
+    """What widths are measured with: the base, throw-away adapters on it, and one micro-batch that stands for all."""
 
     base: PackedBase
     train: TrainConfig
@@ -159,7 +159,7 @@ def _points(
 
 
 def _too_wide(width: int, last: WidthCost) -> WidthCost:
-    """Return the point of a width that memory did not suffice for, behind the widest that it did for."""
+    """Return the cost of a width that memory did not suffice for, behind the widest that it did for."""
     return WidthCost(width, NEVER_S, last.extra_bytes * width // last.width)
 
 

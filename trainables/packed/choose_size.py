@@ -95,7 +95,7 @@ class PackSizeChooser:
             base.graphs = StepGraphs()
 
     def check_fits(self, train: TrainConfig) -> None:
-        """Raise TooLarge for a trial that does not fit alone."""
+        """Raise TrialTooLarge for a trial that does not fit alone."""
         if self.found is None or self.task is None:
             return
         scales = self.task.load.scale, self.task.train_scale(train)

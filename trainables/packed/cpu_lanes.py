@@ -1,4 +1,4 @@
-"""What is done for several adapters at the same time on a CPU: each lane is a thread with its share of the cores.
+"""Work on several adapters at the same time on a CPU: each lane is a thread with its share of the cores.
 
 A team of cores that shares each product waits for its slowest at the end of every operation, and one core works alone
 on what is small. In lanes nobody waits until there is nothing left to do. The lanes' modules are copies over the same
@@ -18,7 +18,7 @@ MOST = 8
 
 
 def most_lanes(threads: int) -> int:
-    """Return in how many lanes work can go on so many cores."""
+    """Return how many lanes these cores are worth."""
     return min(MOST, threads)
 
 

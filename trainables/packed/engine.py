@@ -130,7 +130,7 @@ class PackedEngine:
                 continue  # from its checkpoint, when there is a place in the pack again
 
     def _base(self, config: TrainConfig, key: tuple[str, ...]) -> PackedBase:
-        """Turn to a base on the device's thread, loading it where it is not there."""
+        """Return the packed base of a trial, loaded where it is not there; on the device's thread."""
         pack = self.pack
 
         def packed(loaded: LoadedBase) -> PackedBase:
@@ -273,7 +273,7 @@ class PackedTrial:
 
 @dataclass(frozen=True)
 class PackedReader:
-    """Losses and texts of one trial's rows, in batches that it shares."""
+    """Finds losses and texts of one trial's rows, in batches that it shares with other trials."""
 
     handle: PackedTrial
     control: Control

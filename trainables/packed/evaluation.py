@@ -32,7 +32,7 @@ _accounts = threading.Lock()  # of a request whose rows several lanes read
 
 @dataclass(eq=False)
 class ReadRequest:
-    """The rows of one trial that are to be read, or the prompts to be continued, and what was found."""
+    """Rows of one trial whose losses are wanted, or its prompts to be continued, and what was found of each."""
 
     adapter: Adapter | None
     items: Sequence[Any]
@@ -46,7 +46,7 @@ class ReadRequest:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was found, so that it can be asked again."""
+        """Forget what was found, so that it can be read again."""
         self.found = [None] * len(self.items)
         self.error = self.fault = None
         self.failures = 0
@@ -158,7 +158,7 @@ def _lanes(context: ReadContext, requests: Sequence[ReadRequest]) -> int:
 
 
 def _parts(places: list[RequestItem], count: int) -> list[list[RequestItem]]:
-    """Return the places of a batch in so many parts of about equal prompts, in the order of the places."""
+    """Return the items of a batch in `count` parts of about equally long prompts, in their order."""
     if count == 1:
         return [places]
     ends = list(itertools.accumulate(len(request.items[index].ids) for request, index in places))
@@ -188,7 +188,7 @@ class ReadAttempt:
 
 
 def _attempt_all(context: ReadContext, count: int, shared: Sequence[list[RequestItem]], how: ReadAttempt) -> None:
-    """Do batches, in so many lanes; raises Interrupted."""
+    """Read batches, in so many lanes; raises Interrupted."""
     left = iter(shared)  # of all lanes
 
     def lane(base: PackedBase) -> None:
@@ -200,7 +200,7 @@ def _attempt_all(context: ReadContext, count: int, shared: Sequence[list[Request
 
 
 def _attempt(context: ReadContext, places: Sequence[RequestItem], how: ReadAttempt) -> None:
-    """Do a batch, in halves where memory does not suffice, and request by request where it fails otherwise.
+    """Read a batch, in halves where memory does not suffice, and request by request where it fails otherwise.
 
     Raises Interrupted.
     """

@@ -31,7 +31,7 @@ NOBODY = -1
 
 @dataclass(frozen=True)
 class AdapterShare:
-    """What one adapter has in a shared batch: micro-batches of its step."""
+    """The micro-batches of its step that one adapter has in a shared batch."""
 
     next_step: NextStep
     micro: Sequence[MicroBatch]
@@ -43,7 +43,7 @@ class AdapterShare:
 
 @dataclass(frozen=True)
 class SharedBatch:
-    """A batch of several adapters, and what its completion tokens count for whose loss."""
+    """A batch of several adapters, with the adapter and the weight in its loss of each completion token."""
 
     batch: Batch
     owner_N: Tensor  # the number of the adapter, in the order of the rows; nobody's is what only pads N
@@ -135,7 +135,7 @@ def forward_backward(
 
 
 def join(base: PackedBase, shares: Sequence[AdapterShare]) -> SharedBatch:
-    """Return the micro-batches as one batch, on the CPU."""
+    """Return the micro-batches of several adapters as one batch, on the CPU."""
     parts = [one.batch for share in shares for one in share.micro]
     starts = [0, *itertools.accumulate(len(part.input_ids_BT) for part in parts)]
     tokens, targets = max(part.input_ids_BT.shape[1] for part in parts), sum(len(part.target_N) for part in parts)
@@ -168,7 +168,7 @@ def join(base: PackedBase, shares: Sequence[AdapterShare]) -> SharedBatch:
 
 
 def step_of(count: int) -> int:
-    """Return the next of few numbers: two to each doubling, from 16 on."""
+    """Return the next larger of few numbers, two to each doubling from 16 on: batches of few shapes share graphs."""
     step = 16
     while step * 4 < count:
         step *= 2

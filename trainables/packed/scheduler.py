@@ -41,7 +41,7 @@ IDLE_S = 1.0
 
 
 class Pack:
-    """Trials over one base at a time; the methods are safe from any thread.
+    """The trials that share one base, and the thread that computes for them; the methods are safe from any thread.
 
     `limits`: how many may share; the engine sets it anew with a base. `threads`: of torch, on a CPU.
     """
@@ -65,7 +65,7 @@ class Pack:
     # --- for the threads of trials -------------------------------------------------------------------------------
 
     def join(self, member: PackMember, control: Control) -> None:
-        """Enter the pack, in the order of coming; trials of another base must have left, and there must be a place.
+        """Let a trial in, in the order of coming, once trials of another base have left and there is a place.
 
         Raises Interrupted.
         """
@@ -100,7 +100,7 @@ class Pack:
             self._changed.notify_all()
 
     def ask(self, ask: DeviceRequest) -> Any:
-        """Return the answer; raises what failed, Crowded, and Interrupted where told so before it is begun."""
+        """Return the answer; raises what failed, PackNarrowed, and Interrupted where told so before it is begun."""
         with self._changed:
             if ask.member.must_leave:
                 raise PackNarrowed
@@ -149,7 +149,7 @@ class Pack:
                     self._answer(chosen, self.base)
 
     def _choose(self) -> list[DeviceRequest]:
-        """Return the asks to answer next, together; none while it is better to wait."""
+        """Return the requests to answer next, together; none while it is better to wait."""
         asks = [ask for ask in self._asks if not any(member in self._members for member in ask.after)]
         calls = [ask for ask in asks if ask.call is not None]
         if calls:
@@ -257,7 +257,7 @@ class Pack:
         self._answered = time.monotonic()
 
     def _make_room(self, ask: DeviceRequest, error: BaseException, shared: Sequence[PackMember]) -> bool:
-        """Have the youngest trial leave where memory does not suffice for this ask; False where that would not help.
+        """Have the youngest trial leave where memory does not suffice for this; False where that would not help.
 
         `shared`: those that were there with weights of their own when it was begun.
         """

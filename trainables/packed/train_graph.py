@@ -39,7 +39,7 @@ Key = tuple[tuple[int, ...], tuple[int, ...], int, int]  # optimizers and their 
 
 @dataclass(frozen=True)
 class StepGraph:
-    """A captured batch: its graph, the tensors that it reads and the losses that it leaves."""
+    """A batch captured as a CUDA graph, the tensors that it reads and the losses that it leaves."""
 
     graph: Any
     shared: SharedBatch
@@ -55,7 +55,7 @@ class StepGraph:
 
 
 class StepGraphs:
-    """The graphs of one base, and which batches have been met; for the thread of the device.
+    """The graphs of one base, and which batches have been met before; used by the device's thread alone.
 
     `watch`: sees each batch that is met for the first time.
     """

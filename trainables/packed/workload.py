@@ -28,7 +28,7 @@ FLOATS = {"paged_adamw_8bit": 2.5}
 
 @dataclass(frozen=True)
 class BaseTask:
-    """The trials of one base: `train` stands for them, with `rows` of about `tokens`."""
+    """The trials of one base as they are measured: `train` stands for them, with `rows` of about `tokens` each."""
 
     train: TrainConfig
     folder: str
@@ -51,7 +51,7 @@ class BaseTask:
         return max(1.0, largest / (self.rows_at_once * self.tokens))
 
     def place(self, device: str, threads: int) -> MeasurementKey:
-        """Return what a measurement for these trials is of, on a device of this name."""
+        """Return the key of a measurement for these trials on a device of this name."""
         return MeasurementKey(
             device=device,
             threads=threads,

@@ -28,7 +28,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that continues a trial after `step` optimizer steps."""
+    """All that is needed to continue a trial after `step` optimizer steps."""
 
     step: int
     adapter: Tensors

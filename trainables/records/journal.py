@@ -24,7 +24,7 @@ _ENDING_BYTES = len(b', "sum": "0123456789abcdef"}')
 
 @dataclass
 class Chain:
-    """The checksum so far, as lines are read one after another."""
+    """The checksum over the lines of a journal that have been read so far."""
 
     sum: str = ""
 

@@ -30,7 +30,7 @@ def no_fence() -> None:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """The folder of one trial."""
+    """The folder of one trial: every path in it, read and written here alone."""
 
     folder: Path
     fence: Fence = no_fence
@@ -122,15 +122,15 @@ class TrialRecord:
         journal.append(self.metrics_path, row)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines up to the first damaged one."""
+        """Return the lines of metrics.jsonl up to the first damaged one."""
         return journal.read(self.metrics_path).rows
 
     def cut_metrics_after(self, step: int) -> None:
-        """Drop the lines after `step`, which a continued trial writes again."""
+        """Drop the lines of metrics.jsonl after `step`, which a continued trial writes again."""
         self.write_metrics([row for row in self.metrics() if row["step"] <= step])
 
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Replace the lines."""
+        """Replace the lines of metrics.jsonl."""
         self.fence()
         journal.write(self.metrics_path, rows)
 
@@ -240,7 +240,7 @@ def config_content(trial: TrialConfig, index: int, name: str, label: str) -> dic
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """The folder of a sweep."""
+    """The folder of a sweep: its own files, and the records of its trials."""
 
     folder: Path
     fence: Fence = no_fence

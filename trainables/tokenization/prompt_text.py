@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 
 class Encoded(Protocol):
-    """Tokens of a text, with the characters that each stands for."""
+    """The tokens of a text, with the characters that each token stands for."""
 
     @property
     def ids(self) -> list[int]: ...
@@ -30,7 +30,7 @@ class Encoded(Protocol):
 
 @dataclass(frozen=True)
 class PromptText:
-    """A text; `data` are the places (start, end) of what comes from an example, the rest is the template's."""
+    """A prompt as text; `data` are the places (start, end) that come from an example, the rest is the template's."""
 
     text: str
     data: tuple[tuple[int, int], ...]
@@ -38,7 +38,7 @@ class PromptText:
 
 @dataclass(frozen=True)
 class Joined:
-    """Tokens that were made piece by piece."""
+    """The tokens of a text that was tokenised piece by piece."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]

@@ -19,7 +19,7 @@ from trainables.tokenization.token_rows import TokenRow, build_rows
 
 @dataclass
 class TokenizedExamples:
-    """Examples and their token rows, kept for the trials of one sweep folder."""
+    """The examples of one sweep folder and their token rows, made once for all trials that share them."""
 
     sweep: SweepFolder
     model_folders: dict[str, str]
@@ -40,7 +40,7 @@ class TokenizedExamples:
         return self._once(("encoder", folder, load is load_encoder), lambda: load(folder))
 
     def limit_tokens(self, train: TrainConfig) -> int:
-        """Return the longest prompt and completion together."""
+        """Return how many tokens a prompt and its completion may have together."""
         folder = self.folder(train)
         context = self._once(("context", folder), lambda: context_length(folder))
         return min(train.max_length_tokens, context or train.max_length_tokens)

@@ -21,7 +21,7 @@ from trainables.tokenization.token_rows import TokenRow
 
 
 class RowReader(Protocol):
-    """What finds the losses and writes the texts of one trial's rows."""
+    """Finds the losses of one trial's rows and writes their texts."""
 
     @property
     def encoder(self) -> Encoder: ...
@@ -33,7 +33,7 @@ class RowReader(Protocol):
 
 @dataclass(frozen=True)
 class ModelReader:
-    """How rows are read and written by the base of one trial, with its adapter."""
+    """Reads one trial's rows with a model that no other trial uses at the time."""
 
     base: LoadedBase
     encoder: Encoder

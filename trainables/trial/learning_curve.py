@@ -16,7 +16,7 @@ from trainables.trial.evaluate import RowReader, losses_of_texts, mean_loss
 
 @dataclass
 class LearningCurve:
-    """What one trial's curve is made of; `known` and `written` are of the weights that were read last."""
+    """The validation losses and texts of one trial as it trains; `known` and `written` are of the weights read last."""
 
     trial: TrialConfig
     tokenized: TokenizedExamples

@@ -46,7 +46,7 @@ class TrainSpec:
 
 @dataclass
 class TrainingProgress:
-    """How far a training is; its numbers travel in checkpoints."""
+    """How far a training has come; its numbers travel in checkpoints."""
 
     step: int = 0
     tokens: int = 0
@@ -141,14 +141,14 @@ class TrainingLog:
         self.saved_step = self.progress.step if self.progress.step else -1
 
     def book_time(self, steps: bool = False) -> None:
-        """Book the time since the last call, as that of a step or not."""
+        """Add the time since the last call to that of the training, and to that of its steps where it was one."""
         now = self.clock()
         self.progress.train_s += now - self.mark
         self.progress.steps_s += now - self.mark if steps else 0.0
         self.mark = now
 
     def book_step(self, loss: float, learning_rate: float, grad_norm: float) -> bool:
-        """Book an optimizer step: its loss, rate, and gradient norm before clipping; True where it was the last.
+        """Record an optimizer step: its loss, rate, and gradient norm before clipping; True where it was the last.
 
         Raises Interrupted, after a checkpoint, and Diverged.
         """
@@ -196,7 +196,7 @@ class TrainingLog:
         return last
 
     def checkpoint(self) -> None:
-        """Commit what was reached, unless that is done."""
+        """Write a checkpoint of this step, unless there is one."""
         progress, spec = self.progress, self.spec
         self.book_time()
         if progress.step == self.saved_step:
@@ -234,7 +234,7 @@ def resume(spec: TrainSpec, progress: TrainingProgress) -> bool:
 
 
 def settle(spec: TrainSpec, progress: TrainingProgress) -> None:
-    """Do the evaluation and the generation that are due at this step; raises Interrupted, Diverged."""
+    """Make the evaluation and the texts that are due at this step; raises Interrupted, Diverged."""
     if "eval" in progress.owes:
         loss, examples = spec.evaluate()
         if loss is not None:
