@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-END = "<|endoftext|>"
-BYTES = 256
+from benchmarks.byte_tokenizer import VOCABULARY, write_byte_tokenizer
+
 WEIGHT_SPREAD = 0.15  # wide enough apart that texts vary and no gradient is lost in rounding
 
 USUAL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -47,7 +45,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemma3n_text": WIDE
     | WINDOWED
     | NARROW
-    | {"num_hidden_layers": 4, "vocab_size_per_layer_input": BYTES + 1}
+    | {"num_hidden_layers": 4, "vocab_size_per_layer_input": VOCABULARY}
     | {"layer_types": ["sliding_attention", "full_attention"] * 2, "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0]},
     "phi": USUAL,
     "phi3": GROUPED,
@@ -73,7 +71,7 @@ def write_family(folder: Path, family: str) -> Path:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    own, words = FAMILIES[family], {"vocab_size": BYTES + 1}
+    own, words = FAMILIES[family], {"vocab_size": VOCABULARY}
     if "text_config" in own:
         own = {**own, "text_config": {**own["text_config"], **words, **ends}}
     config = AutoConfig.for_model(family, **own, **ends, **(words if "text_config" not in own else {}))
@@ -82,16 +80,5 @@ def write_family(folder: Path, family: str) -> Path:
             part.initializer_range = WEIGHT_SPREAD
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    _write_tokenizer(folder)
+    write_byte_tokenizer(folder)
     return folder
-
-
-def _write_tokenizer(folder: Path) -> None:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate([END, *alphabet])}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END, special=True)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    kind = {"tokenizer_class": "GPT2TokenizerFast", "eos_token": END, "bos_token": END, "unk_token": END}
-    (folder / "tokenizer_config.json").write_text(json.dumps(kind), encoding="utf-8")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     FalconConfig,
@@ -21,6 +19,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from benchmarks.byte_tokenizer import VOCABULARY, write_byte_tokenizer
 from trainables.config import Decoding, EvalConfig, TrainConfig, TrialConfig
 from trainables.data.corpus import Example
 from trainables.jobs import EngineSetup, TrialJob
@@ -29,8 +28,6 @@ from trainables.solo.engine import SoloEngine
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 TEMPLATE = "Sum up.\n{source}\nSummary:"
-END = "<|endoftext|>"
-VOCABULARY = 257
 TARGETS = dict.fromkeys(("phi", "llama", "mistral", "qwen2", "gemma", "opt"), ("q_proj", "v_proj"))
 TARGETS["gpt2"] = ("c_attn",)
 TARGETS["falcon"] = TARGETS["falcon-alibi"] = ("query_key_value",)
@@ -58,14 +55,7 @@ def write_model(folder: Path, family: str = "gpt2", width: int = 32, spread: flo
     config.initializer_range = spread
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate([END, *alphabet])}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END, special=True)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    kind = {"tokenizer_class": "GPT2TokenizerFast", "eos_token": END, "bos_token": END, "unk_token": END}
-    (folder / "tokenizer_config.json").write_text(json.dumps(kind), encoding="utf-8")
+    write_byte_tokenizer(folder)
     return folder
 
 

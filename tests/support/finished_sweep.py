@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ended_trials import end_trials
-from tiny_inputs import write_data, write_model
+from experiment_place import make_place
 
 from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request
@@ -23,15 +23,9 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(vali
 """
 
 
-def make_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def make_finished_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make `folder` the current one, with a model, data and the experiment own.py, without a hub; and finish that."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
-    monkeypatch.chdir(folder)
-    write_model(folder / "model")
-    write_data(folder / "data")
-    (folder / "own.py").write_text(OWN, encoding="utf-8")
+    make_place(folder, monkeypatch, OWN)
     write_finished(folder)
     return folder
 

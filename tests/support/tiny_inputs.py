@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from benchmarks.byte_tokenizer import END_ID, VOCABULARY, write_byte_tokenizer
 
 WIDTH, LAYERS = 32, 2
-END = "<|endoftext|>"
 NAMES = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn")
 THINGS = ("cake", "map", "book", "lamp", "coat", "drum", "kite")
 PLACES = ("park", "mall", "port", "farm", "hall")
@@ -19,14 +19,7 @@ PLACES = ("park", "mall", "port", "farm", "hall")
 def write_model(folder: Path, context: int = 512) -> Path:
     """Write a randomly initialised GPT-2 as a model folder and return it."""
     folder.mkdir(parents=True)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate([END, *alphabet])}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END, special=True)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    kind = {"tokenizer_class": "GPT2TokenizerFast", "eos_token": END, "bos_token": END, "unk_token": END}
-    (folder / "tokenizer_config.json").write_text(json.dumps(kind), encoding="utf-8")
+    write_byte_tokenizer(folder)
     config = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -34,12 +27,12 @@ def write_model(folder: Path, context: int = 512) -> Path:
         "n_layer": LAYERS,
         "n_head": 2,
         "n_positions": context,
-        "vocab_size": len(alphabet) + 1,
-        "eos_token_id": 0,
-        "bos_token_id": 0,
+        "vocab_size": VOCABULARY,
+        "eos_token_id": END_ID,
+        "bos_token_id": END_ID,
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file(_weights(len(alphabet) + 1, context), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(_weights(VOCABULARY, context), folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

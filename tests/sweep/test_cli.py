@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from command_lines import REPORT, cli, python
 from ended_trials import end_trials
-from tiny_inputs import write_data, write_model
+from experiment_place import make_place
 from typer.main import get_command
 
 from sweep import plan
@@ -38,14 +38,7 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(vali
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, data and an experiment, without a hub."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    write_data(tmp_path / "data")
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    return tmp_path
+    return make_place(tmp_path, monkeypatch, OWN)
 
 
 @pytest.fixture

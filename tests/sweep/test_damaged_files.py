@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from finished_sweep import make_place
+from finished_sweep import make_finished_place
 
 from sweep.cli import main
 from sweep.environment import lease
@@ -53,7 +53,7 @@ KINDS = {
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a finished sweep of two configurations, B the better one."""
-    return make_place(tmp_path, monkeypatch)
+    return make_finished_place(tmp_path, monkeypatch)
 
 
 def record_of(name: str) -> TrialRecord:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ended_trials import end_trials
+from experiment_place import go_offline
 from markdown_it import MarkdownIt
 from tiny_inputs import record, write_model
 
@@ -61,14 +62,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("hostile") / f"here{TITLE}[b]"
     root.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-            patch.setenv(name, "1")
+        go_offline(root, patch)
         cache = root / "cache"
         (cache / f"models--a--b{MARKED.replace('/', '')}{TITLE}").mkdir(parents=True)
-        patch.setenv("HF_HUB_CACHE", str(cache))
         patch.delenv("NO_COLOR", raising=False)
         patch.setenv("COLUMNS", "600")
-        patch.chdir(root)
         write_model(root / MODEL)
         for split, count in (("train", 20), ("validation", 12), ("test", 12)):
             rows = [record(number) | {"id": f"{number}{TITLE}"} for number in range(count)]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from finished_sweep import make_place
+from finished_sweep import make_finished_place
 
 from sweep.environment import lease
 
@@ -46,7 +46,7 @@ WRITE = {
 @pytest.mark.skipif(not MOUNTS, reason="no disk can be mounted here")
 @pytest.mark.slow
 def test_each_verb_on_a_disk_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_place(tmp_path, monkeypatch)
+    make_finished_place(tmp_path, monkeypatch)
     shutil.copytree("runs/own", "twin")
     held = lease.acquire(Path("runs/own"))
     code = SAYS % ([*READ, *WRITE],)

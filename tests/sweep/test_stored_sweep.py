@@ -16,6 +16,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from experiment_place import go_offline
 
 from sweep.cli import main
 
@@ -31,11 +32,8 @@ TOLERANCE = 1e-3
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which these sweeps were made, moved here, without a hub."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    go_offline(tmp_path, monkeypatch)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.chdir(tmp_path)
     with tarfile.open(STORED / "sweeps.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from finished_sweep import OWN, make_place
+from finished_sweep import OWN, make_finished_place
 
 from sweep.cli import main
 from sweep.cli_support import continue_command
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return make_place(tmp_path, monkeypatch)
+    return make_finished_place(tmp_path, monkeypatch)
 
 
 def said_by(*arguments: str, **environment: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_inputs import record, write_data, write_model
+from experiment_place import make_place
+from tiny_inputs import record, write_data
 
 from sweep.plan import make_plan
 from sweep.request.commit import commit
@@ -32,12 +33,7 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(vali
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    write_data(tmp_path / "data")
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    return tmp_path
+    return make_place(tmp_path, monkeypatch, OWN)
 
 
 def said(data: str | None = None, out: str = "run") -> tuple[list[str], list[str], list[str]]:

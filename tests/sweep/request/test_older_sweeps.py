@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_inputs import write_data, write_model
+from experiment_place import make_place
 
 from analysis.records.load import load
 from search_spaces.experiment import load_experiment
@@ -32,13 +32,7 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(vali
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, data and an experiment, without a hub."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    write_data(tmp_path / "data")
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    return tmp_path
+    return make_place(tmp_path, monkeypatch, OWN)
 
 
 def prepared(name: str = "own.py") -> Prepared:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_inputs import write_data, write_model
+from experiment_place import make_place
 
 from sweep import cli
 from sweep.request.pack_memory import narrowed_sentence
@@ -34,15 +34,9 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), evaluation)
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, data and an experiment, without a hub, and a cache of its own."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
     monkeypatch.delenv("PACKSWEEP_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    write_data(tmp_path / "data")
-    (tmp_path / "own.py").write_text(OWN)
-    return tmp_path
+    return make_place(tmp_path, monkeypatch, OWN)
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_place import make_place
 from safetensors.numpy import save_file
 from tiny_inputs import record, write_data, write_model
 
@@ -42,15 +43,7 @@ experiment = Experiment("own", "", grid(base, lora_rank=[2, 4]), EvalConfig(vali
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, data and an experiment, without a hub."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    write_data(tmp_path / "data")
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    return tmp_path
+    return make_place(tmp_path, monkeypatch, OWN)
 
 
 Written = tuple[Prepared, list[PlannedTrial], list[TrialJob]]

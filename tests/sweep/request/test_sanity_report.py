@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_place import make_place
 from planted_mistakes import MISTAKES, Mistake, Records, named
-from tiny_inputs import write_data, write_model
 
 from search_spaces.experiment import Experiment, built_in, load_experiment
 from search_spaces.grid import Grid
@@ -81,13 +81,10 @@ experiment = Experiment(
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, an experiment with mistakes, and data whose summaries are all the same."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "model")
-    for path in write_data(tmp_path / "data").iterdir():
+    make_place(tmp_path, monkeypatch, OWN)
+    for path in (tmp_path / "data").iterdir():
         rows = [{**json.loads(line), "summary": "Always the same."} for line in path.read_text().splitlines()]
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
     return tmp_path
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from engine_inputs import END, REAL, engine_of, trial, write_model, write_sweep
+from engine_inputs import REAL, engine_of, trial, write_model, write_sweep
 from model_folders import with_json
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoModelForCausalLM
 
+from benchmarks.byte_tokenizer import END
 from trainables.bases.load import load_base
 from trainables.config import Decoding
 from trainables.decoding.generate import Prompt, Writing, decoding_batches, generate_batch
