@@ -96,7 +96,7 @@ def test_prompts_and_summaries_have_the_ids_of_the_library(sweep: SweepFolder, o
     from engine_inputs import engine_of
 
     engine: SoloEngine = engine_of(sweep, model_folder())
-    rows = engine.shelf.evaluation_rows(one.train, "validation", 2, one.evaluation.max_new_tokens)
+    rows = engine.tokenized.evaluation_rows(one.train, "validation", 2, one.evaluation.max_new_tokens)
     assert [list(row.prompt_ids) for row in rows] == ANSWERS["prompt_ids"]
     assert [list(row.target_ids) for row in rows] == ANSWERS["target_ids"]
 
