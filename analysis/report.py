@@ -14,10 +14,12 @@ from analysis.findings.findings import Findings
 from analysis.format.terminal import Console, print_json, results
 from analysis.records import reference_rows
 from analysis.render import behaviour_tables, csv_tables, json_report, latex, markdown, page, terminal_tables
-from analysis.statistics.multiple_testing import CORRECTIONS, MARGIN
+from analysis.statistics.multiple_testing import CORRECTIONS, EQUIVALENCE_MARGIN
 from trainables.errors import UserError, cannot_write, nearest
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
+
+MARGIN_POINTS = 100 * EQUIVALENCE_MARGIN
 
 
 def write(folder: Path, metric: str | None = None, eval_id: str | None = None) -> list[Path]:
@@ -91,7 +93,7 @@ def report(
     with_page: Annotated[bool, typer.Option("--page/--no-page", help="write report/index.html")] = True,
     by: Annotated[str, typer.Option(help="column of the data for scores by group; or source_words, turns")] = page.BY,
     with_behaviour: Annotated[bool, typer.Option("--behaviour", help="print how the texts are made")] = False,
-    margin: Annotated[float, typer.Option(help="points within which two systems are equivalent")] = 100 * MARGIN,
+    margin: Annotated[float, typer.Option(help="points within which two systems are equivalent")] = MARGIN_POINTS,
     correction: Annotated[str, typer.Option(help="of differences from baselines: holm, maxt or bh")] = "holm",
     annotate: Annotated[int, typer.Option(metavar="N", help="write a blinded rating sheet of N examples")] = 0,
     systems: Annotated[str, typer.Option(help="the two to rate: A,B; default: the best and its baseline")] = "",

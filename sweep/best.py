@@ -22,7 +22,7 @@ from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
-    from analysis.records.table import Row
+    from analysis.records.table import ResultRow
     from trainables.records.manifest import SweepManifest
 
 
@@ -64,13 +64,13 @@ def best(
     return command.DONE
 
 
-def adapter_of(trial: Row) -> Path:
+def adapter_of(trial: ResultRow) -> Path:
     """Return the folder of a trial's adapter."""
     assert trial.record is not None
     return trial.record.adapter_folder
 
 
-def export_adapter(found: Comparison, trial: Row, sweep: SweepManifest, target: Path) -> None:
+def export_adapter(found: Comparison, trial: ResultRow, sweep: SweepManifest, target: Path) -> None:
     """Copy an adapter to `target` with its card; raises UserError for a full folder or a damaged file."""
     from sweep.export.model_card import base_name, model_card
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS
 from trainables.metric_table import LOWER_IS_BETTER
 from trainables.records.trial_states import TRAINED
@@ -19,19 +19,19 @@ class Candidate:
     """A configuration (or baseline) over its seeds: `selection` is its mean score where the choice is made."""
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     requested: int
     selection: float
     spread: float | None  # SD of `selection` over seeds
 
     @property
-    def row(self) -> Row:
+    def row(self) -> ResultRow:
         return self.rows[0]
 
 
-def candidates(rows: Iterable[Row], split: str, metric: str) -> list[Candidate]:
+def candidates(rows: Iterable[ResultRow], split: str, metric: str) -> list[Candidate]:
     """Gather the seeds of each configuration; what has not finished, or is not finite, is no candidate."""
-    groups: dict[Any, list[Row]] = {}
+    groups: dict[Any, list[ResultRow]] = {}
     for row in rows:
         if row.train is not None:
             groups.setdefault(_without_seed(row), []).append(row)
@@ -52,7 +52,7 @@ def rank(found: Iterable[Candidate], metric: str) -> list[Candidate]:
     return sorted(found, key=lambda candidate: sort_key(candidate.selection, metric))
 
 
-def first_rows(table: Table, ranking: Sequence[Candidate], most: int) -> list[Row]:
+def first_rows(table: ResultTable, ranking: Sequence[Candidate], most: int) -> list[ResultRow]:
     """Return the finished trials of configurations, the `most` best by the ranking where there are more, in order."""
     rows = [row for row in table.of_kind("configuration") if row.summary and row.record]
     if len(rows) <= most:
@@ -62,7 +62,7 @@ def first_rows(table: Table, ranking: Sequence[Candidate], most: int) -> list[Ro
     return [row for row in rows if row.label in kept]
 
 
-def baseline_of(table: Table, candidate: Candidate, metric: str) -> Candidate | None:
+def baseline_of(table: ResultTable, candidate: Candidate, metric: str) -> Candidate | None:
     """Return the baseline that reads the same prompt with the same model; None where it has not finished."""
     same = [row for row in table.of_kind("baseline") if row.train and _reads(row) == _reads(candidate.row)]
     found = candidates(same, table.split, metric)
@@ -76,10 +76,10 @@ def sort_key(value: float | None, metric: str) -> float:
     return value if metric in LOWER_IS_BETTER else -value
 
 
-def _without_seed(row: Row) -> str:
+def _without_seed(row: ResultRow) -> str:
     assert row.train is not None
     return row.train.model_dump_json(exclude={"seed", "tokenization", *NOT_WEIGHTS})
 
 
-def _reads(row: Row) -> tuple[Any, ...]:
+def _reads(row: ResultRow) -> tuple[Any, ...]:
     return tuple(getattr(row.train, name) for name in BASELINE_FIELDS)

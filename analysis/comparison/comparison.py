@@ -26,9 +26,9 @@ from analysis.records.examples import evaluation_examples
 from analysis.records.load import load
 from analysis.records.reference_rows import Reference, reference_row, references
 from analysis.records.scores import Array, Scores, read_scores
-from analysis.records.table import Row, Table
-from analysis.statistics.multiple_testing import MARGIN, fewest_for
-from analysis.statistics.paired import FEWEST, SAME, Paired, examples_needed, paired, smallest_detectable
+from analysis.records.table import ResultRow, ResultTable
+from analysis.statistics.multiple_testing import EQUIVALENCE_MARGIN, fewest_for
+from analysis.statistics.paired import FEWEST_EXAMPLES, SAME, Paired, examples_needed, paired, smallest_detectable
 from trainables.data.corpus import Example
 from trainables.errors import UserError, nearest
 from trainables.metric_table import DEFAULT, LOSS, LOWER_IS_BETTER, names_of
@@ -69,12 +69,12 @@ class Difference:
 class Comparison:
     """The table with its reference rows, the ranking of the configurations, and what can be said of the best."""
 
-    table: Table
+    table: ResultTable
     metric: str
     references: tuple[Reference, ...]
     ranking: tuple[Candidate, ...]
     differences: tuple[Difference, ...]
-    margin: float = MARGIN  # within which a difference from a baseline is equivalent
+    margin: float = EQUIVALENCE_MARGIN  # within which a difference from a baseline is equivalent
     correction: str = "holm"  # of the differences from baselines, a key of `multiple_testing.CORRECTIONS`
     # Of every finished trial per example, by split; none is here that no true evaluation gives.
     scores: Mapping[str, Scores] = field(default_factory=dict, repr=False, compare=False)
@@ -86,7 +86,7 @@ class Comparison:
         parts = [] if self.table.is_default else [self.table.eval_id]
         parts += [] if self.metric == self.table.metric else [self.metric]
         parts += [] if self.correction == "holm" else [self.correction]
-        parts += [] if self.margin == MARGIN else [f"margin{100 * self.margin:g}"]
+        parts += [] if self.margin == EQUIVALENCE_MARGIN else [f"margin{100 * self.margin:g}"]
         return "".join(f"-{part}" for part in parts)
 
     @property
@@ -99,7 +99,7 @@ class Comparison:
         return tuple(one for one in self.ranking[1:] if one.selection == self.ranking[0].selection)
 
     @property
-    def hidden(self) -> tuple[Row, ...]:
+    def hidden(self) -> tuple[ResultRow, ...]:
         """The configurations that may have a better score than the best: damage keeps it from being read."""
         return tuple(row for row in self.table.of_kind("configuration") if row.is_hidden)
 
@@ -108,7 +108,7 @@ class Comparison:
         return self.ranking[1] if len(self.ranking) > 1 else None
 
     @property
-    def best_trial(self) -> Row | None:
+    def best_trial(self) -> ResultRow | None:
         """The trial to export: the best configuration's seed with the best score where the choice is made."""
         if self.best is None:
             return None
@@ -136,7 +136,7 @@ def compare(folder: Path, metric: str | None = None, eval_id: str | None = None)
     return compare_table(table, examples, metric or table.metric)
 
 
-def compare_table(table: Table, examples: Mapping[str, Sequence[Example]], metric: str) -> Comparison:
+def compare_table(table: ResultTable, examples: Mapping[str, Sequence[Example]], metric: str) -> Comparison:
     """Compare the rows of a table by `metric`; the table of the result has marks and reference rows."""
     known = [*score_names(table.evaluation.metrics), LOSS]
     if metric not in known:
@@ -152,7 +152,9 @@ def compare_table(table: Table, examples: Mapping[str, Sequence[Example]], metri
     return replace(found, scores=scores, examples=examples)
 
 
-def _read(table: Table, examples: Mapping[str, Sequence[Example]], ranking: Sequence[Candidate]) -> dict[str, Scores]:
+def _read(
+    table: ResultTable, examples: Mapping[str, Sequence[Example]], ranking: Sequence[Candidate]
+) -> dict[str, Scores]:
     """Read the predictions by split, each file once, with the texts that anything may be computed from."""
     best = ranking[0].rows if ranking else ()
     shown = (*table.of_kind("baseline"), *first_rows(table, ranking, MOST_TEXTS), *best)
@@ -161,7 +163,7 @@ def _read(table: Table, examples: Mapping[str, Sequence[Example]], ranking: Sequ
 
 
 def _differences(
-    table: Table, metric: str, ranking: Sequence[Candidate], extra: Iterable[Reference], scores: Scores
+    table: ResultTable, metric: str, ranking: Sequence[Candidate], extra: Iterable[Reference], scores: Scores
 ) -> list[Difference]:
     best = ranking[0]
     found = []
@@ -206,11 +208,11 @@ def _difference(best: Array, other: Array, against: str, role: str, metric: str,
         detectable=smallest_detectable(result.sd, result.n),
         needed=examples_needed(result.sd, result.mean, seen=result.n),
         differing=sum(abs(value) > SAME for value in values),
-        fewest=FEWEST,
+        fewest=FEWEST_EXAMPLES,
     )
 
 
-def _marked(table: Table, ranking: list[Candidate], extra: Iterable[Reference]) -> Table:
+def _marked(table: ResultTable, ranking: list[Candidate], extra: Iterable[Reference]) -> ResultTable:
     """Return the table with reference rows after the baselines, the best and the runner-up marked."""
     marks = {row.label: mark for mark, one in zip(("best", "runner-up"), ranking, strict=False) for row in one.rows}
     for row in table.rows:

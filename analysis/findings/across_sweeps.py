@@ -31,7 +31,7 @@ SCORES = tuple(one.name for one in METRICS if one.column_rank is not None)
 
 
 @dataclass(frozen=True)
-class Entry:
+class SweepEntry:
     """A finished configuration or baseline of one of the sweeps; `scores` are those of the reported split."""
 
     run: str
@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class RunDifference:
+class SweepDifference:
     """The best configuration of all minus the best of another sweep, on the reported split, Holm over the sweeps."""
 
     run: str
@@ -65,8 +65,8 @@ class Across:
     split: str
     selection_split: str
     runs: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    differences: tuple[RunDifference, ...]
+    entries: tuple[SweepEntry, ...]
+    differences: tuple[SweepDifference, ...]
     sentences: tuple[str, ...]
     signatures: tuple[str, ...]
 
@@ -95,7 +95,7 @@ def across(folders: Sequence[Path], metric: str | None = None, eval_id: str | No
         said += [f"{name}: {text}" for text in (*([not_settled(one)] if one.hidden else []), *damaged(one))]
     entries = [entry for name, one in zip(names, found, strict=True) for entry in _entries(name, one)]
     if losses_differ is not None:
-        entries = [Entry(**{**vars(entry), "scores": {**entry.scores, LOSS: None}}) for entry in entries]
+        entries = [SweepEntry(**{**vars(entry), "scores": {**entry.scores, LOSS: None}}) for entry in entries]
     order = {"baseline": 0, "configuration": 1}
     entries.sort(key=lambda entry: (order[entry.kind], _worse(entry.selection, first.metric)))
     differences, text = _differences(names, found)
@@ -209,7 +209,7 @@ def _worse(value: float, metric: str) -> float:
     return value if metric in LOWER_IS_BETTER else -value
 
 
-def _entries(run: str, found: Comparison) -> list[Entry]:
+def _entries(run: str, found: Comparison) -> list[SweepEntry]:
     table = found.table
     known = [name for name in SCORES if name in (*score_names(table.evaluation.metrics), LOSS)]
     rows = []
@@ -224,11 +224,11 @@ def _entries(run: str, found: Comparison) -> list[Entry]:
             )
             model = one.row.train.model if one.row.train else table.model
             scores = {name: means[name].get(one.name) for name in known}
-            rows.append(Entry(run, one.name, kind, about, model, one.selection, scores))
+            rows.append(SweepEntry(run, one.name, kind, about, model, one.selection, scores))
     return rows
 
 
-def _differences(names: Sequence[str], found: Sequence[Comparison]) -> tuple[list[RunDifference], list[str]]:
+def _differences(names: Sequence[str], found: Sequence[Comparison]) -> tuple[list[SweepDifference], list[str]]:
     bests = [(name, one, one.best) for name, one in zip(names, found, strict=True) if one.best]
     said = [f"Nothing has finished in {name}." for name, one in zip(names, found, strict=True) if not one.best]
     if not bests:
@@ -250,7 +250,7 @@ def _differences(names: Sequence[str], found: Sequence[Comparison]) -> tuple[lis
         one = paired(column[~np.isnan(column)].tolist())
         if one is None:
             continue
-        rows.append(RunDifference(name, candidate.name, one.n, one.mean, one.low, one.high, float(p), float(p_holm)))
+        rows.append(SweepDifference(name, candidate.name, one.n, one.mean, one.low, one.high, float(p), float(p_holm)))
         if p_holm >= ALPHA:
             said.append(f"On {table.split} it cannot be told apart from {candidate.name}, the best of {name}.")
         elif (one.mean > 0) == (metric in LOWER_IS_BETTER):

@@ -22,7 +22,7 @@ from analysis.records.scores import Scores
 from analysis.statistics.multiple_testing import (
     ALPHA,
     CORRECTIONS,
-    MARGIN,
+    EQUIVALENCE_MARGIN,
     Array,
     benjamini_hochberg,
     describe_pair,
@@ -32,7 +32,7 @@ from analysis.statistics.multiple_testing import (
     is_attainable,
     sign_flips,
 )
-from analysis.statistics.paired import FEWEST, SAME, examples_needed, paired, smallest_detectable
+from analysis.statistics.paired import FEWEST_EXAMPLES, SAME, examples_needed, paired, smallest_detectable
 from trainables.metric_table import LOSS, LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class BaselineTest:
     run_high: float | None
     p_runs: float | None
     correction: str = "holm"
-    margin: float = MARGIN
+    margin: float = EQUIVALENCE_MARGIN
 
     @property
     def p_corrected(self) -> float:
@@ -107,7 +107,7 @@ class BaselineTest:
 
     @property
     def has_interval(self) -> bool:
-        return self.n >= FEWEST and self.sd > SAME
+        return self.n >= FEWEST_EXAMPLES and self.sd > SAME
 
     @property
     def verdict(self) -> str:

@@ -10,7 +10,7 @@ from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.sentences import title_of, unit_after, value_of
 from analysis.findings.winner import AgainstBest, Agreement, Cost, Winner, metric_winners
 from analysis.format.cells import cell
-from analysis.statistics.paired import FEWEST
+from analysis.statistics.paired import FEWEST_EXAMPLES
 from trainables.metric_table import LOWER_IS_BETTER
 from trainables.records.trial_states import TrialState
 
@@ -39,7 +39,7 @@ def _worth(won: Winner) -> str:
     optimism = f"{value_of(won.metric, won.optimism)}{unit}"
     if not won.has_interval:
         score = value_of(won.metric, won.raw if won.is_same_set else won.estimate)
-        why = "too few to say what it is worth" if won.n < FEWEST else "the same on each"
+        why = "too few to say what it is worth" if won.n < FEWEST_EXAMPLES else "the same on each"
         return f"{won.name} has {metric} {score} on {won.n} {won.split} examples, {why}."
     if len(won.frequencies) == 1:
         return f"{won.name}, the only candidate, has {metric} {score} on {won.n} {won.split} examples."

@@ -21,7 +21,7 @@ from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import title_of, value_of
 from analysis.statistics.factorial import Factor, factor_of, half_normal_quantiles, lenth, shares, terms
 from analysis.statistics.multiple_testing import ALPHA, TOLERANCE, Array, attainable_p, flips_for, holm, is_attainable
-from analysis.statistics.paired import FEWEST, SAME, paired
+from analysis.statistics.paired import FEWEST_EXAMPLES, SAME, paired
 from trainables.metric_table import LOSS
 
 
@@ -56,11 +56,11 @@ class Effect:
 
     @property
     def has_interval(self) -> bool:
-        return self.n >= FEWEST and self.high - self.low > SAME
+        return self.n >= FEWEST_EXAMPLES and self.high - self.low > SAME
 
 
 @dataclass(frozen=True)
-class Share:
+class EffectShare:
     """The share of the configurations' sum of squares that a factor or an interaction has."""
 
     factors: tuple[str, ...]
@@ -192,14 +192,14 @@ def effects(found: Comparison, metric: str | None = None) -> tuple[Effect, ...]:
     return tuple(found_effects)
 
 
-def effect_shares(found: Comparison, metric: str | None = None) -> tuple[Share, ...]:
+def effect_shares(found: Comparison, metric: str | None = None) -> tuple[EffectShare, ...]:
     """Return the exact shares of the sum of squares of a full factorial, the largest first."""
     metric = metric or found.metric
     design = design_of(found, metric)
     if design is None or _scores_of(found, design, metric) is None:
         return ()
     means = _cell_means(design)
-    rows = [Share(names, share) for names, share in shares(design.factors, means).items()]
+    rows = [EffectShare(names, share) for names, share in shares(design.factors, means).items()]
     return tuple(sorted(rows, key=lambda row: -row.share))
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from analysis.comparison.comparison import Comparison
 from analysis.findings import baselines, choice, effects, mixed_model, searches, sentences, winner
 from analysis.findings.baselines import BaselineTest
-from analysis.findings.effects import Effect, Share, Trend
+from analysis.findings.effects import Effect, EffectShare, Trend
 from analysis.findings.mixed_model import Crossed
 from analysis.findings.searches import ExpectedBest, Importance
 from analysis.findings.winner import AgainstBest, Agreement, Level, Winner
@@ -53,7 +53,7 @@ class Findings:
         return effects.effects(self.comparison)
 
     @cached_property
-    def shares(self) -> tuple[Share, ...]:
+    def shares(self) -> tuple[EffectShare, ...]:
         return effects.effect_shares(self.comparison)
 
     @cached_property

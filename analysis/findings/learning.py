@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.candidates import baseline_of, candidates
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.metric_table import LOSS
 from trainables.records.trial_states import FAILURES, TrialState
 
@@ -25,30 +25,30 @@ WORSE = 0.02  # rise from the best to the last loss, as a share, that counts as 
 GOES_ON = 0.01  # fall that as many steps again would bring at the last slope, as a share, that counts as learning still
 CLIPPED = 0.8
 
-Point = tuple[int, float]
+StepLoss = tuple[int, float]
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurves:
     """The curves of one trial: (step, loss) of training and of evaluation, `start` the untrained model's."""
 
     name: str
     label: str
-    train: tuple[Point, ...]
-    evaluation: tuple[Point, ...]
+    train: tuple[StepLoss, ...]
+    evaluation: tuple[StepLoss, ...]
     start: float | None
-    row: Row
+    row: ResultRow
     clipped: float  # share of steps whose gradient was clipped
     tokens: int
 
     @property
-    def points(self) -> tuple[Point, ...]:
+    def points(self) -> tuple[StepLoss, ...]:
         """The evaluation losses with the untrained model's as step 0."""
         return self.evaluation if self.start is None else ((0, self.start), *self.evaluation)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CurveVerdict:
     """What the curves of a trial say; slope and its 95% interval are losses per 10 steps, over its later half."""
 
     name: str
@@ -67,7 +67,7 @@ class Verdict:
     high: float | None = None
 
 
-def curves(table: Table) -> list[Curve]:
+def curves(table: ResultTable) -> list[LossCurves]:
     """Return the curves of every configuration that trained at all."""
     found = []
     for row in table.of_kind("configuration"):
@@ -77,7 +77,7 @@ def curves(table: Table) -> list[Curve]:
         train = [line for line in lines if line.get("kind") == "train"]
         norms = [line["grad_norm"] for line in train if line.get("grad_norm") is not None]
         clipped = sum(norm > row.train.max_grad_norm for norm in norms) / len(norms) if norms else 0.0
-        curve = Curve(
+        curve = LossCurves(
             name=table.name_of(row),
             label=row.label,
             train=_points(train, "train_loss"),
@@ -92,13 +92,13 @@ def curves(table: Table) -> list[Curve]:
     return found
 
 
-def verdicts(table: Table, found: Sequence[Curve] | None = None) -> list[Verdict]:
+def verdicts(table: ResultTable, found: Sequence[LossCurves] | None = None) -> list[CurveVerdict]:
     """Return a verdict for every configuration that trained at all."""
     every = curves(table) if found is None else list(found)
     return [judge(curve, every) for curve in every]
 
 
-def judge(curve: Curve, others: Sequence[Curve] = ()) -> Verdict:
+def judge(curve: LossCurves, others: Sequence[LossCurves] = ()) -> CurveVerdict:
     """Return the verdict on one trial's curves; `others` of the same sweep name the likelier cause."""
     state = curve.row.state
     points = [point for point in curve.points if math.isfinite(point[1])]
@@ -106,10 +106,12 @@ def judge(curve: Curve, others: Sequence[Curve] = ()) -> Verdict:
         diverged = state == TrialState.DIVERGED
         said = f"{curve.name} {'diverged' if diverged else 'did not finish'} after step {_last_step(curve)}."
         cause = "the learning rate is too high for this rank and batch" if diverged else curve.row.cause or ""
-        return Verdict(curve.name, curve.label, state, said, cause)
+        return CurveVerdict(curve.name, curve.label, state, said, cause)
     if len(points) < 3:
         said = f"{curve.name} has {len(points)} evaluations of its loss: too few for a verdict."
-        return Verdict(curve.name, curve.label, "too short to tell", said, "evaluate more often (eval_every_steps)")
+        return CurveVerdict(
+            curve.name, curve.label, "too short to tell", said, "evaluate more often (eval_every_steps)"
+        )
     first, last = points[0][1], points[-1][1]
     best_step, best = min(points, key=lambda point: (point[1], point[0]))
     later = points[-max(3, math.ceil(len(curve.evaluation) / 2)) :]
@@ -121,22 +123,22 @@ def judge(curve: Curve, others: Sequence[Curve] = ()) -> Verdict:
         fall = 100 * (first - last) / first
         change = f"by {fall:.1f}%" if fall >= 0 else f"by {-fall:.1f}%, upward,"
         said = f"{curve.name} hardly learned: its loss moved {change} from {first:.4f} to {last:.4f}."
-        return Verdict(curve.name, curve.label, "hardly learned", said, _why_hardly(curve, others), *facts)
+        return CurveVerdict(curve.name, curve.label, "hardly learned", said, _why_hardly(curve, others), *facts)
     if last - best > WORSE * best:
         said = (
             f"{curve.name} overfits: its loss was best, {best:.3f}, at step {best_step} and is {last:.3f} at the end."
         )
-        return Verdict(curve.name, curve.label, "overfitting", said, _why_overfit(curve, best_step), *facts)
+        return CurveVerdict(curve.name, curve.label, "overfitting", said, _why_overfit(curve, best_step), *facts)
     goes_on = -to_come > GOES_ON * last
     if goes_on and high < 0:
         said = f"{curve.name} was still learning: {trend}."
-        return Verdict(curve.name, curve.label, "still learning", said, _why_on(curve), *facts)
+        return CurveVerdict(curve.name, curve.label, "still learning", said, _why_on(curve), *facts)
     if goes_on:
         said = f"{curve.name} may have been learning still: {trend}."
         cause = "too few evaluations to tell a fall from noise: evaluate more often (eval_every_steps)"
-        return Verdict(curve.name, curve.label, "perhaps still learning", said, cause, *facts)
+        return CurveVerdict(curve.name, curve.label, "perhaps still learning", said, cause, *facts)
     said = f"{curve.name} learned and is flat: {first:.3f} to {last:.3f}, in the end {trend}."
-    return Verdict(curve.name, curve.label, "flat", said, _why_flat(curve), *facts)
+    return CurveVerdict(curve.name, curve.label, "flat", said, _why_flat(curve), *facts)
 
 
 def line_slope(steps: Sequence[float], losses: Sequence[float]) -> tuple[float, float, float]:
@@ -154,7 +156,7 @@ def line_slope(steps: Sequence[float], losses: Sequence[float]) -> tuple[float, 
     return slope, slope - half, slope + half
 
 
-def summary(found: Sequence[Verdict]) -> str:
+def summary(found: Sequence[CurveVerdict]) -> str:
     """Say in one sentence how many trials got which verdict; empty without any."""
     groups: dict[str, list[str]] = {}
     for one in found:
@@ -163,19 +165,19 @@ def summary(found: Sequence[Verdict]) -> str:
     return f"By their own curves, {'; '.join(parts)}." if parts else ""
 
 
-def frame(found: Sequence[Verdict]) -> pd.DataFrame:
+def frame(found: Sequence[CurveVerdict]) -> pd.DataFrame:
     """Return the verdicts as a data frame, a row per trial."""
     import pandas as pd
 
-    return pd.DataFrame([vars(one) for one in found], columns=list(Verdict.__dataclass_fields__))
+    return pd.DataFrame([vars(one) for one in found], columns=list(CurveVerdict.__dataclass_fields__))
 
 
-def _points(lines: Sequence[dict[str, Any]], key: str) -> tuple[Point, ...]:
+def _points(lines: Sequence[dict[str, Any]], key: str) -> tuple[StepLoss, ...]:
     values = {int(line["step"]): float(line[key]) for line in lines if line.get(key) is not None}
     return tuple(sorted(values.items()))
 
 
-def _start(table: Table, row: Row) -> float | None:
+def _start(table: ResultTable, row: ResultRow) -> float | None:
     """Return the untrained model's loss with the same prompt, on the examples of the curve."""
     if "validation" not in table.evaluation.examples:
         return None
@@ -184,11 +186,11 @@ def _start(table: Table, row: Row) -> float | None:
     return baseline.row.mean("validation", LOSS) if baseline else None
 
 
-def _last_step(curve: Curve) -> int:
+def _last_step(curve: LossCurves) -> int:
     return max((step for step, _ in (*curve.train, *curve.evaluation)), default=0)
 
 
-def _why_hardly(curve: Curve, others: Sequence[Curve]) -> str:
+def _why_hardly(curve: LossCurves, others: Sequence[LossCurves]) -> str:
     train = curve.row.train
     assert train is not None
     fell = [one for one in others if (fall := _fall(one)) is not None and fall > HARDLY]
@@ -206,7 +208,7 @@ def _why_hardly(curve: Curve, others: Sequence[Curve]) -> str:
     return f"the learning rate {train.learning_rate:g} is too low, or {train.max_steps} steps ({seen} examples) too few"
 
 
-def _why_overfit(curve: Curve, best_step: int) -> str:
+def _why_overfit(curve: LossCurves, best_step: int) -> str:
     train = curve.row.train
     assert train is not None
     seen = best_step * train.batch_size * train.gradient_accumulation_steps
@@ -219,7 +221,7 @@ def _why_overfit(curve: Curve, best_step: int) -> str:
     return f"{cause}: fewer steps, more examples, a lower rate{keep}"
 
 
-def _why_on(curve: Curve) -> str:
+def _why_on(curve: LossCurves) -> str:
     train = curve.row.train
     assert train is not None
     if train.schedule == "constant":
@@ -229,7 +231,7 @@ def _why_on(curve: Curve) -> str:
     )
 
 
-def _why_flat(curve: Curve) -> str:
+def _why_flat(curve: LossCurves) -> str:
     train = curve.row.train
     assert train is not None
     if train.schedule != "constant":
@@ -237,7 +239,7 @@ def _why_flat(curve: Curve) -> str:
     return "it converged: more steps of the same would change little"
 
 
-def _fall(curve: Curve) -> float | None:
+def _fall(curve: LossCurves) -> float | None:
     points = [value for _, value in curve.points if math.isfinite(value)]
     return (points[0] - min(points)) / points[0] if len(points) > 1 and points[0] else None
 

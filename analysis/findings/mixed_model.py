@@ -19,7 +19,7 @@ from analysis.findings.sentences import title_of, value_of
 from analysis.statistics.multiple_testing import Array
 from trainables.metric_table import LOSS
 
-MOST_ROWS = 1_500
+MOST_SCORES = 1_500
 NORMAL = 1.959964  # two-sided 95%
 
 
@@ -64,7 +64,7 @@ def crossed(found: Comparison, ours: Candidate, theirs: Candidate) -> Crossed | 
         first, second = first * scale, second * scale
     values = np.vstack([first, second])
     values = values[:, ~np.isnan(values).any(axis=0)]
-    if not values.size or values.size > MOST_ROWS or values.shape[1] < 2:
+    if not values.size or values.size > MOST_SCORES or values.shape[1] < 2:
         return None
     return fit(values, [True] * len(first) + [False] * len(second), ours.name, theirs.name)
 

@@ -20,8 +20,8 @@ from trainables.metric_table import LOWER_IS_BETTER
 if TYPE_CHECKING:
     import optuna
 
-FEWEST = 10  # configurations from which importance is stated
-RESAMPLES = 100
+FEWEST_CONFIGURATIONS = 10  # configurations from which importance is stated
+IMPORTANCE_RESAMPLES = 100
 TRIALS = 20_000  # in all resamples: Optuna takes a fifth of a millisecond for each
 
 
@@ -67,12 +67,12 @@ def importance(found: Comparison, seed: int = 0) -> tuple[Importance, ...]:
     None for a grid, or with fewer than ten finished configurations. The interval is over resamples of configurations.
     """
     ranking = found.ranking
-    if not is_search(found) or len(ranking) < FEWEST:
+    if not is_search(found) or len(ranking) < FEWEST_CONFIGURATIONS:
         return ()
     factors = factors_of(found)
     whole = _importances(found, factors, list(ranking))
     draw = np.random.default_rng(seed)
-    resamples = min(RESAMPLES, max(20, TRIALS // len(ranking)))
+    resamples = min(IMPORTANCE_RESAMPLES, max(20, TRIALS // len(ranking)))
     samples = [draw.integers(0, len(ranking), len(ranking)) for _ in range(resamples)]
     drawn = [_importances(found, factors, [ranking[index] for index in sample]) for sample in samples]
     rows = []

@@ -9,7 +9,7 @@ from analysis.comparison.comparison import Comparison, Difference
 from analysis.format.cells import NOTHING, cell, points
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
-from analysis.records.table import Table
+from analysis.records.table import ResultTable
 from trainables.metric_table import LOSS, metric_of
 from trainables.records.trial_states import TrialState
 
@@ -46,7 +46,7 @@ def interval_of(difference: Difference) -> str:
     return f"[{value_of(difference.metric, low, True)}, {value_of(difference.metric, high, True)}]"
 
 
-def describe(candidate: Candidate, table: Table) -> str:
+def describe(candidate: Candidate, table: ResultTable) -> str:
     """Say what a configuration changes: 'prompt v2, rank 16, rate 0.0005'."""
     train = candidate.row.train
     names = [name for name in table.axes if name != "seed"]
@@ -192,7 +192,7 @@ def _too_few(found: Comparison) -> list[str]:
     return [f"{short}: it takes {one.fewest} that differ for a difference to be significant {family}."]
 
 
-def unfinished(table: Table) -> list[str]:
+def unfinished(table: ResultTable) -> list[str]:
     """Say which rows have no result, and why; the choice may change with those that are pending."""
     pending = [
         row

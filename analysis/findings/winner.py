@@ -21,7 +21,7 @@ from analysis.comparison.candidates import Candidate, candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.findings.sentences import FEW_TO_CHOOSE
 from analysis.statistics.multiple_testing import ALPHA, Array, flips_for, holm, sign_flips
-from analysis.statistics.paired import FEWEST, SAME, paired
+from analysis.statistics.paired import FEWEST_EXAMPLES, SAME, paired
 from analysis.statistics.winner_curse import RESAMPLES, Selection, resample_selection, spearman
 from trainables.metric_table import LOSS, LOWER_IS_BETTER, metric_of
 
@@ -85,7 +85,7 @@ class Winner:
     @property
     def has_interval(self) -> bool:
         """Whether there are enough examples, and enough unlike, for the interval to mean something."""
-        return self.n >= FEWEST and self.high - self.low > SAME
+        return self.n >= FEWEST_EXAMPLES and self.high - self.low > SAME
 
     @property
     def is_weighed(self) -> bool:

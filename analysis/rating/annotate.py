@@ -27,11 +27,11 @@ from trainables.errors import UserError, nearest
 from trainables.records import atomic_files
 
 CHOICES = ("left", "right", "equal")
-COLUMNS = ("sheet", "item", "source", "left", "right", "choice", "comment")
+SHEET_COLUMNS = ("sheet", "item", "source", "left", "right", "choice", "comment")
 
 
 @dataclass(frozen=True)
-class Item:
+class RatedPair:
     """One question: a source and two texts; `left_is_first` is for the key alone."""
 
     number: int
@@ -49,7 +49,7 @@ class Sheet:
     identity: str
     first: str
     second: str
-    items: tuple[Item, ...]
+    items: tuple[RatedPair, ...]
 
 
 class KeyItem(BaseModel):
@@ -128,7 +128,9 @@ def make_sheet(outputs: Outputs, first: System, second: System, count: int, seed
         left_is_first = draw.random() < 0.5
         left, right = (first, second) if left_is_first else (second, first)
         items.append(
-            Item(number, example.id, example.source, left.texts[example.id], right.texts[example.id], left_is_first)
+            RatedPair(
+                number, example.id, example.source, left.texts[example.id], right.texts[example.id], left_is_first
+            )
         )
     return Sheet(identity, first.name, second.name, tuple(items))
 
@@ -166,7 +168,9 @@ def write_sheet(sheet: Sheet, folder: Path) -> list[Path]:
     page = folder / f"annotate-{sheet.identity}.html"
     table = folder / f"annotate-{sheet.identity}.csv"
     key = folder / f"annotate-{sheet.identity}-key.json"
-    atomic_files.write_text(page, render("annotate.html", "annotate.js", sheet=sheet, columns=COLUMNS, choices=CHOICES))
+    atomic_files.write_text(
+        page, render("annotate.html", "annotate.js", sheet=sheet, columns=SHEET_COLUMNS, choices=CHOICES)
+    )
     atomic_files.write_text(table, to_csv(sheet))
     items = tuple(KeyItem(item=one.number, id=one.example, left_is_first=one.left_is_first) for one in sheet.items)
     content = SheetKey(sheet=sheet.identity, first=sheet.first, second=sheet.second, items=items)
@@ -178,7 +182,7 @@ def to_csv(sheet: Sheet) -> str:
     """Return the empty sheet as CSV; a text that a spreadsheet would take for a formula gets a leading apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(SHEET_COLUMNS)
     for one in sheet.items:
         writer.writerow([sheet.identity, one.number, *map(inert, (one.source, one.left, one.right)), "", ""])
     return text.getvalue()

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.records.table import Table
+from analysis.records.table import ResultTable
 from trainables.data.corpus import Example
 from trainables.scoring.metrics import is_unseen, mostly_unseen
 
 INSTEAD = "chrf"
 
 
-def deciding(table: Table, examples: Mapping[str, Sequence[Example]]) -> str:
+def deciding(table: ResultTable, examples: Mapping[str, Sequence[Example]]) -> str:
     """Return the metric that decides: the sweep's own, or chrF where that is a ROUGE which sees no words."""
     has_other = INSTEAD in table.evaluation.metrics
     return INSTEAD if table.metric.startswith("rouge") and has_other and _unseen(table, examples) else table.metric
 
 
-def sentence(table: Table, examples: Mapping[str, Sequence[Example]], metric: str) -> str:
+def sentence(table: ResultTable, examples: Mapping[str, Sequence[Example]], metric: str) -> str:
     """Say where ROUGE sees no words in most references, and what decides or should; empty where it sees them."""
     unseen = _unseen(table, examples)
     if not unseen:
@@ -35,7 +35,7 @@ def sentence(table: Table, examples: Mapping[str, Sequence[Example]], metric: st
     return f"{what}: compare by chrF, {way}."
 
 
-def _unseen(table: Table, examples: Mapping[str, Sequence[Example]]) -> str:
+def _unseen(table: ResultTable, examples: Mapping[str, Sequence[Example]]) -> str:
     """Return of how many examples ROUGE sees no words, where these are most: '64 of 64 validation'; else nothing."""
     for split in dict.fromkeys((table.selection_split, table.split)):
         references = [one.references for one in examples.get(split, ())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.records.table import Table
+from analysis.records.table import ResultTable
 from trainables.data.corpus import Example
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
@@ -13,7 +13,7 @@ from trainables.records.record import SweepFolder
 OWN = ("id", "source", "references", "columns")
 
 
-def evaluation_examples(table: Table) -> dict[str, tuple[Example, ...]]:
+def evaluation_examples(table: ResultTable) -> dict[str, tuple[Example, ...]]:
     """Return the examples of an evaluation by split, in order; none of a split whose file is not there.
 
     Raises:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from analysis.format.columns import MAIN_AXES
 from analysis.records import older_trials
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
 from trainables.records.atomic_files import DamagedFile
@@ -39,7 +39,7 @@ def read_sweep(folder: Path) -> SweepManifest:
         raise UserError(str(error)) from None
 
 
-def load(folder: Path, eval_id: str | None = None) -> Table:
+def load(folder: Path, eval_id: str | None = None) -> ResultTable:
     """Read the records of a sweep under one evaluation: baselines first, then configurations by index.
 
     Raises:
@@ -52,7 +52,7 @@ def load(folder: Path, eval_id: str | None = None) -> Table:
     trials = [_read(record, identity) for record in records]
     trials.sort(key=lambda row: row.kind != "baseline")  # stable: by index within each kind
     trials, count = older_trials.set_apart(trials, sweep.resolved)
-    table = Table(
+    table = ResultTable(
         folder=folder,
         experiment=sweep.experiment,
         model=sweep.resolved.model.label,
@@ -76,7 +76,7 @@ def load_table(folder: Path, eval_id: str | None = None) -> pd.DataFrame:
     return to_frame(load(folder, eval_id))
 
 
-def to_frame(table: Table) -> pd.DataFrame:
+def to_frame(table: ResultTable) -> pd.DataFrame:
     """Return a table as a data frame, scores as fractions."""
     import pandas as pd  # half a second, which printing does not need
 
@@ -95,7 +95,7 @@ def _evaluation(sweep: SweepManifest, records: Iterable[TrialRecord], identity: 
     raise UserError(f"no trial has the evaluation {identity!r}; {nearest(identity, sorted(known))}")
 
 
-def _read(record: TrialRecord, identity: str) -> Row:
+def _read(record: TrialRecord, identity: str) -> ResultRow:
     found = faults_of(record, identity)
     damage, is_hidden = told(found), hides_score(record, found)
     try:
@@ -107,7 +107,9 @@ def _read(record: TrialRecord, identity: str) -> Row:
         is_baseline = label.startswith("zero-shot")
         name, kind = (label, "baseline") if is_baseline else (label.split("-")[0], "configuration")
         cause = damage or str(error).splitlines()[0]
-        return Row(name, label, kind, TrialState.PENDING, cause, record=record, damage=damage, is_hidden=is_hidden)
+        return ResultRow(
+            name, label, kind, TrialState.PENDING, cause, record=record, damage=damage, is_hidden=is_hidden
+        )
     result = record.result()
     summary = record.summary(identity) if result else None
     state: str = result["state"] if result else TrialState.PENDING
@@ -115,11 +117,11 @@ def _read(record: TrialRecord, identity: str) -> Row:
     if not is_hidden and state == TrialState.DONE and summary is None:
         why = f"not evaluated yet under {identity}"
     values = {**(result or {}), "train_id": config["train_id"], "changes": len(record.lineage())}
-    named = Row(config["name"], config["label"], config["kind"], state, why, train, values, record, summary)
+    named = ResultRow(config["name"], config["label"], config["kind"], state, why, train, values, record, summary)
     return replace(named, damage=damage, is_hidden=is_hidden)
 
 
-def _axes(rows: Iterable[Row]) -> tuple[str, ...]:
+def _axes(rows: Iterable[ResultRow]) -> tuple[str, ...]:
     """Return the fields that the configurations change; prompt, rank and rate where they change nothing."""
     configurations = [row.train for row in rows if row.train and not row.train.is_baseline]
     hidden = NOT_WEIGHTS | {"prompt_template", "tokenization"}
@@ -132,7 +134,7 @@ def _axes(rows: Iterable[Row]) -> tuple[str, ...]:
     return (*main, *(name for name in names if name not in main))
 
 
-def _values(row: Row, table: Table) -> dict[str, Any]:
+def _values(row: ResultRow, table: ResultTable) -> dict[str, Any]:
     """Return a row's values beside those of its result: what it changes, and its scores on the reported split."""
     values: dict[str, Any] = {"name": row.name, "label": row.label, "kind": row.kind, "state": row.state}
     values |= {"cause": row.cause, "model": table.model, "data": table.data, "eval_id": table.eval_id}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import TrainConfig
 from trainables.prompts import PROMPTS
 from trainables.records.manifest import SweepSources
@@ -18,19 +18,19 @@ def is_older(train: TrainConfig | None, resolved: SweepSources) -> bool:
     return not (is_bundled and train.prompt_template in PROMPTS.values())
 
 
-def set_apart(rows: Sequence[Row], resolved: SweepSources) -> tuple[list[Row], int]:
+def set_apart(rows: Sequence[ResultRow], resolved: SweepSources) -> tuple[list[ResultRow], int]:
     """Return the rows that belong into one table, and how many older ones are left out, or are all that there is."""
     older = [row for row in rows if is_older(row.train, resolved)]
     newer = any(row.train and row.train.tokenization != "parts" for row in rows)
     return ([row for row in rows if row not in older] if newer else list(rows)), len(older)
 
 
-def is_all(table: Table) -> bool:
+def is_all(table: ResultTable) -> bool:
     """Tell whether a table is of such trials alone."""
     return bool(table.older) and all(row.train is None or row.train.tokenization == "parts" for row in table.rows)
 
 
-def sentences(table: Table) -> list[str]:
+def sentences(table: ResultTable) -> list[str]:
     """Say what was left out, or that the whole table is of before."""
     if not table.older:
         return []

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.records.lineage import sentence
 
 MOST_TOLD = 3  # changes of a row that are told; all are in its lineage.jsonl
-MOST_ROWS = 8
+MOST_ROWS_TOLD = 8
 
 
-def aside(rows: Iterable[Row]) -> str:
+def aside(rows: Iterable[ResultRow]) -> str:
     """Return what to put behind the configuration of a candidate that did not keep it."""
     return ", changed in training" if any(row.values.get("changes") for row in rows) else ""
 
 
-def changed(table: Table) -> list[str]:
+def changed(table: ResultTable) -> list[str]:
     """Say which rows were changed, how, and what therefore their scores, curves and effects are not."""
     rows = [row for row in table.rows if row.values.get("changes")]
     if not rows:
         return []
     by_seed = "seed" in table.axes or len({row.name for row in table.rows}) < len(table.rows)
-    said = [_told(row, row.label if by_seed else row.name) for row in rows[:MOST_ROWS]]
-    if len(rows) > MOST_ROWS:
-        said.append(f"{len(rows) - MOST_ROWS} more rows were changed likewise; their lineage.jsonl has each change.")
+    said = [_told(row, row.label if by_seed else row.name) for row in rows[:MOST_ROWS_TOLD]]
+    if len(rows) > MOST_ROWS_TOLD:
+        said.append(
+            f"{len(rows) - MOST_ROWS_TOLD} more rows were changed likewise; their lineage.jsonl has each change."
+        )
     one = len(rows) == 1
     said.append(
         f"{'This row stands' if one else 'These rows stand'} for no fixed configuration: "
@@ -34,7 +36,7 @@ def changed(table: Table) -> list[str]:
     return said
 
 
-def _told(row: Row, name: str) -> str:
+def _told(row: ResultRow, name: str) -> str:
     assert row.record is not None
     lineage = row.record.lineage()
     told = [sentence(line) for line in lineage[:MOST_TOLD]]

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rapidfuzz.distance import LCSseq
 
 from analysis.records.scores import Scores
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import TrainConfig, digest, external_of
 from trainables.data.corpus import Example
 from trainables.metric_table import rouge_words
@@ -34,7 +34,7 @@ SHUFFLES = 5
 
 ExampleScores = list[dict[str, float]]
 """One dictionary of scores per example, in the order of the evaluation."""
-Examples = Mapping[str, Sequence[Example]]
+ExamplesBySplit = Mapping[str, Sequence[Example]]
 """The examples of an evaluation by split."""
 
 
@@ -67,7 +67,7 @@ class KeptReferences(BaseModel):
     rows: dict[str, KeptScores] = Field(default_factory=dict)
 
 
-def keep(table: Table, rows: Iterable[Reference]) -> None:
+def keep(table: ResultTable, rows: Iterable[Reference]) -> None:
     """Keep the scores of reference rows beside a report of this table; nothing else writes them."""
     path = _path(table)
     made = {one.name: KeptScores(key=one.key, scores=one.scores) for one in rows}
@@ -83,12 +83,16 @@ def _kept(path: Path) -> KeptReferences:
         return KeptReferences()
 
 
-def _path(table: Table) -> Path:
+def _path(table: ResultTable) -> Path:
     return SweepFolder(table.folder).report_folder / f"references-{table.eval_id}.json"
 
 
 def references(
-    table: Table, examples: Examples, scores: Mapping[str, Scores], best: Sequence[Row] = (), best_name: str = ""
+    table: ResultTable,
+    examples: ExamplesBySplit,
+    scores: Mapping[str, Scores],
+    best: Sequence[ResultRow] = (),
+    best_name: str = "",
 ) -> list[Reference]:
     """Return the reference rows of a table: LEAD-3, LONGEST-3, the constant, and the texts of `best` shuffled.
 
@@ -116,7 +120,7 @@ def references(
     return rows
 
 
-def reference_row(table: Table, reference: Reference) -> Row:
+def reference_row(table: ResultTable, reference: Reference) -> ResultRow:
     """Return a reference as a row of the table."""
     values: dict[str, Any] = {"name": reference.name, "label": reference.name, "kind": "reference", "state": ""}
     values |= {"model": table.model, "data": table.data, "eval_id": table.eval_id, "split": table.split}
@@ -124,7 +128,7 @@ def reference_row(table: Table, reference: Reference) -> Row:
     values |= {**means(reference.scores[table.split]), "examples": len(reference.ids[table.split])}
     if len(reference.scores) > 1:
         values |= {f"validation_{name}": value for name, value in means(reference.scores["validation"]).items()}
-    return Row(reference.name, reference.name, "reference", "", None, None, values)
+    return ResultRow(reference.name, reference.name, "reference", "", None, None, values)
 
 
 # --- the texts -------------------------------------------------------------------------------------------------------
@@ -178,21 +182,21 @@ def derangement(count: int, seed: int) -> list[int]:
 # --- the scores ------------------------------------------------------------------------------------------------------
 
 
-def _score(table: Table, text: str, example: Example) -> dict[str, float]:
+def _score(table: ResultTable, text: str, example: Example) -> dict[str, float]:
     return score(text, example.references, table.evaluation.metrics)
 
 
-def _each(table: Table, examples: Examples, make: Callable[[str], str]) -> dict[str, ExampleScores]:
+def _each(table: ResultTable, examples: ExamplesBySplit, make: Callable[[str], str]) -> dict[str, ExampleScores]:
     return {split: [_score(table, make(row.source), row) for row in rows] for split, rows in examples.items()}
 
 
-def _train_config(table: Table, best: Sequence[Row]) -> TrainConfig | None:
+def _train_config(table: ResultTable, best: Sequence[ResultRow]) -> TrainConfig | None:
     """Return the configuration whose training examples the constant comes from: the best one's, or the first."""
     known = [row.train for row in (*best, *table.of_kind("configuration")) if row.train]
     return known[0] if known else None
 
 
-def _constant_row(table: Table, cache: _Cache, examples: Examples, train: TrainConfig) -> Reference | None:
+def _constant_row(table: ResultTable, cache: _Cache, examples: ExamplesBySplit, train: TrainConfig) -> Reference | None:
     path = SweepFolder(table.folder).train_examples_path(train.data_seed)
     if not path.exists() or not path.stat().st_size:
         return None
@@ -208,7 +212,7 @@ def _constant_row(table: Table, cache: _Cache, examples: Examples, train: TrainC
 
 
 def _shuffled(
-    table: Table, examples: Examples, read: Mapping[str, Scores], best: Sequence[Row]
+    table: ResultTable, examples: ExamplesBySplit, read: Mapping[str, Scores], best: Sequence[ResultRow]
 ) -> dict[str, ExampleScores]:
     """Score each text of `best` against the references of other examples: the mean over seeds and shuffles."""
     found = {}
@@ -229,7 +233,7 @@ def _shuffled(
 class _Cache:
     """Scores of reference rows that a report has kept, each under a digest of all that it depends on."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: ResultTable) -> None:
         self.table = table
         self.base = [
             # Of our own scores alone: a metric's script may be absent where the report is made.
@@ -244,7 +248,7 @@ class _Cache:
         self,
         name: str,
         about: str,
-        examples: Examples,
+        examples: ExamplesBySplit,
         make: Callable[[], dict[str, ExampleScores]],
         key: Any = None,
     ) -> Reference:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.records import score_invariants
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from analysis.statistics.multiple_testing import Array
 from trainables.data.corpus import Example
 from trainables.metric_table import LOSS
@@ -49,7 +49,7 @@ class Scores:
     missing: tuple[str, ...]
     texts: dict[str, Texts] = field(default_factory=dict)  # by label, of the trials that they were asked for
 
-    def has(self, rows: Iterable[Row]) -> bool:
+    def has(self, rows: Iterable[ResultRow]) -> bool:
         """Tell whether all of these trials have scores here."""
         return all(row.label in self.values for row in rows)
 
@@ -57,16 +57,16 @@ class Scores:
         """Return scores by example as (N,), NaN for the examples that have none."""
         return np.array([scores.get(identity, math.nan) for identity in self.ids])
 
-    def runs(self, rows: Iterable[Row], metric: str) -> Array:
+    def runs(self, rows: Iterable[ResultRow], metric: str) -> Array:
         """Return the scores of trials as (R, N); the NLL, unscaled, for the loss."""
         return np.array([self.values[row.label][metric] for row in rows if row.label in self.values])
 
-    def mean_of_runs(self, rows: Sequence[Row], metric: str) -> Array:
+    def mean_of_runs(self, rows: Sequence[ResultRow], metric: str) -> Array:
         """Return the scores of a configuration as (N,), the mean over its runs; NaN where any of them has none."""
         runs = self.runs(rows, metric)
         return runs.mean(axis=0) if len(runs) else np.full(len(self.ids), math.nan)
 
-    def paired(self, ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> tuple[Array, Array]:
+    def paired(self, ours: Sequence[ResultRow], theirs: Sequence[ResultRow], metric: str) -> tuple[Array, Array]:
         """Return the scores of both as (N,) each, on the same scale, NaN in both where either has none.
 
         All are NaN where the losses of an example are over other tokens, since such losses cannot be compared.
@@ -80,7 +80,7 @@ class Scores:
             first, second = first * scale, second * scale
         return np.where(missing, math.nan, first), np.where(missing, math.nan, second)
 
-    def matrix(self, groups: Iterable[Sequence[Row]], metric: str) -> Array:
+    def matrix(self, groups: Iterable[Sequence[ResultRow]], metric: str) -> Array:
         """Return the scores of configurations as (C, N), without the examples that any of them has no score for."""
         groups = list(groups)
         rows = [self.mean_of_runs(group, metric) for group in groups]
@@ -94,7 +94,7 @@ class Scores:
         return found
 
 
-def read_scores(table: Table, split: str, examples: Sequence[Example], texts_of: Collection[str] = ()) -> Scores:
+def read_scores(table: ResultTable, split: str, examples: Sequence[Example], texts_of: Collection[str] = ()) -> Scores:
     """Read the scores per example of every finished trial of a table, and the texts of those labelled `texts_of`.
 
     Raises:

@@ -14,7 +14,7 @@ from trainables.scoring.metrics import score_names, signature
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One row: `values` by column name, and where they came from (no record for a reference row)."""
 
     name: str
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """The rows of one evaluation of a sweep, with what stands above and below them."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Table:
     is_default: bool
     evaluation: EvalConfig
     axes: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     older: int = 0  # trials whose prompts were tokenized in parts: left out, or all of the rows
 
     @property
@@ -75,9 +75,9 @@ class Table:
         scores = [name for name in score_names(self.evaluation.metrics) if name not in known]
         return [*BEFORE, *axes, *AFTER, *MORE, *(replace(of_metric(metric_of(name)), rank=None) for name in scores)]
 
-    def name_of(self, row: Row) -> str:
+    def name_of(self, row: ResultRow) -> str:
         """Return the name of a trial that no other trial shares."""
         return row.label if "seed" in self.axes else row.name
 
-    def of_kind(self, kind: str) -> list[Row]:
+    def of_kind(self, kind: str) -> list[ResultRow]:
         return [row for row in self.rows if row.kind == kind]

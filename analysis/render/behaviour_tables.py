@@ -8,7 +8,7 @@ from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import Console, text
 from analysis.render.markdown import escaped, pipes
 from analysis.render.terminal_tables import print_grid, print_lines
-from analysis.render.text_grids import Grid, Head
+from analysis.render.text_grids import Head, TextGrid
 from analysis.texts.behaviour import MEASURES, Groups, Measure, Panel, by_group
 
 # On a narrow terminal: what tells copying, length and ends apart stays longest.
@@ -17,7 +17,7 @@ rouge1_cut length_ratio coverage density copied novel_2 cut_off empty rouge1 uns
 words unsupported_numbers compression
 """
 FIRST = _FIRST.split()
-COUNTED = {"source_words": "words of the source", "reference_words": "words of the reference"}
+COUNT_TITLES = {"source_words": "words of the source", "reference_words": "words of the reference"}
 
 
 def written(value: float | None, measure: Measure) -> str:
@@ -28,7 +28,7 @@ def written(value: float | None, measure: Measure) -> str:
     return styles.get(measure.style, f"{value:.2f}")
 
 
-def behaviour_grid(panel: Panel, best: str = "") -> Grid:
+def behaviour_grid(panel: Panel, best: str = "") -> TextGrid:
     """Return the panel: a row per system, references and copied turns first."""
     measures = [one for one in MEASURES if one.is_main]
     heads = (
@@ -41,7 +41,7 @@ def behaviour_grid(panel: Panel, best: str = "") -> Grid:
     )
     is_best = [one.row is not None and one.row.name == best and one.kind == "configuration" for one in systems]
     kinds = tuple("best" if first else one.kind for first, one in zip(is_best, systems, strict=True))
-    return Grid(heads, rows, kinds)
+    return TextGrid(heads, rows, kinds)
 
 
 def _rank(measure: Measure) -> int:
@@ -50,17 +50,17 @@ def _rank(measure: Measure) -> int:
 
 def group_title(groups: Groups) -> str:
     """Say by what the scores are grouped: 'ROUGE-L by words of the source'."""
-    return f"{title_of(groups.metric)} by {COUNTED.get(groups.by, groups.by)}"
+    return f"{title_of(groups.metric)} by {COUNT_TITLES.get(groups.by, groups.by)}"
 
 
-def group_grid(groups: Groups) -> Grid:
+def group_grid(groups: Groups) -> TextGrid:
     """Return mean scores by group of examples, a row per system."""
     heads = (
         Head("texts of", is_number=False),
         *(Head(f"{name}\n(n={size})") for name, size in zip(groups.names, groups.sizes, strict=True)),
     )
     rows = tuple((name, *(cell(value, "points") for value in means)) for name, means in groups.means.items())
-    return Grid(heads, rows, ("",) * len(rows))
+    return TextGrid(heads, rows, ("",) * len(rows))
 
 
 def panel_title(panel: Panel) -> str:

@@ -9,12 +9,12 @@ from analysis.comparison.comparison import Comparison
 from analysis.findings import effects as effects_of
 from analysis.findings.effects import Effect
 from analysis.findings.findings import Findings
-from analysis.findings.learning import Curve
+from analysis.findings.learning import LossCurves
 from analysis.findings.sentences import describe, title_of
-from analysis.records.table import Row
+from analysis.records.table import ResultRow
 from analysis.render.plots import SERIES, Bar, Drawing, Spot, Track, costs, curves, forest, half_normal, lines
 from analysis.statistics.multiple_testing import CORRECTIONS
-from analysis.statistics.paired import FEWEST
+from analysis.statistics.paired import FEWEST_EXAMPLES
 from trainables.metric_table import LOWER_IS_BETTER, metric_of
 
 MOST_LINES = 24
@@ -46,7 +46,7 @@ def forest_figure(findings: Findings) -> Drawing | None:
         Bar(
             labels[one.name],
             -scale * one.difference,
-            *_whiskers(-scale, one.difference, one.high, one.low, one.n >= FEWEST),
+            *_whiskers(-scale, one.difference, one.high, one.low, one.n >= FEWEST_EXAMPLES),
             one.is_separable,
         )
         for one in findings.against_best
@@ -111,7 +111,7 @@ def effect_figures(findings: Findings) -> list[Drawing]:
     return drawn
 
 
-def curve_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
+def curve_figure(found: Comparison, known: Sequence[LossCurves]) -> Drawing | None:
     """Draw the losses of every trial; the first eight by the choice in color, the others in the background."""
     if not known:
         return None
@@ -131,7 +131,7 @@ def curve_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
     return curves("curves", "Training and evaluation loss", about, tracks)
 
 
-def cost_figure(found: Comparison, known: Sequence[Curve]) -> Drawing | None:
+def cost_figure(found: Comparison, known: Sequence[LossCurves]) -> Drawing | None:
     """Draw the deciding metric against time, tokens, trainable parameters and memory, with the Pareto set."""
     scale, unit = _scale(found)
     sign = -1 if found.metric in LOWER_IS_BETTER else 1
@@ -193,7 +193,7 @@ def _trends(findings: Findings, scale: float, unit: str) -> list[Drawing]:
     return drawn
 
 
-def _cost(row: Row, key: str, tokens: dict[str, int]) -> float | None:
+def _cost(row: ResultRow, key: str, tokens: dict[str, int]) -> float | None:
     value = row.values.get(key)
     if value is None and key == "tokens_trained":
         value = tokens.get(row.label)
@@ -213,7 +213,7 @@ def _scale(found: Comparison) -> tuple[float, str]:
     return metric.scale, metric.unit
 
 
-def _values(found: Comparison, row: Row) -> str:
+def _values(found: Comparison, row: ResultRow) -> str:
     """Return the values of a configuration in few characters: 'v2, 8, 0.002'."""
     one = next(candidate for candidate in found.ranking if candidate.row is row)
     return ", ".join(part.rsplit(" ", 1)[-1] for part in describe(one, found.table).split(", "))

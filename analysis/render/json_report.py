@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from analysis.comparison.comparison import Difference
 from analysis.findings.baselines import BaselineTest
-from analysis.findings.effects import Effect, Share
+from analysis.findings.effects import Effect, EffectShare
 from analysis.findings.findings import Findings
 from analysis.findings.winner import AgainstBest, Winner
 from analysis.render.csv_tables import all_columns
 from trainables.config import EvalConfig
 
-SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 1
 
 
 def _with(*properties: str) -> PlainSerializer:
@@ -56,7 +56,7 @@ class ReportedFindings(_Part):
     winner: Winner | None
     against_best: tuple[AgainstBest, ...]
     effects: tuple[Effect, ...]
-    shares: tuple[Share, ...]
+    shares: tuple[EffectShare, ...]
     notes: dict[str, list[str]]  # by configuration
     sentences: list[str]
 
@@ -64,7 +64,7 @@ class ReportedFindings(_Part):
 class Report(_Part):
     """The comparison of one sweep under one evaluation; `rows` hold a value for each column of the CSV."""
 
-    schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
+    schema_version: int = Field(default=REPORT_SCHEMA_VERSION, alias="schema")
     experiment: str
     model: str
     data: str

@@ -11,7 +11,7 @@ from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
 from analysis.format.cells import cell
 from analysis.format.columns import AXIS_TITLES, Column
-from analysis.records.table import Row
+from analysis.records.table import ResultRow
 from analysis.render.csv_tables import all_columns
 from analysis.statistics.multiple_testing import ALPHA, CORRECTIONS
 from analysis.statistics.paired import paired
@@ -19,9 +19,9 @@ from trainables.metric_table import LOSS
 from trainables.scoring.metrics import score_names
 from trainables.visible_text import visible_line
 
-NOTHING = "\0"  # between two hyphens, which would be printed as a dash; no visible text holds it
+EMPTY_GROUP = "\0"  # between two hyphens, which would be printed as a dash; no visible text holds it
 ESCAPES = {
-    NOTHING: "{}",
+    EMPTY_GROUP: "{}",
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -37,7 +37,7 @@ ESCAPES = {
 
 def escaped(text: str) -> str:
     """Return text that LaTeX prints as it is."""
-    line = re.sub("-(?=-)", f"-{NOTHING}", visible_line(text))
+    line = re.sub("-(?=-)", f"-{EMPTY_GROUP}", visible_line(text))
     return "".join(ESCAPES.get(sign, sign) for sign in line)
 
 
@@ -98,19 +98,21 @@ def _first(name: str) -> str:
     return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
-def _has(row: Row, column: Column) -> bool:
+def _has(row: ResultRow, column: Column) -> bool:
     return row.values.get(column.name) is not None
 
 
-def _once(found: Comparison) -> list[Row]:
+def _once(found: Comparison) -> list[ResultRow]:
     """Return the rows, a configuration of several seeds once."""
-    seen: dict[str, Row] = {}
+    seen: dict[str, ResultRow] = {}
     for row in found.table.rows:
         seen.setdefault(f"{row.kind} {row.name}", row)
     return list(seen.values())
 
 
-def _score(row: Row, column: Column, means: dict[str, float], bold: str | None, stars: set[tuple[str, str]]) -> str:
+def _score(
+    row: ResultRow, column: Column, means: dict[str, float], bold: str | None, stars: set[tuple[str, str]]
+) -> str:
     """Write a score: that of a configuration is the mean over its seeds."""
     if row.kind != "configuration":
         return escaped(cell(row.values.get(column.name), column.style))

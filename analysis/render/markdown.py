@@ -9,7 +9,7 @@ from analysis.findings.findings import Findings
 from analysis.findings.sentences import headline
 from analysis.render.panels import more_grids
 from analysis.render.terminal_tables import grids_of, legend, title
-from analysis.render.text_grids import Grid, main_grid, one_line
+from analysis.render.text_grids import TextGrid, main_grid, one_line
 from trainables.visible_text import visible_line
 
 # What means something within a line to CommonMark and to GitHub. The rest stays as it is written, so that the source is
@@ -48,7 +48,7 @@ def to_markdown(findings: Findings, alarm: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def pipes(grid: Grid) -> str:
+def pipes(grid: TextGrid) -> str:
     """Return a grid as a Markdown table."""
     titles = [escaped(one_line(head.title)) for head in grid.heads]
     rule = ["--:" if head.is_number else ":--" for head in grid.heads]

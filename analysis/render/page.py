@@ -38,7 +38,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedPage:
     """A page as text, its alarm (empty where there is none), its first sentences, and its figures."""
 
     text: str
@@ -48,7 +48,7 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProvenanceLine:
     """A line of the provenance."""
 
     title: str
@@ -135,7 +135,7 @@ def inputs_of(found: Comparison) -> str:
     )
 
 
-def render(findings: Findings, by: str = BY) -> Rendered:
+def render(findings: Findings, by: str = BY) -> RenderedPage:
     """Return the page with its figures."""
     from analysis.findings import learning
     from analysis.findings.answer import answer
@@ -197,29 +197,31 @@ def render(findings: Findings, by: str = BY) -> Rendered:
         legend=_legend(found),
         provenance=provenance(found),
     )
-    return Rendered(text, alarm, said, [one for one in (forest, *effects, curve, costs) if one])
+    return RenderedPage(text, alarm, said, [one for one in (forest, *effects, curve, costs) if one])
 
 
-def provenance(found: Comparison) -> list[Entry]:
+def provenance(found: Comparison) -> list[ProvenanceLine]:
     """Return where everything came from: command, code, model, data, evaluation, scores, machine, packages."""
     sweep = SweepFolder(found.table.folder).manifest()
     origin, resolved = sweep.provenance, sweep.resolved
     entries = [
-        Entry("Command", sweep.command, True),
-        Entry("Code", origin.commit or "", True),
+        ProvenanceLine("Command", sweep.command, True),
+        ProvenanceLine("Code", origin.commit or "", True),
     ]
     for title, one in (("Model", resolved.model), ("Data", resolved.data)):
         text = ", ".join(part for part in (one.label, one.kind, one.revision) if part)
-        entries.append(Entry(title, f"{text}; fingerprint {one.fingerprint}" if one.fingerprint else text))
+        entries.append(ProvenanceLine(title, f"{text}; fingerprint {one.fingerprint}" if one.fingerprint else text))
     sizes = ", ".join(f"{count} {split}" for split, count in found.table.evaluation.examples.items())
-    entries.append(Entry("Evaluation", f"{found.table.eval_id}: {sizes} examples"))
-    entries += [Entry("Scores", signature) for signature in found.table.signatures]
+    entries.append(ProvenanceLine("Evaluation", f"{found.table.eval_id}: {sizes} examples"))
+    entries += [ProvenanceLine("Scores", signature) for signature in found.table.signatures]
     machine = [origin.processor, f"{origin.cores} cores" if origin.cores else None, *origin.gpus]
     machine += [resolved.device, resolved.precision, origin.system]
-    entries.append(Entry("Machine", ", ".join(part for part in machine if part)))
+    entries.append(ProvenanceLine("Machine", ", ".join(part for part in machine if part)))
     packages = {"python": origin.python, **origin.packages}
-    entries.append(Entry("Packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)))
-    entries.append(Entry("Started", origin.created_at or ""))
+    entries.append(
+        ProvenanceLine("Packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version))
+    )
+    entries.append(ProvenanceLine("Started", origin.created_at or ""))
     return [entry for entry in entries if entry.text]
 
 

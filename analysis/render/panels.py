@@ -6,11 +6,11 @@ from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import NOTHING, cell
-from analysis.render.text_grids import Grid, Head
+from analysis.render.text_grids import Head, TextGrid
 from analysis.statistics.factorial import level_text
 from analysis.statistics.multiple_testing import CORRECTIONS
 
-MOST = 24  # configurations by how often they would be chosen
+MOST_CHOSEN = 24  # configurations by how often they would be chosen
 
 
 def p_text(p: float | None) -> str:
@@ -25,7 +25,7 @@ def interval_text(metric: str, low: float, high: float) -> str:
     return f"[{value_of(metric, low, True)}, {value_of(metric, high, True)}]"
 
 
-def baseline_grid(findings: Findings) -> Grid:
+def baseline_grid(findings: Findings) -> TextGrid:
     """Return each configuration minus its prompt-matched baseline by the deciding metric, with its notes."""
     found = findings.comparison
     tests, notes = findings.tests, findings.notes
@@ -46,7 +46,7 @@ def baseline_grid(findings: Findings) -> Grid:
         Head("notes", 6, is_number=False),
     )
     rows = [(*_cells(one, has_runs), "; ".join(notes.get(one.name, []))) for one in tests]
-    return Grid(heads, tuple(rows), tuple(one.verdict for one in tests))
+    return TextGrid(heads, tuple(rows), tuple(one.verdict for one in tests))
 
 
 def _cells(one: BaselineTest, has_runs: bool) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def _family(count: int, of: str) -> str:
     return f", corrected for {count} {of}" if count > 1 else ""
 
 
-def effect_grid(findings: Findings) -> Grid:
+def effect_grid(findings: Findings) -> TextGrid:
     """Return main effects and interactions of a full factorial with their shares; no rows for anything else."""
     found = findings.comparison
     effects = findings.effects
@@ -106,10 +106,10 @@ def effect_grid(findings: Findings) -> Grid:
                 NOTHING if share != share else f"{100 * share:.1f}%",
             )
         )
-    return Grid(heads, tuple(rows), tuple("best" if one.is_clear else "" for one in effects))
+    return TextGrid(heads, tuple(rows), tuple("best" if one.is_clear else "" for one in effects))
 
 
-def more_grids(findings: Findings) -> list[tuple[str, Grid]]:
+def more_grids(findings: Findings) -> list[tuple[str, TextGrid]]:
     """Return what there is no room for on a terminal, as (title, grid), those with rows alone."""
     named = [
         ("How far the choice holds, and what is cheaper", choice_grid(findings)),
@@ -122,7 +122,7 @@ def more_grids(findings: Findings) -> list[tuple[str, Grid]]:
     return [(title, grid) for title, grid in named if grid.rows]
 
 
-def choice_grid(findings: Findings) -> Grid:
+def choice_grid(findings: Findings) -> TextGrid:
     """Return how often each configuration would be chosen, and what those near the best cost; not of few examples."""
     found = findings.comparison
     won = findings.winner
@@ -138,10 +138,10 @@ def choice_grid(findings: Findings) -> Grid:
         Head("", is_number=False),
     )
     if won is None or not won.is_weighed:
-        return Grid(heads, (), ())
+        return TextGrid(heads, (), ())
     costs = {one.name: one for one in won.affordable}
     rows = []
-    for row in sorted(won.frequencies, key=lambda row: (row.name not in costs, -row.share))[:MOST]:
+    for row in sorted(won.frequencies, key=lambda row: (row.name not in costs, -row.share))[:MOST_CHOSEN]:
         mark = f"optimistic: worth {value_of(won.metric, won.estimate)}" if row.name == won.name else ""
         cells = [NOTHING] * 4
         if cost := costs.get(row.name):
@@ -151,10 +151,10 @@ def choice_grid(findings: Findings) -> Grid:
         if won.cheapest and row.name == won.cheapest.name:
             mark = "; ".join([*([mark] if mark else []), "cheapest within one standard error"])
         rows.append((row.name, value_of(won.metric, row.selection), f"{100 * row.share:.0f}%", *cells, mark))
-    return Grid(heads, tuple(rows), tuple("best" if row[0] == won.name else "" for row in rows))
+    return TextGrid(heads, tuple(rows), tuple("best" if row[0] == won.name else "" for row in rows))
 
 
-def level_grid(findings: Findings) -> Grid:
+def level_grid(findings: Findings) -> TextGrid:
     """Return the best configuration for each value of each axis."""
     found = findings.comparison
     metric = f"{found.table.selection_split} {title_of(found.metric)}"
@@ -177,10 +177,10 @@ def level_grid(findings: Findings) -> Grid:
         )
         for one in findings.levels
     )
-    return Grid(heads, rows, ("",) * len(rows))
+    return TextGrid(heads, rows, ("",) * len(rows))
 
 
-def metric_grid(findings: Findings) -> Grid:
+def metric_grid(findings: Findings) -> TextGrid:
     """Return whom each metric would choose, and how it ranks the configurations beside the deciding one."""
     found = findings.comparison
     heads = (Head("metric", is_number=False), Head("chooses", is_number=False), Head("rank correlation"))
@@ -193,10 +193,10 @@ def metric_grid(findings: Findings) -> Grid:
         for one in findings.agreement
         if one.first == found.metric
     )
-    return Grid(heads, rows, ("",) * len(rows))
+    return TextGrid(heads, rows, ("",) * len(rows))
 
 
-def trend_grid(findings: Findings) -> Grid:
+def trend_grid(findings: Findings) -> TextGrid:
     """Return the slope along each axis of three values or more."""
     found = findings.comparison
     heads = (
@@ -216,24 +216,24 @@ def trend_grid(findings: Findings) -> Grid:
             unit = "doubling" if one.is_log else "unit"
             known = (interval, p_text(one.p)) if is_stated else (NOTHING, NOTHING)
             rows.append((one.axis.replace("_", " "), slope, unit, *known, means))
-    return Grid(heads, tuple(rows), ("",) * len(rows))
+    return TextGrid(heads, tuple(rows), ("",) * len(rows))
 
 
-def importance_grid(findings: Findings) -> Grid:
+def importance_grid(findings: Findings) -> TextGrid:
     """Return the importance of each axis of a search."""
     heads = (Head("axis", is_number=False), Head("importance"), Head("95% interval"))
     rows = tuple(
         (one.axis.replace("_", " "), f"{100 * one.importance:.0f}%", f"[{100 * one.low:.0f}%, {100 * one.high:.0f}%]")
         for one in findings.importance
     )
-    return Grid(heads, rows, ("",) * len(rows))
+    return TextGrid(heads, rows, ("",) * len(rows))
 
 
-def draws_grid(findings: Findings) -> Grid:
+def draws_grid(findings: Findings) -> TextGrid:
     """Return the expected best of 1, 2, 4, ... draws of a search."""
     found = findings.comparison
     heads = (Head("draws"), Head(f"expected best {found.table.selection_split} {title_of(found.metric)}"))
     curve = findings.expected_best
     shown = [one for one in curve if one.draws & (one.draws - 1) == 0 or one.draws == len(curve)]
     rows = tuple((str(one.draws), value_of(found.metric, one.score)) for one in shown)
-    return Grid(heads, rows, ("",) * len(rows))
+    return TextGrid(heads, rows, ("",) * len(rows))

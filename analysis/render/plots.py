@@ -27,16 +27,20 @@ SERIES = 8
 WIDTH = 7.4  # inches: one for all, so that text has one size
 # Names of colors, which mean one thing on a page and another in a file.
 INK, RULE, MUTED, SURFACE = "page:ink", "page:rule", "page:muted", "page:surface"
-COLORS = tuple(f"page:c{place}" for place in range(SERIES))
+SERIES_COLORS = tuple(f"page:c{place}" for place in range(SERIES))
 # On a page: stand-ins for its variables; matplotlib writes them as they are.
 STAND_INS = {INK: "#fe00fa", RULE: "#fe00fb", MUTED: "#fe00fc", SURFACE: "#fe00fd"}
-STAND_INS |= {color: f"#fe00f{place}" for place, color in enumerate(COLORS)}
+STAND_INS |= {color: f"#fe00f{place}" for place, color in enumerate(SERIES_COLORS)}
 VARIABLES = {INK: "currentColor", RULE: "var(--rule)", MUTED: "var(--muted)", SURFACE: "var(--surface)"}
-VARIABLES |= {color: f"var(--c{place})" for place, color in enumerate(COLORS)}
+VARIABLES |= {color: f"var(--c{place})" for place, color in enumerate(SERIES_COLORS)}
 # In a file: the light ones of page.css.
 LIGHT = {INK: "#1b1f24", RULE: "#d5dae0", MUTED: "#57606a", SURFACE: "#ffffff"}
 LIGHT |= dict(
-    zip(COLORS, ("#0072b2", "#c24e00", "#007a5a", "#a1418f", "#7f6200", "#332288", "#882255", "#44697d"), strict=True)
+    zip(
+        SERIES_COLORS,
+        ("#0072b2", "#c24e00", "#007a5a", "#a1418f", "#7f6200", "#332288", "#882255", "#44697d"),
+        strict=True,
+    )
 )
 DOTS_PER_INCH = 160
 # Told apart without color: a marker and a line style each.
@@ -74,7 +78,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-Point = tuple[str, float, float]
+NamedPoint = tuple[str, float, float]
 Limits = Sequence[tuple[str, float]]
 Series = tuple[str, Sequence[tuple[float, float]]]
 
@@ -175,12 +179,12 @@ def costs(
             front = pareto([(spot.cost, spot.quality) for spot in spots])
             line = sorted((spots[place].cost, spots[place].quality) for place in front)
             axis.grid()
-            axis.step(*zip(*line, strict=True), where="post", color=COLORS[0], linewidth=1.2)
+            axis.step(*zip(*line, strict=True), where="post", color=SERIES_COLORS[0], linewidth=1.2)
             for is_front in (False, True):
                 drawn = [spot for place, spot in enumerate(spots) if (place in front) == is_front]
                 xs, ys = [spot.cost for spot in drawn], [spot.quality for spot in drawn]
-                face = COLORS[0] if is_front else SURFACE
-                axis.plot(xs, ys, "o", markersize=5.5, markerfacecolor=face, markeredgecolor=COLORS[0])
+                face = SERIES_COLORS[0] if is_front else SURFACE
+                axis.plot(xs, ys, "o", markersize=5.5, markerfacecolor=face, markeredgecolor=SERIES_COLORS[0])
                 for spot in drawn if is_front or len(spots) <= 16 else ():
                     axis.annotate(spot.name, (spot.cost, spot.quality), xytext=(5, 4), textcoords="offset points")
             axis.set_xlabel(f"{heading} ({unit})" if unit else heading)
@@ -193,7 +197,7 @@ def costs(
     return _draw(name, title, about, draw, (WIDTH, 2.7 * rows))
 
 
-def half_normal(name: str, title: str, about: str, unit: str, points: Sequence[Point], limits: Limits) -> Drawing:
+def half_normal(name: str, title: str, about: str, unit: str, points: Sequence[NamedPoint], limits: Limits) -> Drawing:
     """Draw absolute effects against half-normal quantiles (Daniel 1959): noise lies on a line, effects above it.
 
     Args:
@@ -217,7 +221,7 @@ def half_normal(name: str, title: str, about: str, unit: str, points: Sequence[P
         top = max(*(size for _, size in limits), *(size for _, size, _ in points))
         named: list[float] = []
         for label, size, quantile in reversed(points):
-            axis.plot(quantile, size, "o", color=COLORS[0])
+            axis.plot(quantile, size, "o", color=SERIES_COLORS[0])
             # The largest are named; the small ones lie on each other, and are in the table.
             if all(abs(size - other) > top / 14 for other in named):
                 named.append(size)
@@ -238,7 +242,7 @@ def lines(name: str, title: str, about: str, axes: tuple[str, str], series: Sequ
         axis.grid()
         for place, (label, points) in enumerate(series[:SERIES]):
             xs, ys = zip(*points, strict=True)
-            axis.plot(xs, ys, marker=MARKERS[place], color=COLORS[place], linestyle=DASHES[place], label=label)
+            axis.plot(xs, ys, marker=MARKERS[place], color=SERIES_COLORS[place], linestyle=DASHES[place], label=label)
         axis.set_xlabel(axes[0])
         axis.set_ylabel(axes[1])
         if len(series) > 1:
@@ -259,7 +263,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> set[int]:
 
 
 def _bar(axis: Axes, place: int, bar: Bar) -> None:
-    color = COLORS[1] if bar.is_best else COLORS[0]
+    color = SERIES_COLORS[1] if bar.is_best else SERIES_COLORS[0]
     low, high = (value if math.isfinite(value) else bar.value for value in (bar.low, bar.high))
     axis.plot([low, high], [place, place], color=color, linewidth=2.2 if bar.is_best else 1.4, solid_capstyle="butt")
     face = color if bar.is_clear else SURFACE
@@ -288,7 +292,7 @@ def _track(axis: Axes, track: Track, place: int, points: Sequence[tuple[int, flo
     finite = [(step, loss) for step, loss in points if math.isfinite(loss)]
     if finite:
         steps, losses = zip(*finite, strict=True)
-        style = {"color": COLORS[place], "linestyle": DASHES[place], "marker": marker}
+        style = {"color": SERIES_COLORS[place], "linestyle": DASHES[place], "marker": marker}
         axis.plot(steps, losses, linewidth=1.5, markersize=4, label=track.name, **style)
 
 

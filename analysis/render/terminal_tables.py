@@ -10,11 +10,11 @@ from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of
 from analysis.format.terminal import Console, Table, Text, text
 from analysis.render.panels import baseline_grid, effect_grid
-from analysis.render.text_grids import Grid, difference_grid, fit, main_grid, seed_grid
+from analysis.render.text_grids import TextGrid, difference_grid, fit, main_grid, seed_grid
 from trainables.records.trial_states import FAILURES, TrialState
 
-MOST_ROWS = 24  # configurations against baselines in a terminal; Markdown has all
-STYLES: dict[str, str] = {
+MOST_TESTS_PRINTED = 24  # configurations against baselines in a terminal; Markdown has all
+ROW_STYLES: dict[str, str] = {
     "best": "bold green",
     "baseline": "cyan",
     "reference": "dim",
@@ -65,7 +65,7 @@ def to_terminal(console: Console, findings: Findings, alarm: str = "") -> None:
     console.print()
     first, *others = findings.conclusions
     say(f"{first}\n", "bold green" if found.best else "bold")
-    for grid in grids_of(findings, MOST_ROWS):
+    for grid in grids_of(findings, MOST_TESTS_PRINTED):
         print_grid(console, grid)
     if others := [*others, *findings.sentences]:
         bullets = Table(box=None, show_header=False, padding=(0, 1))
@@ -77,7 +77,7 @@ def to_terminal(console: Console, findings: Findings, alarm: str = "") -> None:
         say(signature, "dim")
 
 
-def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str]) -> None:
+def print_grids(console: Console, grids: Sequence[TextGrid], sentences: Sequence[str]) -> None:
     """Print tables that have rows, then sentences."""
     for grid in grids:
         if grid.rows:
@@ -86,7 +86,7 @@ def print_grids(console: Console, grids: Sequence[Grid], sentences: Sequence[str
         print_lines(console, text(sentence))
 
 
-def grids_of(findings: Findings, most: int | None = None) -> list[Grid]:
+def grids_of(findings: Findings, most: int | None = None) -> list[TextGrid]:
     """Return the tables below the main one that have rows, `most` of the baselines' alone."""
     found = findings.comparison
     against = baseline_grid(findings)
@@ -94,7 +94,7 @@ def grids_of(findings: Findings, most: int | None = None) -> list[Grid]:
     return [grid for grid in (seed_grid(found), difference_grid(found), against, effect_grid(findings)) if grid.rows]
 
 
-def print_grid(console: Console, grid: Grid) -> list[str]:
+def print_grid(console: Console, grid: TextGrid) -> list[str]:
     """Print what fits of a grid and an empty line; return the titles of what does not fit."""
     shown, dropped = fit(grid, console.width)
     gap = 2 if shown.width(gap=2) <= console.width else 1
@@ -103,7 +103,7 @@ def print_grid(console: Console, grid: Grid) -> list[str]:
         side = "right" if head.is_number else "left"
         table.add_column(text(head.title), justify=side, no_wrap=True, vertical="bottom")  # type: ignore[arg-type]
     for index, (row, kind) in enumerate(zip(shown.rows, shown.kinds, strict=True)):
-        table.add_row(*row, style=STYLES.get(kind, ""), end_section=index in grid.section_ends)
+        table.add_row(*row, style=ROW_STYLES.get(kind, ""), end_section=index in grid.section_ends)
     print_lines(console, table)
     if shown.legend:
         print_lines(console, text(shown.legend, "dim"))

@@ -26,7 +26,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextGrid:
     """Heads and rows of text; `kinds` says what each row is, for its color, `section_ends` where a section ends."""
 
     heads: tuple[Head, ...]
@@ -48,12 +48,12 @@ class Grid:
             total += max(map(cell_len, texts))
         return total
 
-    def without(self, index: int) -> Grid:
+    def without(self, index: int) -> TextGrid:
         rows = tuple(row[:index] + row[index + 1 :] for row in self.rows)
-        return Grid(self.heads[:index] + self.heads[index + 1 :], rows, self.kinds, self.section_ends)
+        return TextGrid(self.heads[:index] + self.heads[index + 1 :], rows, self.kinds, self.section_ends)
 
 
-def fit(grid: Grid, width: int, gap: int = 1) -> tuple[Grid, list[str]]:
+def fit(grid: TextGrid, width: int, gap: int = 1) -> tuple[TextGrid, list[str]]:
     """Leave out the least important columns until the grid fits; return it and the titles of what was left out."""
     dropped: list[str] = []
     while grid.width(gap) > width:
@@ -65,7 +65,7 @@ def fit(grid: Grid, width: int, gap: int = 1) -> tuple[Grid, list[str]]:
     return grid, dropped[::-1]
 
 
-def main_grid(found: Comparison) -> Grid:
+def main_grid(found: Comparison) -> TextGrid:
     """Return the table of all rows, without columns that hold nothing."""
     rows = found.table.rows
     heads, cells = [], []
@@ -80,10 +80,10 @@ def main_grid(found: Comparison) -> Grid:
     kinds = ["best" if row.values.get("mark") == "best" else row.state or row.kind for row in rows]
     kinds = [row.kind if kind == TrialState.DONE else kind for row, kind in zip(rows, kinds, strict=True)]
     ends = [index for index, (one, other) in enumerate(pairwise(rows)) if one.kind != other.kind]
-    return Grid(tuple(heads), tuple(zip(*cells, strict=True)), tuple(kinds), tuple(ends))
+    return TextGrid(tuple(heads), tuple(zip(*cells, strict=True)), tuple(kinds), tuple(ends))
 
 
-def difference_grid(found: Comparison) -> Grid:
+def difference_grid(found: Comparison) -> TextGrid:
     """Return the differences between the best configuration and what it must beat."""
     best = found.best.name if found.best else ""
     heads = (
@@ -104,10 +104,10 @@ def difference_grid(found: Comparison) -> Grid:
         by = metric_of(one.metric).short
         detectable = value_of(one.metric, one.detectable) if one.paired.has_interval else NOTHING
         rows.append((name, by, *scores, detectable, one.verdict))
-    return Grid(heads, tuple(rows), tuple(one.verdict for one in found.differences))
+    return TextGrid(heads, tuple(rows), tuple(one.verdict for one in found.differences))
 
 
-def seed_grid(found: Comparison) -> Grid:
+def seed_grid(found: Comparison) -> TextGrid:
     """Return the ranking by the mean over seeds; no rows where every configuration has one."""
     metric = found.metric
     score = f"{found.table.selection_split} {metric_of(metric).short}"
@@ -127,7 +127,7 @@ def seed_grid(found: Comparison) -> Grid:
         rows.append((str(place), one.name, *values, describe(one, found.table)))
     if all(one.requested == 1 for one in found.ranking):
         rows = []
-    return Grid(heads, tuple(rows), ("",) * len(rows))
+    return TextGrid(heads, tuple(rows), ("",) * len(rows))
 
 
 def one_line(text: str) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.findings import Findings
-from analysis.findings.learning import Verdict
+from analysis.findings.learning import CurveVerdict
 from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.columns import MORE, Column
 from analysis.render.behaviour_tables import group_title, panel_title, written
 from analysis.render.csv_tables import all_columns
-from analysis.render.text_grids import Grid, one_line
+from analysis.render.text_grids import TextGrid, one_line
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.texts.behaviour import MEASURES, Groups, Panel
 from trainables.records.trial_states import FAILURES, TrialState
@@ -56,7 +56,7 @@ class WebTable:
     legend: str = ""
 
 
-def from_grid(name: str, caption: str, grid: Grid, titles: dict[str, str] | None = None) -> WebTable:
+def from_grid(name: str, caption: str, grid: TextGrid, titles: dict[str, str] | None = None) -> WebTable:
     """Return a table of text as a table of a page; a column without a title is named by `titles[""]`."""
     known = titles or {}
     heads = tuple(WebHead(known.get(head.title, one_line(head.title)), is_number=head.is_number) for head in grid.heads)
@@ -111,7 +111,7 @@ def group_table(groups: Groups, kinds: dict[str, str]) -> WebTable:
     return WebTable("groups", group_title(groups), tuple(heads), tuple(rows), of)
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> WebTable:
+def verdict_table(verdicts: Sequence[CurveVerdict]) -> WebTable:
     """Return what each trial's own curves say."""
     heads = (
         WebHead("trial", is_number=False),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.statistics.paired import FEWEST, Paired, paired
+from analysis.statistics.paired import FEWEST_EXAMPLES, Paired, paired
 
 Array = NDArray[np.float64]
 ALPHA = 0.05
@@ -22,7 +22,7 @@ EXACT_EXAMPLES = 12  # 2^12 = 4,096 signs are enumerated; above, signs are drawn
 FLIPS = 10_000
 CHUNK = 2_000
 CORRECTIONS = {"holm": "Holm", "maxt": "max-T", "bh": "Benjamini-Hochberg"}
-MARGIN = 0.01  # one point of a score; for a loss 0.01, which is 1% of perplexity
+EQUIVALENCE_MARGIN = 0.01  # one point of a score; for a loss 0.01, which is 1% of perplexity
 TOLERANCE = 1e-9  # sums of the same numbers in another order are equal
 
 
@@ -62,7 +62,9 @@ class PairTest:
         return self.p_equivalent < ALPHA
 
 
-def pair_test(differences: ArrayLike, margin: float = MARGIN, flips: int = FLIPS, seed: int = 0) -> PairTest | None:
+def pair_test(
+    differences: ArrayLike, margin: float = EQUIVALENCE_MARGIN, flips: int = FLIPS, seed: int = 0
+) -> PairTest | None:
     """Compare two systems by their differences per example; None without any."""
     values = np.asarray(differences, dtype=float)
     values = values[~np.isnan(values)]
@@ -72,7 +74,7 @@ def pair_test(differences: ArrayLike, margin: float = MARGIN, flips: int = FLIPS
     return describe_pair(values, float(flipped.p[0]), float(flipped.attainable[0]), margin)
 
 
-def describe_pair(values: Array, p_flip: float, attainable: float, margin: float = MARGIN) -> PairTest:
+def describe_pair(values: Array, p_flip: float, attainable: float, margin: float = EQUIVALENCE_MARGIN) -> PairTest:
     """Return everything about finite differences whose sign-flip p is known."""
     found = paired(values.tolist())
     assert found is not None, "there is no difference to describe"
@@ -98,7 +100,7 @@ def attainable_p(n: int, flips: int = FLIPS) -> float:
 
 def fewest_for(comparisons: int) -> int:
     """Return from how many examples on one of so many comparisons can be significant after Holm: 6 for one, 9 for 8."""
-    n = FEWEST
+    n = FEWEST_EXAMPLES
     while comparisons * 2.0 ** (1 - n) >= ALPHA:
         n += 1
     return n
@@ -156,7 +158,7 @@ def _drawn_signs(n: int, flips: int, seed: int) -> NDArray[np.int8]:
 # --- equivalence -----------------------------------------------------------------------------------------------------
 
 
-def p_equivalence(found: Paired, margin: float = MARGIN) -> float:
+def p_equivalence(found: Paired, margin: float = EQUIVALENCE_MARGIN) -> float:
     """Return the p of two one-sided t tests (Schuirmann 1987) that the true mean difference is within +-`margin`.
 
     It is 1 for fewer than six examples and for differences that are all equal: those say nothing of other examples.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 POWER = 0.8
 MOST_EXAMPLES = 10_000_000
-FEWEST = (
+FEWEST_EXAMPLES = (
     6  # examples from which intervals and verdicts are given: five have no two-sided sign-flip p below 2/2^5 = 0.06
 )
 SAME = 1e-12  # an SD of differences below this is none
@@ -48,7 +48,7 @@ class Paired:
     @property
     def has_interval(self) -> bool:
         """Whether there are enough examples, and enough unlike, for an interval that means something."""
-        return self.n >= FEWEST and self.varies
+        return self.n >= FEWEST_EXAMPLES and self.varies
 
 
 def paired(differences: Sequence[float], confidence: float = CONFIDENCE) -> Paired | None:

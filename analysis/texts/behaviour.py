@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COPIED_RUN = 0.6
 UNLIKE = 0.2  # share of texts by which a system must exceed the references to be said to differ
-LEFT = 0.6  # share of a gain that must be left at equal lengths, or length is said to be its cause
+LEAST_LEFT = 0.6  # share of a gain that must be left at equal lengths, or length is said to be its cause
 _UNLIKE = (
     ("unsupported_names", "name someone or something that the source does not"),
     ("unsupported_numbers", "state a number that the source does not"),
@@ -190,7 +190,7 @@ def sentences(panel: Panel, best: str, baseline: str | None = None) -> list[str]
         plain, cut = (
             (panel.mean(best, name) or 0.0) - (panel.mean(baseline, name) or 0.0) for name in ("rougeL", "rougeL_cut")
         )
-        if plain > 0 and cut < LEFT * plain:
+        if plain > 0 and cut < LEAST_LEFT * plain:
             said.append(
                 f"Much of the gain of {best} over {baseline} is knowing when to stop: of {100 * plain:.2f} points of "
                 f"ROUGE-L {100 * cut:.2f} are left when every text is cut to its reference's length."
@@ -224,7 +224,7 @@ class Groups:
     means: dict[str, tuple[float | None, ...]]
 
 
-COUNTED: dict[str, Callable[[Example, bool], float]] = {
+COUNTS: dict[str, Callable[[Example, bool], float]] = {
     "source_words": lambda example, any_script: len(tokens_of(example.source, any_script)),
     "reference_words": lambda example, any_script: len(tokens_of(example.references[0], any_script)),
     "turns": lambda example, any_script: len([line for line in example.source.splitlines() if line.strip()]),
@@ -238,11 +238,11 @@ def by_group(outputs: Outputs, by: str = "source_words") -> Groups:
         UserError: no example has that column.
     """
     values: list[Any]
-    if by in COUNTED:
-        values = [COUNTED[by](example, outputs.any_script) for example in outputs.examples]
+    if by in COUNTS:
+        values = [COUNTS[by](example, outputs.any_script) for example in outputs.examples]
     else:
         columns = dict.fromkeys(name for example in outputs.examples for name, _ in example.columns)
-        known = [*COUNTED, *columns]
+        known = [*COUNTS, *columns]
         if by not in known:
             raise UserError(f"no example has the column {by!r}; {nearest(by, known)}")
         values = [dict(example.columns).get(by) for example in outputs.examples]

@@ -13,7 +13,7 @@ from analysis.texts.copied_text import Source, fragments, spans_of, tokens_of
 from analysis.texts.outputs import System
 from trainables.data.corpus import Example
 
-SHOWN = 3
+SHOWN_PER_GROUP = 3
 COPIED_WORDS = 2  # fragments shorter than this are not marked: one word is seldom copied
 LONG_LOOP = 0.2
 
@@ -27,7 +27,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownExample:
     """One example as shown: what each system wrote, its marks and its score."""
 
     title: str
@@ -44,7 +44,7 @@ class Failure:
     about: str
     count: int
     of: int
-    shown: tuple[Shown, ...]
+    shown: tuple[ShownExample, ...]
 
 
 def pair(found: Comparison, panel: Panel) -> tuple[System, System | None] | None:
@@ -59,7 +59,9 @@ def pair(found: Comparison, panel: Panel) -> tuple[System, System | None] | None
     return system, panel.outputs.named(found.table.name_of(baseline.row)) if baseline else None
 
 
-def to_read(panel: Panel, best: System, baseline: System | None, count: int = SHOWN) -> list[tuple[str, list[Shown]]]:
+def to_read(
+    panel: Panel, best: System, baseline: System | None, count: int = SHOWN_PER_GROUP
+) -> list[tuple[str, list[ShownExample]]]:
     """Return groups of examples: best, median and worst by score, the largest gains and losses over the baseline.
 
     An example is shown once, in the first group that it belongs to.
@@ -97,7 +99,7 @@ def failures(panel: Panel, best: System, baseline: System | None = None, count: 
     return sorted(found, key=lambda one: -one.count)
 
 
-def show(panel: Panel, title: str, example: Example, best: System, baseline: System | None) -> Shown:
+def show(panel: Panel, title: str, example: Example, best: System, baseline: System | None) -> ShownExample:
     """Return an example with the marked texts of the best configuration and its baseline."""
     any_script = panel.outputs.any_script
     texts = tuple(
@@ -105,7 +107,7 @@ def show(panel: Panel, title: str, example: Example, best: System, baseline: Sys
         for one in (best, baseline)
         if one and example.id in one.texts
     )
-    return Shown(title, example, example.references[0], texts)
+    return ShownExample(title, example, example.references[0], texts)
 
 
 def marked(text: str, source: str, any_script: bool = False) -> tuple[Piece, ...]:

@@ -13,7 +13,7 @@ from analysis.comparison.candidates import first_rows
 from analysis.comparison.comparison import MOST_TEXTS, Comparison
 from analysis.records.reference_rows import lead, longest
 from analysis.records.scores import texts_in
-from analysis.records.table import Row
+from analysis.records.table import ResultRow
 from trainables.data.corpus import Example
 from trainables.metric_table import DEFAULT
 from trainables.scoring.metrics import is_unseen, score_names
@@ -30,7 +30,7 @@ class System:
     texts: dict[str, str]
     ended: dict[str, str] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
-    row: Row | None = None
+    row: ResultRow | None = None
     template: str = ""
 
     @property
@@ -115,7 +115,7 @@ def _copies(found: Comparison, examples: Iterable[Example], metric: str) -> list
     return systems
 
 
-def _system(row: Row, found: Comparison, metric: str) -> System:
+def _system(row: ResultRow, found: Comparison, metric: str) -> System:
     table, scores = found.table, found.scores[found.table.split]
     texts = scores.texts.get(row.label)
     if texts is None:  # of a trial that is not among those whose texts are kept

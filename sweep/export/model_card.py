@@ -14,7 +14,7 @@ from trainables.records.lineage import sentence
 
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
-    from analysis.records.table import Row
+    from analysis.records.table import ResultRow
     from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepOrigin
 
 OWN_IMPORT = "from trainables.pocket import model_folder  # this base comes with the project\n"
@@ -98,7 +98,7 @@ text as a whole may be others than those it was trained on, and so may what it w
 """
 
 
-def model_card(found: Comparison, trial: Row, sweep: SweepManifest) -> str:
+def model_card(found: Comparison, trial: ResultRow, sweep: SweepManifest) -> str:
     """Return the card of `trial`, the best of `found`, as Markdown with a YAML head."""
     table, train = found.table, trial.train
     assert train is not None
@@ -133,7 +133,7 @@ def model_card(found: Comparison, trial: Row, sweep: SweepManifest) -> str:
     )
 
 
-def _settings(trial: Row) -> dict[str, Any]:
+def _settings(trial: ResultRow) -> dict[str, Any]:
     """Return every field as the trial began with it, and what was changed in training, in order."""
     assert trial.train is not None
     changes = trial.record.lineage() if trial.record is not None else []
@@ -157,7 +157,7 @@ def _scores(found: Comparison) -> list[str]:
     return names if found.metric in names else [*names, found.metric]
 
 
-def _score(trial: Row, name: str) -> str:
+def _score(trial: ResultRow, name: str) -> str:
     values = [trial.mean(split, name) for split in ("validation", "test")]
     return f"| {title_of(name)} | {' | '.join('–' if v is None else value_of(name, v) for v in values)} |"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.comparison.candidates import candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.records.scores import Scores
-from analysis.records.table import Row, Table
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import EvalConfig, TrainConfig
 
 Array = NDArray[np.float64]
@@ -24,7 +24,7 @@ def comparison(splits: Mapping[str, Array], seeds: int = 1) -> Comparison:
     evaluation = EvalConfig(validation_examples=sizes.get("validation", 0), test_examples=sizes.get("test", 0))
     count = len(next(iter(splits.values())))
     rows = [_row(index, splits, seeds) for index in range(count)]
-    table = Table(
+    table = ResultTable(
         folder=Path("nowhere"),
         experiment="drawn",
         model="drawn",
@@ -43,16 +43,16 @@ def comparison(splits: Mapping[str, Array], seeds: int = 1) -> Comparison:
     return found
 
 
-def _row(index: int, splits: Mapping[str, Array], seeds: int) -> Row:
+def _row(index: int, splits: Mapping[str, Array], seeds: int) -> ResultRow:
     fields: dict = {"model": "drawn", "data": "drawn"}
     number, seed = divmod(index - 1, seeds)
     train = TrainConfig(**fields, max_steps=0) if not index else TrainConfig(**fields, lora_rank=number + 1, seed=seed)
     name, kind = ("zero-shot v1", "baseline") if not index else (f"C{number + 1}", "configuration")
     summary = {"splits": {split: {METRIC: float(values[index].mean())} for split, values in splits.items()}}
-    return Row(name, f"{name}-s{seed}", kind, "done", None, train, {}, None, {**summary, "signature": "drawn"})
+    return ResultRow(name, f"{name}-s{seed}", kind, "done", None, train, {}, None, {**summary, "signature": "drawn"})
 
 
-def _scores(split: str, values: Array, rows: list[Row]) -> Scores:
+def _scores(split: str, values: Array, rows: list[ResultRow]) -> Scores:
     ids = tuple(f"{split}-{index}" for index in range(values.shape[1]))
     by_label = {row.label: {METRIC: one} for row, one in zip(rows, values, strict=True)}
     tokens = {row.label: np.ones(len(ids)) for row in rows}

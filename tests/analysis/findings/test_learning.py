@@ -18,7 +18,7 @@ from analysis.records.load import load
 Make = Callable[..., Path]
 
 
-def verdict(make_sweep: Make, losses: Sequence[float], every: int = 4, **trial) -> learning.Verdict:
+def verdict(make_sweep: Make, losses: Sequence[float], every: int = 4, **trial) -> learning.CurveVerdict:
     """Return the verdict on a trial without a baseline whose evaluation losses are `losses`."""
     folder = make_sweep(
         [configuration("A", train={"max_steps": every * len(losses), **trial.pop("train", {})}, **trial)]

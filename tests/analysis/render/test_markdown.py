@@ -11,7 +11,7 @@ import yaml as library
 from markdown_it import MarkdownIt
 
 from analysis.render.markdown import code, escaped, pipes, yaml
-from analysis.render.text_grids import Grid, Head
+from analysis.render.text_grids import Head, TextGrid
 
 RENDERER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 TEXTS = [
@@ -53,7 +53,7 @@ def test_a_text_is_rendered_to_itself(text: str) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_cell_is_rendered_to_its_text_and_ends_no_cell(text: str) -> None:
-    grid = Grid((Head(text, is_number=False), Head("n")), ((text, "1"), ("b", "2")), ("", ""))
+    grid = TextGrid((Head(text, is_number=False), Head("n")), ((text, "1"), ("b", "2")), ("", ""))
     assert rendered(pipes(grid), "th") == [shown(text.replace("-\n", "").replace("\n", " ")), "n"]
     assert rendered(pipes(grid), "td") == [shown(text), "1", "b", "2"]
 

@@ -16,12 +16,12 @@ from analysis.findings import mixed_model
 from analysis.findings.findings import Findings
 from analysis.render.csv_tables import tests_to_csv as csv_of
 from analysis.render.panels import baseline_grid, effect_grid, more_grids, p_text
-from analysis.render.text_grids import Grid
+from analysis.render.text_grids import TextGrid
 
 Make = Callable[..., Path]
 
 
-def columns_of(grid_: Grid) -> dict[str, list[str]]:
+def columns_of(grid_: TextGrid) -> dict[str, list[str]]:
     assert all(len(row) == len(grid_.heads) for row in grid_.rows)
     assert len(grid_.kinds) == len(grid_.rows)
     return dict(zip([head.title for head in grid_.heads], map(list, zip(*grid_.rows, strict=True)), strict=True))

@@ -12,10 +12,10 @@ import pytest
 from matplotlib.image import imread
 
 from analysis.render.plots import (
-    COLORS,
     INK,
     LIGHT,
     RULE,
+    SERIES_COLORS,
     SURFACE,
     Bar,
     Drawing,
@@ -76,7 +76,7 @@ def test_files_have_the_colors_of_the_light_page_and_the_same_bytes_again() -> N
         assert "var(" not in svg
         assert "fe00f" not in svg
         image = (255 * imread(io.BytesIO(files[".png"]))).round().astype(int)[..., :3].reshape(-1, 3)
-        for color in (INK, RULE, SURFACE, COLORS[0]):
+        for color in (INK, RULE, SURFACE, SERIES_COLORS[0]):
             assert (image == list(bytes.fromhex(LIGHT[color][1:]))).all(axis=1).any(), color
         red, green, blue = image.T
         assert not ((red > 200) & (green < 60) & (blue > 200)).any()  # a stand-in of the page
@@ -89,7 +89,7 @@ def test_colors_are_the_pages_variables_and_text_is_text() -> None:
         assert "var(--c0)" in one.svg or one.name == "figure-five"
         assert "<text" in one.svg
         assert "DejaVu" not in one.svg
-    assert len({*COLORS, INK}) == len(COLORS) + 1
+    assert len({*SERIES_COLORS, INK}) == len(SERIES_COLORS) + 1
 
 
 def test_names_are_shown_as_they_are() -> None:

@@ -19,7 +19,7 @@ from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import conclusions
 from analysis.render.csv_tables import to_csv
-from analysis.render.json_report import SCHEMA_VERSION, report_of
+from analysis.render.json_report import REPORT_SCHEMA_VERSION, report_of
 from analysis.render.markdown import to_markdown
 from analysis.render.panels import baseline_grid
 from analysis.render.terminal_tables import to_terminal
@@ -153,7 +153,7 @@ def test_json_is_strict_and_says_the_same(make_sweep: Make) -> None:
     found = compare(make_sweep([baseline(), configuration("A"), configuration("B", rank=16, state=None)]))
     findings = Findings(found)
     document = json.loads(json.dumps(report_of(findings).document(), allow_nan=False))
-    assert document["schema"] == SCHEMA_VERSION
+    assert document["schema"] == REPORT_SCHEMA_VERSION
     assert document["best"]["trial"] == "A-v1-r8-lr0.0005-s42"
     assert document["differences"][0]["verdict"] == found.differences[0].verdict
     assert document["sentences"] == conclusions(found)
