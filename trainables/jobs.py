@@ -33,7 +33,7 @@ class TrialReport:
     recorded: bool = False
 
 
-Report = Callable[[TrialReport], None]
+OnReport = Callable[[TrialReport], None]
 """Called after each evaluation of a trial."""
 
 

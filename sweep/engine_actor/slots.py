@@ -23,7 +23,7 @@ from sweep.engine_actor.pack_occupancy import Width
 from sweep.environment.lease import LeaseLost, Process
 from sweep.monitor.engine_status import Event, TrialEnd
 from trainables.config import TrialConfig
-from trainables.jobs import Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
+from trainables.jobs import Control, DeviceLost, Interrupted, OnReport, TrialJob, TrialReport
 from trainables.records.finished import is_finished
 from trainables.records.record import Fence, TrialRecord, no_fence
 from trainables.records.trial_states import TrialState
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
     def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]: ...
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]: ...
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]: ...
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 from small_sweep import EVALUATION
 
 from trainables.config import TrialConfig
-from trainables.jobs import Control, EngineSetup, Interrupted, Report, TrialJob
+from trainables.jobs import Control, EngineSetup, Interrupted, OnReport, TrialJob
 from trainables.records.record import Fence, TrialRecord
 
 
@@ -32,7 +32,7 @@ class DeadlyEngine:
     def break_down(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
         record = TrialRecord(Path(job.folder), self.fence)
         if record.config()["name"] == "B":
             self.break_down()
@@ -73,7 +73,7 @@ class MortalEngine(DeadlyEngine):
             os.write(2, b"some warning\nfree(): invalid next size (fast)\n")
             os.abort()
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
         record = TrialRecord(Path(job.folder), self.fence)
         record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
         record.write_result({"state": "done", "steps": job.trial.train.max_steps})
@@ -88,7 +88,7 @@ class DeafEngine(MortalEngine):
     def warm(self, trial: TrialConfig) -> None:
         pass
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
         (self.folder / "evaluating").touch()
         time.sleep(60)
         return super().run(job, report, control)

@@ -15,7 +15,7 @@ from sweep.environment.lease import Process
 from sweep.monitor.engine_status import TrialEnd
 from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
-from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, Report, TrialJob, TrialReport
+from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, OnReport, TrialJob, TrialReport
 from trainables.records.record import Fence, TrialRecord, no_fence
 
 STEPS = 3
@@ -40,7 +40,7 @@ class Scripted:
             raise UserError("the cue is cut")
         return {"checked": len(trials)}
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
         name = Path(job.folder).name
         self.order.append(name)
         state = "done"

@@ -27,8 +27,8 @@ from trainables.jobs import (
     Control,
     EngineSetup,
     Interrupted,
+    OnReport,
     PackNarrowed,
-    Report,
     TrialJob,
     TrialReport,
     go_on,
@@ -119,7 +119,7 @@ class PackedEngine:
             self.pack.leave(member)
             raise
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
         """Take a trial to its result: see `run_trial`. Called from as many threads as there are slots."""
         once = FirstReports(report)
         while True:
@@ -158,7 +158,7 @@ class PackedEngine:
 class FirstReports:
     """Passes on what was not reported before: a trial that comes back to its pack tells its steps again."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: OnReport) -> None:
         self.report = report
         self.step = -1
 

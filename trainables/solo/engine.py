@@ -17,7 +17,7 @@ import torch
 from trainables.bases.loaded_bases import BaseCache
 from trainables.config import TrainConfig, TrialConfig
 from trainables.hardware.device_memory import limit_memory, reset_peak_memory
-from trainables.jobs import Control, EngineSetup, Report, TrialJob
+from trainables.jobs import Control, EngineSetup, OnReport, TrialJob
 from trainables.model_files.load_pretrained import quiet
 from trainables.modeling.base_model import LoadedBase, arithmetic, parameter_counts
 from trainables.modeling.loss import collate, completion_loss
@@ -82,7 +82,7 @@ class SoloEngine:
             base.model = attach(base.model, config, clock)
         return SoloTrial(base, clock, config, self.tokenized.encoder(config), self.setup.device, adapted)
 
-    def run(self, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
         """Take a trial to its result: see `run_trial`."""
         reset_peak_memory(self.setup.device)
         with quiet():

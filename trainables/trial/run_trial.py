@@ -21,7 +21,7 @@ import torch
 
 from trainables.config import EvalConfig, TrialConfig
 from trainables.hardware.device_memory import is_lost, is_out_of_memory, peak_memory_bytes
-from trainables.jobs import TRAIN_LOSS_EXAMPLES, Control, DeviceLost, Interrupted, Report, TrialJob, TrialReport
+from trainables.jobs import TRAIN_LOSS_EXAMPLES, Control, DeviceLost, Interrupted, OnReport, TrialJob, TrialReport
 from trainables.records import atomic_files
 from trainables.records.checkpoint import Checkpoint, drop_checkpoints, latest_checkpoint
 from trainables.records.damage import adapter_faults, told
@@ -36,7 +36,7 @@ from trainables.trial.training_loop import Diverged, TrainingProgress, TrainSpec
 from trainables.trial.trial_handle import TrialEngine, TrialHandle, trial_handle
 
 
-def run_trial(engine: TrialEngine, job: TrialJob, report: Report, control: Control) -> dict[str, Any]:
+def run_trial(engine: TrialEngine, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
     """Take a trial to its result and its evaluation, whatever is left to do of them, and return the result.
 
     A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, DeviceLost,
@@ -79,7 +79,7 @@ class _TrialRun:
     engine: TrialEngine
     trial: TrialConfig
     record: TrialRecord
-    report: Report
+    report: OnReport
     control: Control
     handle: TrialHandle | None = None  # of the base and adapter that the trial has now
 

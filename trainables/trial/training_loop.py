@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from trainables.config import TrainConfig
 from trainables.data.corpus import epoch_order
-from trainables.jobs import Control, Interrupted, Report, TrialReport
+from trainables.jobs import Control, Interrupted, OnReport, TrialReport
 from trainables.modeling.loss import Batch, collate
 from trainables.records.checkpoint import Checkpoint, Tensors, save_checkpoint
 from trainables.records.record import TrialRecord
@@ -40,7 +40,7 @@ class TrainSpec:
     tensors: Callable[[], Tensors]  # a copy of the adapter's weights
     evaluate: Callable[[], tuple[float | None, int]]
     generate: Callable[[], dict[str, Any]]
-    report: Report
+    report: OnReport
     control: Control
 
 
