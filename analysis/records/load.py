@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from analysis.format.columns import MAIN_AXES
 from analysis.records import older_trials
-from analysis.records.table import ResultRow, ResultTable
+from analysis.records.table import EvaluationSummary, ResultRow, ResultTable
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
 from trainables.records.atomic_files import DamagedFile
@@ -111,7 +111,8 @@ def _read(record: TrialRecord, identity: str) -> ResultRow:
             name, label, kind, TrialState.PENDING, cause, record=record, damage=damage, is_hidden=is_hidden
         )
     result = record.result()
-    summary = record.summary(identity) if result else None
+    content = record.summary(identity) if result else None
+    summary = EvaluationSummary.model_validate(content) if content else None
     state: str = result["state"] if result else TrialState.PENDING
     why: str | None = damage if is_hidden else (result or {}).get("cause")
     if not is_hidden and state == TrialState.DONE and summary is None:
@@ -138,7 +139,7 @@ def _values(row: ResultRow, table: ResultTable) -> dict[str, Any]:
     """Return a row's values beside those of its result: what it changes, and its scores on the reported split."""
     values: dict[str, Any] = {"name": row.name, "label": row.label, "kind": row.kind, "state": row.state}
     values |= {"cause": row.cause, "model": table.model, "data": table.data, "eval_id": table.eval_id}
-    values |= {"split": table.split, "signature": (row.summary or {}).get("signature")}
+    values |= {"split": table.split, "signature": row.summary.signature if row.summary else None}
     if row.train:
         shown = BASELINE_FIELDS if row.train.is_baseline else table.axes
         values |= {name: getattr(row.train, name) for name in table.axes if name in shown}
@@ -146,7 +147,7 @@ def _values(row: ResultRow, table: ResultTable) -> dict[str, Any]:
     values["trainable_share"] = trainable / total if total and trainable is not None else None
     if row.train and row.train.is_baseline:
         values["adapter_bytes"] = values["seconds_per_step"] = None
-    splits = (row.summary or {}).get("splits", {})
+    splits = row.summary.splits if row.summary else {}
     values |= splits.get(table.split, {})
     if len(table.evaluation.examples) > 1:
         values |= {f"validation_{name}": value for name, value in splits.get("validation", {}).items()}

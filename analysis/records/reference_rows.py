@@ -113,7 +113,7 @@ def references(
     if train and (constant := _constant_row(table, cache, examples, train)):
         rows.append(constant)
     if best and min(map(len, examples.values())) > 1:
-        key = [row.summary["checksums"] for row in best if row.summary]
+        key = [row.summary.checksums for row in best if row.summary]
         about = f"its own texts, each given to another example (mean of {SHUFFLES} shuffles)"
         name = f"{best_name} shuffled"
         rows.append(cache.get(name, about, examples, lambda: _shuffled(table, examples, scores, best), key))

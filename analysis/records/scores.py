@@ -116,7 +116,7 @@ def read_scores(table: ResultTable, split: str, examples: Sequence[Example], tex
         except (OSError, ValueError, KeyError, TypeError):
             missing.append(row.label)
             continue
-        means = row.summary["splits"].get(split, {})
+        means = row.summary.splits.get(split, {})
         score_invariants.check(row.label, read, references, means, table.evaluation.metrics)
     ids = _usual([tuple(one) for one in lines.values()])
     values, tokens, misaligned = {}, {}, []

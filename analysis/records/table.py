@@ -6,11 +6,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column, of_metric
 from trainables.config import EvalConfig, TrainConfig
 from trainables.metric_table import metric_of
 from trainables.records.record import TrialRecord
 from trainables.scoring.metrics import score_names, signature
+
+
+class EvaluationSummary(BaseModel):
+    """What a trial's `summary.json` of an evaluation says that a table needs; the means are by split and name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    signature: str = ""  # how the scores were made
+    checksums: dict[str, str] = Field(default_factory=dict)  # of its files of predictions, by name
+    splits: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -25,13 +37,13 @@ class ResultRow:
     train: TrainConfig | None = None
     values: dict[str, Any] = field(default_factory=dict)
     record: TrialRecord | None = None
-    summary: dict[str, Any] | None = None
+    summary: EvaluationSummary | None = None
     damage: str = ""  # which of its files are not as they were written, and how
     is_hidden: bool = False  # by damage: it may have a score that cannot be read any more
 
     def mean(self, split: str, name: str) -> float | None:
         """Return the mean score `name` on `split`, None where it was not evaluated."""
-        found = (self.summary or {}).get("splits", {}).get(split, {}).get(name)
+        found = self.summary.splits.get(split, {}).get(name) if self.summary else None
         return None if found is None else float(found)
 
 
@@ -65,7 +77,7 @@ class ResultTable:
     @property
     def signatures(self) -> tuple[str, ...]:
         """How the scores were made, as recorded; more than one means that they cannot be compared."""
-        recorded = {row.summary["signature"]: None for row in self.rows if row.summary}
+        recorded = {row.summary.signature: None for row in self.rows if row.summary}
         return tuple(recorded) or (signature(self.evaluation.metrics, self.evaluation),)
 
     def columns(self) -> list[Column]:

@@ -122,7 +122,7 @@ def inputs_of(found: Comparison) -> str:
         if row.record is None:
             continue
         curve = atomic_files.sha256_of(row.record.metrics_path) if row.record.metrics_path.exists() else ""
-        checksums = (row.summary or {}).get("checksums")
+        checksums = row.summary.checksums if row.summary else None
         values = {name: str(value) for name, value in row.values.items()}
         rows.append([row.label, row.state, row.cause, values, checksums, curve])
     data = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.comparison.candidates import candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.records.scores import Scores
-from analysis.records.table import ResultRow, ResultTable
+from analysis.records.table import EvaluationSummary, ResultRow, ResultTable
 from trainables.config import EvalConfig, TrainConfig
 
 Array = NDArray[np.float64]
@@ -48,8 +48,9 @@ def _row(index: int, splits: Mapping[str, Array], seeds: int) -> ResultRow:
     number, seed = divmod(index - 1, seeds)
     train = TrainConfig(**fields, max_steps=0) if not index else TrainConfig(**fields, lora_rank=number + 1, seed=seed)
     name, kind = ("zero-shot v1", "baseline") if not index else (f"C{number + 1}", "configuration")
-    summary = {"splits": {split: {METRIC: float(values[index].mean())} for split, values in splits.items()}}
-    return ResultRow(name, f"{name}-s{seed}", kind, "done", None, train, {}, None, {**summary, "signature": "drawn"})
+    means = {split: {METRIC: float(values[index].mean())} for split, values in splits.items()}
+    summary = EvaluationSummary(signature="drawn", splits=means)
+    return ResultRow(name, f"{name}-s{seed}", kind, "done", None, train, {}, None, summary)
 
 
 def _scores(split: str, values: Array, rows: list[ResultRow]) -> Scores:
