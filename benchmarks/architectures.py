@@ -29,6 +29,7 @@ from trainables.model_files.layer_shapes import HEAD, linear_shapes, lora_parame
 from trainables.model_files.load_pretrained import quiet
 from trainables.packed.engine import PackedEngine
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import TrialState
 from trainables.solo.engine import SoloEngine
 
@@ -142,19 +143,19 @@ def _run(folder: Path, model: Path, trials: dict[str, TrialConfig], kind: str) -
 
     def run(name: str) -> Ran:
         result = engine.run(TrialJob(str(records[name].folder), trials[name]), no_report, go_on)
-        if result["state"] != TrialState.DONE:
-            raise UserError(f"{result['state']}: {result['cause']}")
+        if result.state != TrialState.DONE:
+            raise UserError(f"{result.state}: {result.cause}")
         return _ran(records[name], trials[name], result)
 
     with ThreadPoolExecutor(len(trials) if kind == "packed" else 1) as threads:
         return dict(zip(trials, threads.map(run, trials), strict=True))
 
 
-def _ran(record: TrialRecord, trial: TrialConfig, result: dict[str, Any]) -> Ran:
+def _ran(record: TrialRecord, trial: TrialConfig, result: TrialResult) -> Ran:
     predictions = [row for split in trial.evaluation.examples for row in record.predictions(trial.eval_id, split)]
     curves = [row[key] for row in record.metrics() for key in ("train_loss", "eval_loss") if key in row]
     losses = [*curves, *(row["nll"] for row in predictions)]
-    return Ran(losses, [row["text"] for row in predictions], result["trainable_parameters"])
+    return Ran(losses, [row["text"] for row in predictions], result.trainable_parameters or 0)
 
 
 def _write_examples(folder: Path) -> SweepFolder:

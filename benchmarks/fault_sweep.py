@@ -144,10 +144,9 @@ def compare(sweep: Sweep, whole: Sweep, stopped_early: bool = False) -> float:
         raise NotAsUndisturbed(f"other trials: {sorted(mine)} in place of {sorted(others)}")
     worst = 0.0
     for identity, record in mine.items():
-        result, expected = record.result() or {}, others[identity].result() or {}
-        state = result.get("state")
-        if state != expected["state"] and not (stopped_early and state == TrialState.STOPPED):
-            raise NotAsUndisturbed(f"{record.folder.name}: {state} in place of {expected['state']}")
+        ended, expected = _end(record), _end(others[identity])
+        if ended[0] != expected[0] and not (stopped_early and ended[0] == TrialState.STOPPED):
+            raise NotAsUndisturbed(f"{record.folder.name}: {ended[0]} in place of {expected[0]}")
         got, wanted = curve(record), curve(others[identity])
         if not stopped_early and len(got) != len(wanted):
             raise NotAsUndisturbed(f"{record.folder.name}: a curve of {len(got)} in place of {len(wanted)} rows")
@@ -155,11 +154,17 @@ def compare(sweep: Sweep, whole: Sweep, stopped_early: bool = False) -> float:
             if one[:2] != other[:2]:
                 raise NotAsUndisturbed(f"{record.folder.name}: {one} in place of {other}")
             worst = max(worst, *(_difference(*pair) for pair in zip(one[2:], other[2:], strict=True)))
-        if result.get("steps") == expected["steps"]:
+        if ended[1] == expected[1]:
             _same_texts(record, others[identity])
     if worst > LOSS_DIFFERS:
         raise NotAsUndisturbed(f"a loss differs by {worst:.1e}")
     return worst
+
+
+def _end(record: TrialRecord) -> tuple[str | None, int | None]:
+    """Return the state and the steps of a trial's result, None where it has none."""
+    result = record.result()
+    return (result.state, result.steps) if result else (None, None)
 
 
 def _difference(one: float | None, other: float | None) -> float:

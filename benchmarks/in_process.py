@@ -84,7 +84,7 @@ def train_for(engine: PackedEngine, jobs: list[TrialJob], warm: int, steps: int,
             result = engine.run(one.job, lambda row: None, one.control)
         except Interrupted:
             return
-        raise RuntimeError(f"a trial ended before it was measured: {result['state']}, {result['cause']}")
+        raise RuntimeError(f"a trial ended before it was measured: {result.state}, {result.cause}")
 
     with ThreadPoolExecutor(len(jobs)) as threads:
         for future in [threads.submit(run, one) for one in stamps]:

@@ -79,11 +79,12 @@ def export_adapter(found: Comparison, trial: ResultRow, sweep: SweepManifest, ta
         raise UserError(f"--export {target} must be a folder that is absent or empty")
     source = trial.record.adapter_folder
     weights = trial.record.weights_path
-    recorded = (trial.record.result() or {}).get("adapter_sha256")
     if not weights.exists():
-        why = "it is gone; run the sweep again to redo it" if recorded else "the trial kept none"
+        result = trial.record.result()
+        had_one = result is not None and result.adapter_sha256
+        why = "it is gone; run the sweep again to redo it" if had_one else "the trial kept none"
         raise UserError(f"{source} holds no adapter: {why}")
-    if found_faults := adapter_faults(trial.record, trial.record.result() or {}):
+    if found_faults := adapter_faults(trial.record):
         # A run looks at the size alone of a large one, which is then as it was.
         remedy = "remove it and run" if adapter_is_whole(trial.record) else "run"
         raise UserError(f"{trial.label}: {told(found_faults)}; {remedy} the sweep again to redo it")

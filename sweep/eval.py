@@ -42,7 +42,6 @@ from trainables.metric_table import FAMILIES, LOSS
 from trainables.records import atomic_files
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
-from trainables.records.trial_states import TRAINED
 from trainables.scoring import evaluate_library
 from trainables.scoring.metrics import score_names
 from trainables.startup_progress import stage
@@ -142,7 +141,7 @@ def _check_examples(folder: SweepFolder, evaluation: EvalConfig) -> None:
 
 def _kept(folder: SweepFolder) -> list[TrialRecord]:
     """Return the records that can be evaluated, baselines first."""
-    ended = [record for record in folder.records() if (record.result() or {}).get("state") in TRAINED]
+    ended = [record for record in folder.records() if (result := record.result()) and result.is_trained]
     if not ended:
         raise UserError(f"{folder.folder} has no finished trial to evaluate")
     return sorted(ended, key=lambda record: record.config()["kind"] != "baseline")

@@ -208,8 +208,8 @@ def _state(folder: SweepFolder, trial: PlannedTrial, left: set[str] | None) -> s
         return "new"
     path = folder.trials_folder / trial.folder_name
     if str(path) not in left:
-        ended = (TrialRecord(path).result() or {"state": TrialState.DONE})["state"]
-        return ended if ended in FAILURES else TrialState.DONE
+        result = TrialRecord(path).result()
+        return result.state if result and result.state in FAILURES else TrialState.DONE
     return "to continue" if path.exists() else "new"
 
 
@@ -225,8 +225,8 @@ def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence
     walls: dict[bool, list[float]] = {True: [], False: []}
     for trial in planned:
         result = TrialRecord(folder.trials_folder / trial.folder_name).result()
-        if result and result["state"] == TrialState.DONE and result.get("wall_s"):
-            walls[trial.is_baseline].append(result["wall_s"])
+        if result and result.state == TrialState.DONE and result.wall_s:
+            walls[trial.is_baseline].append(result.wall_s)
     seen = walls[True] + walls[False]
     if not seen:
         return None

@@ -208,7 +208,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         curves = shlex.quote(str(shown(out / "tensorboard")))
         note(f"written: {shown(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
-    states = [result["state"] if result else TrialState.PENDING for result in results]
+    states = [result.state if result else TrialState.PENDING for result in results]
     if again := retry_sentence(states, continue_command.line(SweepFolder(out))):
         note(again, style="yellow")
     good = all(state in TRAINED for state in states)

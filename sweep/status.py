@@ -87,21 +87,20 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
     result = record.result()
     rows = read(record.metrics_path).rows
     losses = [row["eval_loss"] for row in rows if row["kind"] == "eval"]
-    state = result["state"] if result else "running" if rows and is_live else TrialState.PENDING
+    state: str = result.state if result else "running" if rows and is_live else TrialState.PENDING
     if hides_score(record, found) and state != "running":
         state = "damaged"
-    told_cause = (result or {}).get("cause")
     return {
         "name": config.get("name", record.folder.name),
         "label": config.get("label", record.folder.name),
         "state": state,
-        "cause": told_cause,
+        "cause": result.cause if result else None,
         "damage": told(found) or None,
         "step": max((row["step"] for row in rows), default=0),
         "steps": config["train"].get("max_steps"),
         "eval_loss": losses[-1] if losses else None,
         "evaluated": not record.needs_evaluation(eval_id),
-        "wall_s": result.get("wall_s") if result else None,
+        "wall_s": result.wall_s if result else None,
         "changes": [sentence(line) for line in record.lineage()],
     }
 

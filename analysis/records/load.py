@@ -113,11 +113,11 @@ def _read(record: TrialRecord, identity: str) -> ResultRow:
     result = record.result()
     content = record.summary(identity) if result else None
     summary = EvaluationSummary.model_validate(content) if content else None
-    state: str = result["state"] if result else TrialState.PENDING
-    why: str | None = damage if is_hidden else (result or {}).get("cause")
+    state: str = result.state if result else TrialState.PENDING
+    why = damage if is_hidden else result.cause if result else None
     if not is_hidden and state == TrialState.DONE and summary is None:
         why = f"not evaluated yet under {identity}"
-    values = {**(result or {}), "train_id": config["train_id"], "changes": len(record.lineage())}
+    values = {**(result.content() if result else {}), "train_id": config["train_id"], "changes": len(record.lineage())}
     named = ResultRow(config["name"], config["label"], config["kind"], state, why, train, values, record, summary)
     return replace(named, damage=damage, is_hidden=is_hidden)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.job import Job, job_of_command, mark
 from trainables.records.trial_states import TrialState
+
+if TYPE_CHECKING:
+    from trainables.records.trial_result import TrialResult
 
 
 def main(job: Job) -> int:
@@ -22,7 +25,7 @@ def main(job: Job) -> int:
     engine.warm(work.trials[0])
     mark(job, "started")
 
-    def run(index: int, one: Any) -> dict[str, Any]:
+    def run(index: int, one: Any) -> TrialResult:
         result = engine.run(one, no_report, go_on)  # evaluations are read from the records, as those of (d)
         mark(job, "ended", index)
         return result
@@ -30,9 +33,9 @@ def main(job: Job) -> int:
     with ThreadPoolExecutor(len(work.trials)) as threads:
         results = list(threads.map(run, range(len(work.trials)), jobs_of(work, sweep)))
     for result in results:
-        if result["state"] != TrialState.DONE:
-            print(result["cause"], file=sys.stderr)
-    return int(any(result["state"] != TrialState.DONE for result in results))
+        if result.state != TrialState.DONE:
+            print(result.cause, file=sys.stderr)
+    return int(any(result.state != TrialState.DONE for result in results))
 
 
 if __name__ == "__main__":

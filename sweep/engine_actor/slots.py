@@ -26,6 +26,7 @@ from trainables.config import TrialConfig
 from trainables.jobs import Control, DeviceLost, Interrupted, OnReport, TrialJob, TrialReport
 from trainables.records.finished import is_finished
 from trainables.records.record import Fence, TrialRecord, no_fence
+from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import TrialState
 
 SILENT_S = 60.0
@@ -44,7 +45,7 @@ class Engine(Protocol):
 
     def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]: ...
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]: ...
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult: ...
 
 
 @dataclass
@@ -155,7 +156,8 @@ class Slots:
         record = TrialRecord(Path(job.folder))
         rows = [row for row in record.metrics() if row["kind"] == "eval"]
         reports = [TrialReport(row["step"], row["eval_loss"], recorded=True) for row in rows]
-        end = TrialEnd((record.result() or {}).get("state", TrialState.FAILED))
+        result = record.result()
+        end = TrialEnd(result.state if result else TrialState.FAILED)
         self.runs[key] = Run(key, job, None, now, now, begun=True, reports=reports, end=end)
         return "taken"
 
@@ -308,7 +310,7 @@ class Slots:
         record = TrialRecord(Path(run.job.folder), self.fence)
         try:
             result = self.engine.run(run.job, lambda report: self._report(run, report), lambda: self._control(run))
-            end = TrialEnd(result["state"])
+            end = TrialEnd(result.state)
         except Interrupted as error:
             end = INTERRUPTED
             if run.verdict != "interrupt":  # the engine's own wish: nothing can be written any more
@@ -361,4 +363,4 @@ def write_failure(record: TrialRecord, cause: str, trace: str, engine: str) -> N
     """Record a trial as failed for a reason outside its training, unless it has a result by now."""
     if record.result() is None:
         record.write_error(cause, trace)
-        record.write_result({"state": TrialState.FAILED, "cause": cause, "engine": engine})
+        record.write_result(TrialResult(state=TrialState.FAILED, cause=cause, engine=engine))

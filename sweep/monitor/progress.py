@@ -20,6 +20,7 @@ from trainables.records.atomic_files import DamagedFile
 from trainables.records.finished import is_finished
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import TrialState
 from trainables.startup_progress import Stage
 from trainables.startup_progress import sentence as stage_sentence
@@ -110,13 +111,12 @@ class Board:
         return [sentence(line) for line in new]
 
     def _finish(self, trial: Shown) -> str:
-        result = TrialRecord(Path(trial.job.folder)).result() or {}
-        trial.state = result.get("state", TrialState.FAILED)
-        numbers = {key: result.get(key) for key in ("train_s", "evaluate_s", "steps")}
+        result = TrialRecord(Path(trial.job.folder)).result() or TrialResult(state=TrialState.FAILED)
+        trial.state = result.state
+        numbers = {"train_s": result.train_s, "evaluate_s": result.evaluate_s, "steps": result.steps}
         trial.seconds = {key: float(value) for key, value in numbers.items() if value is not None}
-        wall = result.get("wall_s")
-        took = f" in {duration(wall)}" if wall is not None else ""
-        cause = f": {result['cause']}" if result.get("cause") else ""
+        took = f" in {duration(result.wall_s)}" if result.wall_s is not None else ""
+        cause = f": {result.cause}" if result.cause else ""
         return f"{describe(trial)}: {trial.state}{took}{cause}"
 
     @property

@@ -17,7 +17,7 @@ from sweep.monitor.jsonl_tail import Tail
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
-from trainables.records.trial_states import TRAINED
+from trainables.records.trial_result import TrialResult
 from trainables.visible_text import visible_line
 
 EVERY_S = 2.0
@@ -130,25 +130,24 @@ class TrialEvents:
         self._changes = max(self._changes, len(lines))
 
     def _add_end(self) -> None:
-        result = self.record.result_path.exists() and self.record.result()
-        if not result or self._file is None:
+        result = self.record.result()
+        if result is None or self._file is None:
             return
         identities = self.record.evaluation_ids()
-        if result["state"] in TRAINED and not identities:
+        if result.is_trained and not identities:
             return  # still being evaluated
-        summary = self.record.summary(str(result.get("first_eval_id") or identities[0])) if identities else None
+        summary = self.record.summary(result.first_eval_id or identities[0]) if identities else None
         wall = self.record.result_path.stat().st_mtime
         for name, value in final_metrics(result, summary or {}).items():
-            self._add_scalar(name, value, int(result.get("steps") or 0), wall)
-        self._add_session_end(result["state"], wall)
+            self._add_scalar(name, value, result.steps or 0, wall)
+        self._add_session_end(result.is_trained, wall)
         self._has_end = True
 
-    def _add_session_end(self, state: str, wall: float) -> None:
+    def _add_session_end(self, good: bool, wall: float) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-        good = state in TRAINED
         status = api_pb2.STATUS_SUCCESS if good else api_pb2.STATUS_FAILURE
         content = plugin_data_pb2.HParamsPluginData(
             session_end_info=plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=wall),
@@ -197,15 +196,17 @@ def knobs(config: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def final_metrics(result: dict[str, Any], summary: dict[str, Any]) -> dict[str, float]:
+def final_metrics(result: TrialResult, summary: dict[str, Any]) -> dict[str, float]:
     """Return the numbers by which trials are compared in the HParams tab, as `final/<split>/<score>`."""
     found: dict[str, float] = {}
     for split, means in summary.get("splits", {}).items():
         for name, value in means.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 found[f"final/{split}/{name}"] = float(value)
-    for name in ("train_loss", "train_s", "seconds_per_step", "peak_memory_bytes"):
-        value = result.get(name)
-        if isinstance(value, int | float):
-            found[f"final/{name}"] = float(value)
-    return found
+    of_training = {
+        "train_loss": result.train_loss,
+        "train_s": result.train_s,
+        "seconds_per_step": result.seconds_per_step,
+        "peak_memory_bytes": result.peak_memory_bytes,
+    }
+    return found | {f"final/{name}": float(value) for name, value in of_training.items() if value is not None}

@@ -22,7 +22,6 @@ from trainables.records import atomic_files
 from trainables.records.damage import adapter_is_whole
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
-from trainables.records.trial_states import TRAINED
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def ask_again(existing: ExistingSweep, options: RunOptions) -> list[str]:
 def start_over(record: TrialRecord) -> None:
     """Forget how a failed trial ended, so that it runs again; its checkpoints may hold what made it fail."""
     result = record.result()
-    if result is None or result["state"] in TRAINED:
+    if result is None or result.is_trained:
         return
     record.fence()
     for path in (record.result_path, record.error_path, record.metrics_path, record.lineage_path):

@@ -126,9 +126,9 @@ def widths_used(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
     """Return the distinct widths that trials ran at, and to what memory narrowed them, for sweep.json."""
     found: list[dict[str, Any]] = []
     for record in records:
-        result = record.result() or {}
-        if result.get("pack_width"):
-            row = {**result["pack_width"], "narrowed_to": result.get("narrowed_to")}
+        result = record.result()
+        if result is not None and result.pack_width:
+            row = {**result.pack_width, "narrowed_to": result.narrowed_to}
             if row not in found:
                 found.append(row)
     return found

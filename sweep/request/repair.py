@@ -51,7 +51,7 @@ def _mend(record: TrialRecord) -> Iterable[str]:
             yield f"{path.name} {faults[path.name]}, and cut back to these"
     result = record.result()
     if result and any(path.name in faults for path in record.journals):
-        record.write_result({key: value for key, value in result.items() if key != "journals"})
+        record.write_result(result)
     if record.result_path.name in faults:
         record.fence()
         aside = atomic_files.set_aside(record.result_path).name

@@ -196,7 +196,8 @@ def jobs_left(folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed
     for trial in sorted(planned, key=lambda trial: (not trial.is_baseline, trial.index)):
         path = folder.trials_folder / trial.folder_name
         job = TrialJob(str(path), trial.trial)
-        is_retried = retry_failed and (TrialRecord(path).result() or {}).get("state") in FAILURES
+        result = TrialRecord(path).result()
+        is_retried = retry_failed and result is not None and result.state in FAILURES
         if is_retried or not is_finished(job):
             left.append(job)
     return left

@@ -21,6 +21,7 @@ from analysis.render.csv_tables import to_csv
 from trainables.config import DECODINGS, Decoding, EvalConfig, eval_id
 from trainables.errors import UserError
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TrialState
 
 Make = Callable[..., Path]
 
@@ -105,7 +106,9 @@ def test_only_the_baseline_of_the_same_prompt_is_compared_with(make_sweep: Make)
 def test_what_did_not_end_well_is_never_best_even_with_scores(make_sweep: Make, state: str) -> None:
     folder = make_sweep([baseline(), configuration("A", quality=0.3), configuration("B", rank=16, quality=0.95)])
     record = records_by_name(folder)["B"][0]
-    record.write_result({**(record.result() or {}), "state": state, "cause": "step 7 was not finite"})
+    result = record.result()
+    assert result is not None
+    record.write_result(result.model_copy(update={"state": TrialState(state), "cause": "step 7 was not finite"}))
     found = compare(folder)
     assert [one.name for one in found.ranking] == ["A"]
     assert "step 7 was not finite" in said(found)

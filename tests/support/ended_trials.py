@@ -11,6 +11,7 @@ from sweep.request.trials import PlannedTrial
 from trainables.data.corpus import example_of
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 from trainables.scoring.rescore import scores_of, write
 
 
@@ -42,14 +43,14 @@ def end_trials(folder: SweepFolder, planned: Sequence[PlannedTrial], said: str =
                 row["scores"] = scores_of(row, example.references, trial.trial.evaluation)
                 predictions[split].append(row)
         record.write_result(
-            {
-                "state": "done",
-                "steps": train.max_steps,
-                "trainable_parameters": 512,
-                "total_parameters": 51_200,
-                "adapter_bytes": weights.stat().st_size if weights.exists() else 0,
-                "adapter_sha256": atomic_files.sha256_of(weights) if weights.exists() else None,
-                "wall_s": 12.0,
-            }
+            TrialResult(
+                state="done",
+                steps=train.max_steps,
+                trainable_parameters=512,
+                total_parameters=51_200,
+                adapter_bytes=weights.stat().st_size if weights.exists() else 0,
+                adapter_sha256=atomic_files.sha256_of(weights) if weights.exists() else None,
+                wall_s=12.0,
+            )
         )
         write(record, trial.trial.evaluation, predictions, 1.0)

@@ -13,6 +13,7 @@ from small_sweep import EVALUATION
 from trainables.config import TrialConfig
 from trainables.jobs import Control, EngineSetup, Interrupted, OnReport, TrialJob
 from trainables.records.record import Fence, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 
 class DeadlyEngine:
@@ -32,13 +33,14 @@ class DeadlyEngine:
     def break_down(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         record = TrialRecord(Path(job.folder), self.fence)
         if record.config()["name"] == "B":
             self.break_down()
         record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
-        record.write_result({"state": "done", "steps": job.trial.train.max_steps})
-        return {"state": "done"}
+        result = TrialResult(state="done", steps=job.trial.train.max_steps)
+        record.write_result(result)
+        return result
 
 
 class UnbuildableEngine(DeadlyEngine):
@@ -73,11 +75,12 @@ class MortalEngine(DeadlyEngine):
             os.write(2, b"some warning\nfree(): invalid next size (fast)\n")
             os.abort()
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         record = TrialRecord(Path(job.folder), self.fence)
         record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
-        record.write_result({"state": "done", "steps": job.trial.train.max_steps})
-        return {"state": "done"}
+        result = TrialResult(state="done", steps=job.trial.train.max_steps)
+        record.write_result(result)
+        return result
 
 
 class DeafEngine(MortalEngine):
@@ -88,7 +91,7 @@ class DeafEngine(MortalEngine):
     def warm(self, trial: TrialConfig) -> None:
         pass
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         (self.folder / "evaluating").touch()
         time.sleep(60)
         return super().run(job, report, control)

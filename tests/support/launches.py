@@ -52,4 +52,4 @@ def same_result(out: Path, reference: Path) -> None:
         assert result is not None
         assert expected is not None
         for key in ("state", "steps", "adapter_sha256", "train_loss"):
-            assert result[key] == expected[key], key
+            assert getattr(result, key) == getattr(expected, key), key

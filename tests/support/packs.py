@@ -70,7 +70,7 @@ def run_packed(
             name: threads.submit(engine.run, job, no_report, chosen[name](record) if name in chosen else go_on)
             for name, (record, job) in jobs.items()
         }
-        return {name: Ran(trials[name], jobs[name][0], future.result()) for name, future in futures.items()}
+        return {name: Ran(trials[name], jobs[name][0], future.result().content()) for name, future in futures.items()}
 
 
 def run_solo(sweep: SweepFolder, model: Path, trials: Mapping[str, TrialConfig]) -> dict[str, Ran]:
@@ -78,7 +78,7 @@ def run_solo(sweep: SweepFolder, model: Path, trials: Mapping[str, TrialConfig])
     found = {}
     for name, one in trials.items():
         record, job = record_of(sweep, one, name)
-        found[name] = Ran(one, record, engine.run(job, no_report, go_on))
+        found[name] = Ran(one, record, engine.run(job, no_report, go_on).content())
     return found
 
 

@@ -17,6 +17,7 @@ from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, OnReport, TrialJob, TrialReport
 from trainables.records.record import Fence, TrialRecord, no_fence
+from trainables.records.trial_result import TrialResult
 
 STEPS = 3
 
@@ -40,7 +41,7 @@ class Scripted:
             raise UserError("the cue is cut")
         return {"checked": len(trials)}
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         name = Path(job.folder).name
         self.order.append(name)
         state = "done"
@@ -59,7 +60,7 @@ class Scripted:
                 state = "stopped"
                 break
             self.taken[name] = step
-        result = {"state": state, "steps": step}
+        result = TrialResult(state=state, steps=step)
         TrialRecord(Path(job.folder)).write_result(result)
         return result
 

@@ -23,6 +23,7 @@ from trainables.prompts import PROMPTS
 from trainables.records.atomic_files import write_lines
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -85,12 +86,19 @@ def output(out: Path) -> str:
     return out.with_suffix(".log").read_text()
 
 
+def result_of(record: TrialRecord) -> TrialResult:
+    """Return the result of a trial that has one."""
+    result = record.result()
+    assert result is not None
+    return result
+
+
 def states(out: Path) -> dict[str, str]:
     """Return the state of every trial by the first part of its label."""
     found = {}
     for one in SweepFolder(out).records():
         result = one.result()
-        found[one.config()["name"]] = result["state"] if result else "pending"
+        found[one.config()["name"]] = result.state if result else "pending"
     return found
 
 

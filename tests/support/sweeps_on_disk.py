@@ -13,6 +13,7 @@ from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id
 from trainables.records import atomic_files
 from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 from trainables.scoring.metrics import means, score, signature
 
 PEOPLE = ("Anna", "Ben", "Chris", "Dora", "Emil", "Fay")
@@ -91,7 +92,7 @@ def write_trial(record: TrialRecord, index: int, trial: Trial, evaluation: EvalC
     result |= {"trainable_parameters": 0 if baseline else 24_576 * trial.train.lora_rank}
     result |= {"adapter_bytes": 0 if baseline else 98_304 * trial.train.lora_rank + 1480, "seconds_per_step": 0.4321}
     result |= {"wall_s": 31.4 + index, "peak_memory_bytes": 812_345_678, "restarts": 0, **trial.result}
-    record.write_result(result)
+    record.write_result(TrialResult(**result))
 
 
 def write_evaluation(record: TrialRecord, trial: Trial, evaluation: EvalConfig, folder: SweepFolder) -> None:

@@ -24,6 +24,7 @@ from sweep.request.prepare import prepare
 from sweep.request.run_options import RunOptions
 from trainables.config import EvalConfig, eval_id
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 from trainables.scoring.rescore import write
 
 OWN = """
@@ -217,7 +218,7 @@ def test_a_finished_sweep_is_shown_under_the_evaluation_that_is_asked_for(
 
 def test_a_sweep_with_a_failed_trial_ends_with_1(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "own.py"]) == 0
-    record_of(finished, "A").write_result({"state": "diverged", "cause": "loss is not finite at step 3"})
+    record_of(finished, "A").write_result(TrialResult(state="diverged", cause="loss is not finite at step 3"))
     assert main(["run", "own.py"]) == 1
     assert "diverged" in capsys.readouterr().out
 

@@ -93,8 +93,9 @@ def test_a_flipped_byte_in_any_file_changes_no_answer_without_a_word_and_no_verb
     lease.acquire(OUT).release()
     lineage = {"number": 1, "step": 2, "donor": "001-A-x", "donor_step": 2, "old": {}, "new": {}}
     journal.append(record_of("B").lineage_path, lineage)
-    result = record_of("B").result() or {}
-    record_of("B").write_result({key: value for key, value in result.items() if key != "journals"})
+    result = record_of("B").result()
+    assert result is not None
+    record_of("B").write_result(result)
     atomic_files.append_line(SweepFolder(OUT).launches_path, {"engine": "packed"})
     shutil.copytree(OUT, "twin")
     shutil.move(OUT, "whole")
@@ -216,7 +217,7 @@ def test_a_sweep_from_before_these_checksums_is_read_as_it_was(place: Path, caps
     sweep = atomic_files.read_json(folder.sweep_path)
     atomic_files.write_json(folder.sweep_path, {key: value for key, value in sweep.items() if key != "trials"})
     for record in folder.records():
-        result = record.result() or {}
+        result = atomic_files.read_json(record.result_path)
         atomic_files.write_json(
             record.result_path, {key: result[key] for key in result if key not in ("journals", "adapter_files")}
         )

@@ -30,6 +30,7 @@ from sweep.request.run_options import RunOptions
 from trainables.config import EvalConfig, TrialConfig
 from trainables.jobs import TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_states import TrialState
 
 TITLE = "\x1b]0;owned\x07"  # sets a terminal's title
 CLEAR = "\x9b2J"  # clears the screen, in one byte of C1
@@ -87,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             failed = TrialRecord(folder.trials_folder / planned[0].folder_name)
             result = failed.result()
             assert result is not None
-            failed.write_result({**result, "state": "failed", "cause": FAILED})
+            failed.write_result(result.model_copy(update={"state": TrialState.FAILED, "cause": FAILED}))
         yield root
 
 

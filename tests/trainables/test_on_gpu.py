@@ -70,7 +70,8 @@ def packed_on(device: str, sweep: SweepFolder, model: Path, together: int, **mor
 def alone_on(device: str, sweep: SweepFolder, model: Path, wanted: dict[str, TrialConfig]) -> dict[str, Ran]:
     engine = SoloEngine(EngineSetup(str(sweep.folder), {"tiny": str(model)}, device))
     jobs = {name: record_of(sweep, one, name) for name, one in wanted.items()}
-    return {name: Ran(wanted[name], record, engine.run(job, no_report, go_on)) for name, (record, job) in jobs.items()}
+    results = {name: engine.run(job, no_report, go_on) for name, (_, job) in jobs.items()}
+    return {name: Ran(wanted[name], jobs[name][0], result.content()) for name, result in results.items()}
 
 
 def assert_losses_agree(packed: dict[str, Ran], alone: dict[str, Ran], relative: float) -> None:

@@ -48,6 +48,7 @@ from trainables.packed.scheduler import Pack
 from trainables.packed.training import rehearse
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence, SweepFolder, no_fence
+from trainables.records.trial_result import TrialResult
 from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.served_tokenizer import load_served
 from trainables.tokenization.token_rows import TokenRow
@@ -55,6 +56,7 @@ from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial import preflight
 from trainables.trial.run_trial import run_trial
 from trainables.trial.training_loop import MicroBatch, MicroBatches, TrainingLog, TrainingProgress, TrainSpec, resume
+from trainables.trial.trial_handle import EngineShare
 
 
 class PackedEngine:
@@ -119,7 +121,7 @@ class PackedEngine:
             self.pack.leave(member)
             raise
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         """Take a trial to its result: see `run_trial`. Called from as many threads as there are slots."""
         once = FirstReports(report)
         while True:
@@ -253,12 +255,10 @@ class PackedTrial:
     def seconds(self) -> float:
         return self.member.seconds
 
-    def facts(self) -> dict[str, Any]:
-        return {
-            "device_share": self.member.device_share,
-            "packmates": sorted(name for name in self.member.packmates if name),
-            **self.pack.limits.facts(),
-        }
+    def facts(self) -> EngineShare:
+        packmates = tuple(sorted(name for name in self.member.packmates if name))
+        limits = self.pack.limits
+        return EngineShare(self.member.device_share, packmates, limits.recorded(), limits.narrowed_to)
 
     def leave(self) -> None:
         self.pack.leave(self.member)

@@ -254,9 +254,9 @@ class PackLimits:
     def narrow_losses(self, tokens: int) -> None:
         self.loss_tokens = max(1, min(self.loss_tokens, tokens))
 
-    def facts(self) -> dict[str, Any]:
-        """Return what a trial's result says of the pack that it trained in."""
-        return {"pack_width": {**asdict(self.chosen), "measured": self.measured}, "narrowed_to": self.narrowed_to}
+    def recorded(self) -> dict[str, Any]:
+        """Return what a trial's result says of the width of the pack that it trained in."""
+        return {**asdict(self.chosen), "measured": self.measured}
 
     @property
     def narrowed_to(self) -> dict[str, int] | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from trainables.records import atomic_files, journal
+from trainables.records import atomic_files, journal, trial_result
 from trainables.records.record import TrialRecord
-from trainables.records.trial_states import TRAINED
+from trainables.records.trial_result import TrialResult
 
 IN_PLAN = "; it is read from the plan in sweep.json"
 HASHED_BYTES = 64 * 2**20  # of an adapter: what a run's look at a finished sweep reads in some 50 ms
@@ -27,11 +26,10 @@ def faults_of(
     reads the journals too, and each once.
     """
     result = record.result()
-    found = _config(record) | ({} if result else _document(record, record.result_path))
+    found = _config(record) | _named(record, record.result_path, trial_result.damage_of(record.result_path))
     if identity is not None:
         found |= evaluation_faults(record, identity)
-    result = result or {}
-    return {**found, **_journals(record, result, read), **adapter_faults(record, result, most_bytes)}
+    return {**found, **_journals(record, result, read), **adapter_faults(record, most_bytes)}
 
 
 def told(faults: Faults) -> str:
@@ -46,7 +44,8 @@ def hides_score(record: TrialRecord, faults: Faults) -> bool:
     why = faults.get(record.config_path.name, IN_PLAN)
     if why.endswith(IN_PLAN) and not any(name.startswith("evals/") for name in faults):
         return False
-    return (record.result() or {}).get("state") in TRAINED
+    result = record.result()
+    return result is not None and result.is_trained
 
 
 def evaluation_faults(record: TrialRecord, identity: str) -> Faults:
@@ -63,15 +62,16 @@ def evaluation_faults(record: TrialRecord, identity: str) -> Faults:
     return found
 
 
-def adapter_faults(record: TrialRecord, result: dict[str, Any], most_bytes: float = math.inf) -> Faults:
-    """Return what is wrong with the adapter that a result names; weights of more bytes are not hashed."""
-    if not result.get("adapter_sha256"):
+def adapter_faults(record: TrialRecord, most_bytes: float = math.inf) -> Faults:
+    """Return what is wrong with the adapter that the result names; weights of more bytes are not hashed."""
+    result = record.result()
+    if result is None or not result.adapter_sha256:
         return {}
-    known = dict(result.get("adapter_files") or {})  # a sweep from before these were kept has the weights alone
+    known = dict(result.adapter_files or {})  # a sweep from before these were kept has the weights alone
     weights = record.weights_path
     is_hashed = weights.is_file() and weights.stat().st_size <= most_bytes
     if is_hashed:
-        known[weights.name] = result["adapter_sha256"]
+        known[weights.name] = result.adapter_sha256
     found = {}
     for name, checksum in known.items():
         path = record.adapter_folder / name
@@ -81,7 +81,7 @@ def adapter_faults(record: TrialRecord, result: dict[str, Any], most_bytes: floa
             found[_name(record, path)] = "is damaged: its checksum is not the recorded one"
     if not weights.is_file():
         found[_name(record, weights)] = "is gone"
-    elif not is_hashed and weights.stat().st_size != result.get("adapter_bytes"):
+    elif not is_hashed and weights.stat().st_size != result.adapter_bytes:
         found[_name(record, weights)] = "is damaged: its size is not the recorded one"
     return found
 
@@ -91,7 +91,7 @@ def adapter_is_whole(record: TrialRecord) -> bool:
 
     Weights of up to 64 MiB are compared by checksum, larger ones by their size alone.
     """
-    return not adapter_faults(record, record.result() or {}, HASHED_BYTES)
+    return not adapter_faults(record, HASHED_BYTES)
 
 
 def _config(record: TrialRecord) -> Faults:
@@ -107,14 +107,17 @@ def _config(record: TrialRecord) -> Faults:
 
 
 def _document(record: TrialRecord, path: Path) -> Faults:
-    why = atomic_files.damage_of(path)
+    return _named(record, path, atomic_files.damage_of(path))
+
+
+def _named(record: TrialRecord, path: Path, why: str | None) -> Faults:
     return {_name(record, path): why.removeprefix(f"{path} ")} if why else {}
 
 
-def _journals(record: TrialRecord, result: dict[str, Any], read: Read) -> Faults:
+def _journals(record: TrialRecord, result: TrialResult | None, read: Read) -> Faults:
     found = {}
     for path in record.journals:
-        ended = (result.get("journals") or {}).get(path.name)
+        ended = ((result.journals if result else None) or {}).get(path.name)
         if ended and path.exists() and atomic_files.sha256_of(path) == ended:
             why = None
         else:

@@ -7,7 +7,6 @@ from pathlib import Path
 from trainables.jobs import TrialJob
 from trainables.records.damage import adapter_is_whole
 from trainables.records.record import TrialRecord
-from trainables.records.trial_states import TRAINED
 
 
 def is_finished(job: TrialJob) -> bool:
@@ -16,6 +15,6 @@ def is_finished(job: TrialJob) -> bool:
     result = record.result()
     if result is None:
         return False
-    if result["state"] not in TRAINED:
+    if not result.is_trained:
         return True
     return adapter_is_whole(record) and not record.needs_evaluation(job.trial.eval_id)

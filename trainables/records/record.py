@@ -15,9 +15,9 @@ from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
 from trainables.errors import UserError
-from trainables.records import atomic_files, journal, manifest, planned_trials
+from trainables.records import atomic_files, journal, manifest, planned_trials, trial_result
 from trainables.records.manifest import SCHEMA_VERSION, SweepManifest
-from trainables.records.trial_states import ENDED
+from trainables.records.trial_result import TrialResult
 from trainables.visible_text import visible
 
 Fence = Callable[[], None]
@@ -136,33 +136,31 @@ class TrialRecord:
 
     # --- result --------------------------------------------------------------------------------------------------
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Commit the end of the training, by which curves and adapter are known again; `state` is one of ENDED."""
-        assert result["state"] in ENDED, result["state"]
+    def write_result(self, result: TrialResult) -> None:
+        """Commit the end of the training, by which curves and adapter are known again."""
         self.fence()
         for path in self.journals:
-            atomic_files.sync_file(
-                path
-            )  # else a power cut could leave a result that vouches for more lines than there are
-        ended: dict[str, Any] = {
+            # Else a power cut could leave a result that vouches for more lines than there are.
+            atomic_files.sync_file(path)
+        known: dict[str, Any] = {
             "journals": {path.name: atomic_files.sha256_of(path) for path in self.journals if path.exists()}
         }
-        if result.get("adapter_sha256"):
-            ended["adapter_files"] = {
+        if result.adapter_sha256 and result.adapter_files is None:
+            known["adapter_files"] = {
                 path.name: atomic_files.sha256_of(path)
                 for path in sorted(self.adapter_folder.glob("*"))
                 if path.is_file() and path != self.weights_path
             }
-        atomic_files.replace_json(self.result_path, {"schema": SCHEMA_VERSION, **ended, **result})
+        trial_result.write(self.result_path, result.model_copy(update=known))
 
     @property
     def journals(self) -> tuple[Path, Path]:
         """Files that are appended to while the trial runs."""
         return self.metrics_path, self.lineage_path
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> TrialResult | None:
         """Return the result, None where the trial is not finished."""
-        return atomic_files.read_json_if_whole(self.result_path)
+        return trial_result.read(self.result_path)
 
     def set_adapter_aside(self) -> None:
         """Keep a damaged adapter, its evaluations and its result as `*.damaged`, so that the trial runs again."""

@@ -33,6 +33,7 @@ from trainables.modeling.peft_lora import (
 )
 from trainables.records.checkpoint import Checkpoint, Tensors
 from trainables.records.record import Fence, SweepFolder, no_fence
+from trainables.records.trial_result import TrialResult
 from trainables.solo.hf_trainer import train
 from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.served_tokenizer import load_served
@@ -42,6 +43,7 @@ from trainables.trial import preflight
 from trainables.trial.evaluate import ModelReader
 from trainables.trial.run_trial import run_trial
 from trainables.trial.training_loop import TrainingProgress, TrainSpec
+from trainables.trial.trial_handle import EngineShare
 
 
 class SoloEngine:
@@ -82,7 +84,7 @@ class SoloEngine:
             base.model = attach(base.model, config, clock)
         return SoloTrial(base, clock, config, self.tokenized.encoder(config), self.setup.device, adapted)
 
-    def run(self, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+    def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         """Take a trial to its result: see `run_trial`."""
         reset_peak_memory(self.setup.device)
         with quiet():
@@ -141,8 +143,8 @@ class SoloTrial:
     def seconds(self) -> float:
         return time.monotonic()
 
-    def facts(self) -> dict[str, Any]:
-        return {"device_share": 1.0, "packmates": [], "pack_width": None, "narrowed_to": None}
+    def facts(self) -> EngineShare:
+        return EngineShare(device_share=1.0)
 
     def leave(self) -> None:
         """Give the base back as it was."""

@@ -27,16 +27,17 @@ from trainables.records.checkpoint import Checkpoint, drop_checkpoints, latest_c
 from trainables.records.damage import adapter_faults, told
 from trainables.records.lineage import settle, trained_with
 from trainables.records.record import TrialRecord
-from trainables.records.trial_states import TRAINED, TrialState
+from trainables.records.trial_result import TrialResult
+from trainables.records.trial_states import TrialState
 from trainables.scoring import evaluate_library, rescore
 from trainables.tokenization.token_rows import TokenRow
 from trainables.trial.evaluate import mean_loss, predictions
 from trainables.trial.learning_curve import LearningCurve
 from trainables.trial.training_loop import Diverged, TrainingProgress, TrainSpec, progress_of
-from trainables.trial.trial_handle import TrialEngine, TrialHandle, trial_handle
+from trainables.trial.trial_handle import EngineShare, TrialEngine, TrialHandle, trial_handle
 
 
-def run_trial(engine: TrialEngine, job: TrialJob, report: OnReport, control: Control) -> dict[str, Any]:
+def run_trial(engine: TrialEngine, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
     """Take a trial to its result and its evaluation, whatever is left to do of them, and return the result.
 
     A trial's own fault is a result with state failed, diverged or oom, and its cause. Raises Interrupted, DeviceLost,
@@ -72,6 +73,28 @@ def run_trial(engine: TrialEngine, job: TrialJob, report: OnReport, control: Con
                 torch.cuda.empty_cache()
 
 
+@dataclass(frozen=True)
+class _Weights:
+    """What a trial has trained, for its result; None of one that failed."""
+
+    kept_step: int | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    adapter_bytes: int | None = None
+    adapter_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What a trial trained on and how well it knows that, for its result; None of one that failed."""
+
+    train_loss: float | None = None
+    examples_used: int | None = None
+    examples_dropped: int | None = None
+    sources_cut: int | None = None
+    first_eval_id: str | None = None
+
+
 @dataclass
 class _TrialRun:
     """One trial on its way to a result, with what it needs along it."""
@@ -93,10 +116,10 @@ class _TrialRun:
 
     # --- the way -------------------------------------------------------------------------------------------------
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> TrialResult:
         result = self.record.result()
-        if result is not None and result["state"] in TRAINED:
-            self._replay(int(result["steps"]))
+        if result is not None and result.is_trained:
+            self._replay(result.steps or 0)
             if self.record.needs_evaluation(self.trial.eval_id):
                 self._evaluate_kept()
         else:
@@ -105,23 +128,21 @@ class _TrialRun:
         summary = self.record.summary(self.trial.eval_id)
         splits = (summary or {}).get("splits", {})
         loss = splits.get("validation", splits.get("test", {})).get("eval_loss")
-        self.report(TrialReport(int(result["steps"]), loss, result["train_loss"], "done", recorded=True))
+        self.report(TrialReport(result.steps or 0, loss, result.train_loss, "done", recorded=True))
         return result
 
-    def _train_and_evaluate(self) -> dict[str, Any]:
-        started_at = _now()
-        checkpoint = None if self.config.is_baseline else self._resume(started_at)
+    def _train_and_evaluate(self) -> TrialResult:
+        self.progress.started_at = _now()
+        checkpoint = None if self.config.is_baseline else self._resume(self.progress.started_at)
         with self._opened() as handle:
             self.handle = handle
             if not self.config.is_baseline:
                 return self._trained(handle, checkpoint)
-            adapter: dict[str, Any] = {"adapter_bytes": 0, "adapter_sha256": None}
-            counts = {"trainable_parameters": 0, "total_parameters": handle.counts()[1]}
-            result = self._measured(handle, {**adapter, **counts, "started_at": started_at, "kept_step": 0})
+            result = self._measured(handle, _Weights(0, 0, handle.counts()[1], 0))
             self.record.write_result(result)
             return result
 
-    def _trained(self, handle: TrialHandle, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    def _trained(self, handle: TrialHandle, checkpoint: Checkpoint | None) -> TrialResult:
         progress = self.progress
         handle.train(self._train_spec(handle), progress, checkpoint)
         kept_step = progress.step
@@ -132,17 +153,7 @@ class _TrialRun:
         self.record.fence()
         size, checksum = handle.export(self.record.adapter_folder)
         trainable, base = handle.counts()
-        result = self._measured(
-            handle,
-            {
-                "kept_step": kept_step,
-                "trainable_parameters": trainable,
-                "total_parameters": base,
-                "adapter_bytes": size,
-                "adapter_sha256": checksum,
-                "started_at": progress.started_at,
-            },
-        )
+        result = self._measured(handle, _Weights(kept_step, trainable, base, size, checksum))
         self.record.write_result(result)
         drop_checkpoints(self.record)
         return result
@@ -197,7 +208,7 @@ class _TrialRun:
             self._evaluate(handle)
 
     def _check_adapter(self) -> None:
-        found = adapter_faults(self.record, self.record.result() or {})
+        found = adapter_faults(self.record)
         if found:
             raise atomic_files.DamagedFile(told(found))
 
@@ -240,7 +251,7 @@ class _TrialRun:
     def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
         return {split: self.tokenized.evaluation_examples(split, count) for split, count in evaluation.examples.items()}
 
-    def _measured(self, handle: TrialHandle, facts: dict[str, Any]) -> dict[str, Any]:
+    def _measured(self, handle: TrialHandle, weights: _Weights) -> TrialResult:
         """Evaluate the weights that were trained, or the base, and return the whole result."""
         began = handle.seconds()
         progress = self.progress
@@ -255,67 +266,59 @@ class _TrialRun:
         if self.record.needs_evaluation(self.trial.eval_id):
             self._evaluate(handle)
         self.evaluate_s = handle.seconds() - began
-        return self._result(
-            TrialState.STOPPED if progress.stopped else TrialState.DONE,
-            {
-                **facts,
-                "train_loss": train_loss,
-                "train_examples_used": len(fitting),
-                "train_examples_dropped": len(rows) - len(fitting),
-                "train_sources_cut": sum(row.source_tokens_cut > 0 for row in fitting),
-                "first_eval_id": self.trial.eval_id,
-            },
+        sources_cut = sum(row.source_tokens_cut > 0 for row in fitting)
+        fit = _Fit(train_loss, len(fitting), len(rows) - len(fitting), sources_cut, self.trial.eval_id)
+        return self._result(TrialState.STOPPED if progress.stopped else TrialState.DONE, weights=weights, fit=fit)
+
+    def _result(
+        self, state: TrialState, cause: str | None = None, weights: _Weights = _Weights(), fit: _Fit = _Fit()
+    ) -> TrialResult:
+        progress = self.progress
+        share = self.handle.facts() if self.handle is not None else EngineShare()
+        return TrialResult(
+            state=state,
+            cause=cause,
+            engine=self.engine.name,
+            device=self.device,
+            precision=self.config.precision,
+            steps=progress.step,
+            skipped_steps=progress.skipped_steps,
+            kept_step=weights.kept_step,
+            trainable_parameters=weights.trainable_parameters,
+            total_parameters=weights.total_parameters,
+            adapter_bytes=weights.adapter_bytes,
+            adapter_sha256=weights.adapter_sha256,
+            train_loss=fit.train_loss,
+            train_examples_used=fit.examples_used,
+            train_examples_dropped=fit.examples_dropped,
+            train_sources_cut=fit.sources_cut,
+            tokens_trained=progress.tokens,
+            train_s=round(progress.train_s, 3),
+            evaluate_s=round(self.evaluate_s, 3),
+            wall_s=round(time.monotonic() - self.began, 3),
+            seconds_per_step=progress.steps_s / progress.step if progress.step else None,
+            peak_memory_bytes=peak_memory_bytes(self.device),
+            device_share=share.device_share,
+            packmates=share.packmates,
+            pack_width=share.pack_width,
+            narrowed_to=share.narrowed_to,
+            restarts=progress.restarts,
+            first_eval_id=fit.first_eval_id,
+            started_at=progress.started_at,
+            ended_at=_now(),
         )
 
-    def _result(self, state: TrialState, facts: dict[str, Any]) -> dict[str, Any]:
-        progress = self.progress
-        steps_s = progress.steps_s / progress.step if progress.step else None
-        return {
-            "state": state,
-            "cause": None,
-            "engine": self.engine.name,
-            "device": self.device,
-            "precision": self.config.precision,
-            "steps": progress.step,
-            "skipped_steps": progress.skipped_steps,
-            "kept_step": None,
-            "trainable_parameters": None,
-            "total_parameters": None,
-            "adapter_bytes": None,
-            "adapter_sha256": None,
-            "train_loss": None,
-            "train_examples_used": None,
-            "train_examples_dropped": None,
-            "train_sources_cut": None,
-            "tokens_trained": progress.tokens,
-            "train_s": round(progress.train_s, 3),
-            "evaluate_s": round(self.evaluate_s, 3),
-            "wall_s": round(time.monotonic() - self.began, 3),
-            "seconds_per_step": steps_s,
-            "peak_memory_bytes": peak_memory_bytes(self.device),
-            "device_share": None,
-            "packmates": [],
-            "pack_width": None,
-            "narrowed_to": None,
-            "restarts": progress.restarts,
-            "first_eval_id": None,
-            "started_at": progress.started_at,
-            "ended_at": _now(),
-            **(self.handle.facts() if self.handle is not None else {}),
-            **facts,
-        }
-
-    def fail(self, state: TrialState, error: BaseException) -> dict[str, Any]:
+    def fail(self, state: TrialState, error: BaseException) -> TrialResult:
         """Commit a failure: its cause in one line, the traceback in error.txt."""
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, Diverged):
             cause = str(error)
         self.record.write_error(cause, "".join(traceback.format_exception(error)))
         kept = self.record.result()
-        if kept is not None and kept["state"] in TRAINED:
+        if kept is not None and kept.is_trained:
             # Only a further evaluation has failed: the training and the evaluations that there are stay as they are.
-            return {**kept, "state": state, "cause": cause}
-        result = self._result(state, {"cause": cause})
+            return kept.model_copy(update={"state": state, "cause": cause})
+        result = self._result(state, cause)
         self.record.write_result(result)
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,16 @@ from trainables.tokenization.token_rows import TokenRow
 from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial.evaluate import RowReader
 from trainables.trial.training_loop import TrainingProgress, TrainSpec
+
+
+@dataclass(frozen=True)
+class EngineShare:
+    """How a trial shared its engine with others, for its result."""
+
+    device_share: float | None = None
+    packmates: tuple[str, ...] = ()
+    pack_width: dict[str, Any] | None = None
+    narrowed_to: dict[str, int] | None = None
 
 
 class TrialHandle(Protocol):
@@ -48,8 +59,8 @@ class TrialHandle(Protocol):
     def seconds(self) -> float:
         """Return a count of the seconds that are this trial's own."""
 
-    def facts(self) -> dict[str, Any]:
-        """Return `device_share`, `packmates`, `pack_width` and `narrowed_to` for the result."""
+    def facts(self) -> EngineShare:
+        """Return how the trial shared the engine."""
 
     def leave(self) -> None:
         """Give the base back; the handle is of no use afterwards."""

@@ -39,7 +39,7 @@ def test_values_are_those_of_the_records(make_sweep: Make) -> None:
     assert row.values["validation_rougeL"] != row.values["rougeL"]
     assert row.values["trainable_share"] == 24_576 * 16 / 6_970_000
     for name in ("adapter_bytes", "peak_memory_bytes", "seconds_per_step", "wall_s", "train_loss"):
-        assert row.values[name] == result[name]
+        assert row.values[name] == getattr(result, name)
     assert (row.values["model"], row.values["data"]) == ("pocket-gpt2", "pocket-chats")
 
 

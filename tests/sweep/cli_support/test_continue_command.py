@@ -24,6 +24,7 @@ from sweep.request.prepare import prepare
 from sweep.request.run_options import RunOptions
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 OUT = Path("runs/own")
 ROOT = Path(__file__).resolve().parents[3]
@@ -143,7 +144,7 @@ def test_trials_without_memory_are_named_with_what_runs_them_again(
 ) -> None:
     ask("own.py")
     (path,) = OUT.glob("trials/*-A-*")
-    TrialRecord(path.absolute()).write_result({"state": "oom", "cause": "out of memory"})
+    TrialRecord(path.absolute()).write_result(TrialResult(state="oom", cause="out of memory"))
     assert main(["plan", "own.py", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert ([row["state"] for row in plan["trials"]], plan["left"]) == (["oom", "done", "done"], 0)

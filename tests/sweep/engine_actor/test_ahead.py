@@ -16,6 +16,7 @@ from sweep.engine_actor.crash_log import Deaths, after_death
 from sweep.engine_actor.slots import Slots
 from sweep.ray_driver.tune_run import in_turn
 from trainables.records.record import TrialRecord
+from trainables.records.trial_result import TrialResult
 
 Make = Callable[..., Slots]
 
@@ -93,7 +94,7 @@ def test_finished_trials_are_replayed_from_their_records(make: Make, tmp_path: P
     record = TrialRecord(tmp_path / "a")
     record.folder.mkdir()
     record.append_metrics({"kind": "eval", "step": 2, "eval_loss": 0.5})
-    record.write_result({"state": "failed"})
+    record.write_result(TrialResult(state="failed"))
     slots = make("a", "b")
     assert slots.take("a") == "taken"
     assert follow(slots, "a")[0] == [2]

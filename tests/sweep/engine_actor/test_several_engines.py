@@ -12,6 +12,7 @@ from waiting import wait_until
 
 from sweep.engine_actor.slots import Slots
 from trainables.records.record import TrialRecord
+from trainables.records.trial_result import TrialResult
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_trials_of_another_engine_wait_until_all_own_ones_have_begun(tmp_pat
 
 
 def test_an_own_trial_that_was_finished_before_keeps_nobody_waiting(tmp_path: Path, made: list[Slots]) -> None:
-    TrialRecord(tmp_path / "a").write_result({"state": "done", "steps": STEPS})
+    TrialRecord(tmp_path / "a").write_result(TrialResult(state="done", steps=STEPS))
     slots = slots_of(tmp_path, made, mine=("a",))
     assert slots.take("c") == "taken"
 
@@ -71,7 +72,7 @@ def test_what_another_engine_left_begins_when_there_is_room(tmp_path: Path, made
 
 def test_what_another_engine_had_finished_is_replayed(tmp_path: Path, made: list[Slots]) -> None:
     slots = slots_of(tmp_path, made, ahead=("a",))
-    TrialRecord(tmp_path / "c").write_result({"state": "diverged", "steps": STEPS})
+    TrialRecord(tmp_path / "c").write_result(TrialResult(state="diverged", steps=STEPS))
     TrialRecord(tmp_path / "c").append_metrics({"step": 1, "kind": "eval", "eval_loss": 0.5})
     slots.inherit(("c",))
     assert slots.take("c") == "taken"

@@ -23,6 +23,7 @@ from sweep.monitor.engine_status import Event, Prepared, TrialEnd, Unprepared
 from trainables.config import TrainConfig, TrialConfig
 from trainables.jobs import EngineSetup, TrialReport
 from trainables.records.record import TrialRecord
+from trainables.records.trial_result import TrialResult
 
 Make = Callable[..., Slots]
 
@@ -87,9 +88,9 @@ def test_a_trial_that_is_stopped_in_mid_run_ends_at_the_step_it_reported(make: M
     wait_until(lambda: len(slots.runs["a"].reports) == 1)
     slots.stop("a")
     wait_until(lambda: not slots.active())
-    assert TrialRecord(Path(slots.jobs["a"].folder)).result() == {
-        "schema": 1, "state": "stopped", "steps": 1, "journals": {},
-    }  # fmt: skip
+    result = TrialRecord(Path(slots.jobs["a"].folder)).result()
+    assert result is not None
+    assert result.content() == {"schema": 1, "state": "stopped", "steps": 1, "journals": {}}
     assert slots.take("b") == "taken"
 
 
@@ -115,7 +116,7 @@ def test_slots_are_given_in_the_order_of_the_plan_whoever_asks_first(make: Make)
 
 
 def test_a_new_process_does_not_wait_for_trials_that_are_finished(make: Make, tmp_path: Path) -> None:
-    TrialRecord(tmp_path / "a").write_result({"state": "done"})
+    TrialRecord(tmp_path / "a").write_result(TrialResult(state="done"))
     assert make("a", "b", ordered=True).take("b") == "taken"
 
 
@@ -143,7 +144,7 @@ def test_an_engine_that_raises_fails_that_trial_alone(make: Make) -> None:
     record = TrialRecord(Path(slots.jobs["broken"].folder))
     result = record.result()
     assert result is not None
-    assert (result["state"], result["cause"]) == ("failed", "KeyError: 'no such tensor'")
+    assert (result.state, result.cause) == ("failed", "KeyError: 'no such tensor'")
     assert "Traceback" in record.error_path.read_text()
     assert slots.take("b") == "taken"
     let_go(slots)

@@ -65,7 +65,7 @@ def test_the_program_of_the_card_writes_the_stored_texts(name: str, tmp_path: Pa
     engine = SoloEngine(EngineSetup(str(sweep.folder), {"base": str(model)}, "cpu"))
     assert engine.preflight([trial])["said"] == []
     result = engine.run(TrialJob(str(record.folder), trial), lambda _: None, lambda: "go")
-    assert result["state"] == "done"
+    assert result.state == "done"
     program = usage(train, trial.evaluation, repr(str(model))).replace(
         "PATH/OF/THIS/FOLDER", str(record.adapter_folder)
     )

@@ -24,6 +24,7 @@ from trainables.records.atomic_files import append_line, write_lines
 from trainables.records.journal import append
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def running(job: TrialJob, report: TrialReport | None = None) -> list[RunStatus]
 def finish(job: TrialJob, **result: Any) -> None:
     record = TrialRecord(Path(job.folder))
     record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
-    record.write_result({"state": "done", "steps": 8, "train_s": 4.0, "evaluate_s": 2.0, "wall_s": 62.0, **result})
+    content = {"state": "done", "steps": 8, "train_s": 4.0, "evaluate_s": 2.0, "wall_s": 62.0, **result}
+    record.write_result(TrialResult(**content))
 
 
 def test_each_report_and_each_end_is_one_line(jobs: list[TrialJob]) -> None:
@@ -81,7 +83,7 @@ def test_states_are_those_of_engine_and_record(jobs: list[TrialJob]) -> None:
 
 def test_a_trained_trial_whose_evaluation_is_missing_is_not_finished(jobs: list[TrialJob]) -> None:
     board = Board(jobs)
-    TrialRecord(Path(jobs[1].folder)).write_result({"state": "done", "steps": 8})
+    TrialRecord(Path(jobs[1].folder)).write_result(TrialResult(state="done", steps=8))
     assert board.update([]) == []
     assert board.finished == 0
 
@@ -123,10 +125,11 @@ from sweep.monitor.engine_status import RunStatus
 from sweep.monitor.progress import Display
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import TrialRecord
+from trainables.records.trial_result import TrialResult
 folder, jobs, _ = write_sweep(Path(sys.argv[1]), [{"max_steps": 0}, {"max_steps": 8}])
 with Display(folder, jobs, "2 trials on CPU") as display:
     TrialRecord(Path(jobs[1].folder)).append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.25, "examples": 4})
-    TrialRecord(Path(jobs[0].folder)).write_result({"state": "failed", "cause": "no luck"})
+    TrialRecord(Path(jobs[0].folder)).write_result(TrialResult(state="failed", cause="no luck"))
     display.update([RunStatus(Path(jobs[1].folder).name, 1.0)])
 display.say_how_to_continue("interrupted by SIGTERM")
 """

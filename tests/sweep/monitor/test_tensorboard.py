@@ -13,6 +13,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from sweep.monitor.tensorboard import TrialEvents, knobs
 from trainables.config import TrainConfig
 from trainables.records.record import TrialRecord
+from trainables.records.trial_result import TrialResult
 
 SCORES = {"validation": {"rougeL": 0.25, "eval_loss": 2.0}, "test": {"rougeL": 0.5, "examples": 4}}
 
@@ -36,7 +37,7 @@ def train(record: TrialRecord, first: int, last: int) -> None:
 def finish(record: TrialRecord, **result: Any) -> None:
     record.write_evaluation(EVALUATION, {"test": []}, {"splits": SCORES})
     content = {"state": "done", "steps": 8, "train_loss": 1.5, "first_eval_id": record.evaluation_ids()[0]}
-    record.write_result({**content, **result})
+    record.write_result(TrialResult(**{**content, **result}))
 
 
 def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
@@ -107,7 +108,7 @@ def test_a_failed_trial_ends_as_failed_and_without_empty_metrics(records: list[T
     record, folder = records[1], tmp_path / "tb"
     train(record, 1, 2)
     record.append_metrics({"kind": "train", "step": 3, "train_loss": float("nan"), "learning_rate": 1e-3})
-    record.write_result({"state": "diverged", "steps": 3, "train_loss": None})
+    record.write_result(TrialResult(state="diverged", steps=3, train_loss=None))
     events = TrialEvents(record, folder)
     events.update()
     events.close()

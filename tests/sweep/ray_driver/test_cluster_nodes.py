@@ -13,7 +13,7 @@ import psutil
 import pytest
 import ray_nodes
 from launches import wait
-from small_sweep import output, start, states, title, write_sweep
+from small_sweep import output, result_of, start, states, title, write_sweep
 
 from trainables.jobs import go_on, no_report
 from trainables.records.atomic_files import read_lines
@@ -44,12 +44,11 @@ def results(out: Path) -> list[dict[str, Any]]:
     """Return what must not depend on where trials ran: weights, losses, texts."""
     found = []
     for record in SweepFolder(out).records():
-        result = record.result() or {}
+        result = record.result()
         texts = [read_lines(path) for path in sorted(record.folder.glob("evals/*/*.jsonl"))]
         losses = [row["eval_loss"] for row in record.metrics() if row["kind"] == "eval"]
-        found.append(
-            {"texts": texts, "losses": losses, **{key: result.get(key) for key in ("state", "adapter_sha256")}}
-        )
+        ended = (result.state, result.adapter_sha256) if result else None
+        found.append({"texts": texts, "losses": losses, "ended": ended})
     return found
 
 
@@ -87,7 +86,7 @@ def test_every_node_has_an_engine_and_the_results_are_those_of_one(nodes: ray_no
     lines = output(out).splitlines()
     assert lines[0] == "4 trials on the CPUs of a Ray cluster, engine packed"
     assert lines[1].startswith("Ray cluster: 2 engines on 2 nodes: ")
-    mates = [set((record.result() or {})["packmates"]) for record in SweepFolder(out).records()]
+    mates = [set(result_of(record).packmates) for record in SweepFolder(out).records()]
     assert max(len(one) for one in mates) < len(SHORT) - 1, "one engine had all trials"
     assert list(out.glob(".probe*")) == []
     assert results(out) == on_one_engine(tmp_path / "alone", SHORT)
@@ -116,5 +115,5 @@ def test_a_killed_engine_and_a_lost_node_cost_no_result(nodes: ray_nodes.Nodes, 
     assert process.wait(timeout=PATIENCE_S) == 0, output(out)
     assert any(line.startswith("lost: ") for line in output(out).splitlines()), output(out)
     assert set(states(out).values()) == {"done"}
-    assert [(record.result() or {})["restarts"] for record in SweepFolder(out).records()] == [1] * len(LONG)
+    assert [result_of(record).restarts for record in SweepFolder(out).records()] == [1] * len(LONG)
     assert results(out) == on_one_engine(tmp_path / "alone", LONG)

@@ -137,7 +137,7 @@ def test_a_killed_engine_comes_back_and_the_trial_continues(uninterrupted: Path,
     same_result(out, uninterrupted)
     result = SweepFolder(out).records()[1].result()
     assert result is not None
-    assert result["restarts"] == 1
+    assert result.restarts == 1
     said = [line for line in output(out).splitlines() if line.startswith("an engine's process died ")]
     assert len(said) == 1, output(out)
     assert said[0].endswith("; a new one continues its trials from their checkpoints")
@@ -257,7 +257,7 @@ def test_a_trial_that_kills_its_engine_is_given_up_and_the_others_go_on(tmp_path
     assert "raylet" not in output(out)
     result = SweepFolder(out).records()[1].result()
     assert result is not None
-    assert result["cause"] == "the engine's process died 3 times while this trial ran, without coming further"
+    assert result.cause == "the engine's process died 3 times while this trial ran, without coming further"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from launches import wait
-from small_sweep import output, start, states
+from small_sweep import output, result_of, start, states
 
 from trainables.records.record import SweepFolder
 
@@ -27,9 +27,9 @@ def test_trials_share_an_engine(tmp_path: Path, scheduler: str) -> None:
     assert start(out, GRID, engine="packed", scheduler=scheduler, quiet=True).wait(timeout=300) == 0, output(out)
     allowed = {"done"} if scheduler == "none" else {"done", "stopped"}
     assert set(states(out).values()) <= allowed
-    results = [record.result() or {} for record in SweepFolder(out).records()]
-    assert {result["engine"] for result in results} == {"packed"}
-    assert max(len(result["packmates"]) for result in results) >= 3
+    results = [result_of(record) for record in SweepFolder(out).records()]
+    assert {result.engine for result in results} == {"packed"}
+    assert max(len(result.packmates) for result in results) >= 3
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
@@ -43,12 +43,12 @@ def test_trials_worse_than_finished_ones_are_stopped_at_the_first_rung_and_their
     whole[-1]["seed"] = 7
     options = {"engine": "packed", "scheduler": scheduler, "max_concurrent": 2, "quiet": True}
     assert start(out, whole, **options).wait(timeout=300) == 0, output(out)
-    results = [record.result() or {} for record in SweepFolder(out).records()]
-    assert [(result["state"], result["steps"]) for result in results[3:6]] == [("stopped", 4)] * 3
+    results = [result_of(record) for record in SweepFolder(out).records()]
+    assert [(result.state, result.steps) for result in results[3:6]] == [("stopped", 4)] * 3
     assert steps(out)[:6] == [24] * 3 + [4] * 3
     # The last one came when the others had been stopped, and trains as well as those that were finished.
-    assert (results[6]["state"], results[6]["steps"]) == ("done", 24)
-    assert len(results[6]["packmates"]) >= 1
+    assert (results[6].state, results[6].steps) == ("done", 24)
+    assert len(results[6].packmates) >= 1
 
 
 def test_a_killed_pack_is_continued(tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_a_killed_pack_is_continued(tmp_path: Path) -> None:
     assert start(out, long, engine="packed", quiet=True).wait(timeout=400) == 0, output(out)
     assert set(states(out).values()) == {"done"}
     assert steps(out) == [0, *[192] * 4]
-    assert max((record.result() or {})["restarts"] for record in SweepFolder(out).records()) == 1
+    assert max(result_of(record).restarts for record in SweepFolder(out).records()) == 1

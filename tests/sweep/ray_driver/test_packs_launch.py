@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_sweep import result_of
 from tiny_inputs import write_data, write_model
 
 from trainables.records.record import SweepFolder, TrialRecord
@@ -65,13 +66,13 @@ def test_trials_of_a_grid_over_quantization_share_a_pack_only_with_their_like(pl
     assert done.returncode == 0, done.stderr
     assert f"2 packs: {'; '.join(PACKS)}" in one_line(done.stderr), done.stderr
     records = SweepFolder(place / "runs" / "own").records()
-    results = [record.result() or {} for record in records]
-    assert {result["state"] for result in results} == {"done"}
+    results = [result_of(record) for record in records]
+    assert {result.state for result in results} == {"done"}
     packs: dict[str, set[str]] = {}
     for record in records:
         packs.setdefault(kind_of(record), set()).add(record.folder.name)
     for record, result in zip(records, results, strict=True):
-        assert set(result["packmates"]) <= packs[kind_of(record)]
+        assert set(result.packmates) <= packs[kind_of(record)]
     in_order = sorted(records, key=lambda record: record.result_path.stat().st_mtime_ns)
     turns = [kind for kind, _ in itertools.groupby(in_order, kind_of)]
     assert sorted(turns) == ["nf4", "none"], "a base was loaded twice"

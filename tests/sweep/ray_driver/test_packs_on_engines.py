@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweep import write_sweep
+from small_sweep import result_of, write_sweep
 from tiny_inputs import write_model
 from waiting import wait_until
 
@@ -44,9 +44,9 @@ def run_all(out: Path, trials: list[dict[str, Any]], kind: Any = PackedEngine, *
 def results(out: Path) -> dict[str, Any]:
     found = {}
     for record in SweepFolder(out).records():
-        result = record.result() or {}
+        result = result_of(record)
         texts = [read_lines(path) for path in sorted(record.folder.glob("evals/*/*.jsonl"))]
-        found[record.config()["train_id"]] = (result["state"], result["adapter_sha256"], texts)
+        found[record.config()["train_id"]] = (result.state, result.adapter_sha256, texts)
     return found
 
 
@@ -74,7 +74,7 @@ def test_a_pack_takes_trials_of_different_sequence_limits(tmp_path: Path) -> Non
     trials = [{"max_steps": 4, "max_length_tokens": limit, "prompt": "v1"} for limit in (512, 110, 102)]
     engine = run_all(tmp_path / "together", trials)
     assert engine.bases.loads == 1
-    mates = [len((record.result() or {})["packmates"]) for record in SweepFolder(tmp_path / "together").records()]
+    mates = [len(result_of(record).packmates) for record in SweepFolder(tmp_path / "together").records()]
     assert max(mates) == 2
     alone: dict[str, Any] = {}
     for number, fields in enumerate(trials):

@@ -29,6 +29,7 @@ from trainables.jobs import TrialJob
 from trainables.model_files.expected_tensors import expected_shapes
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 needs_pocket_model = pytest.mark.skipif(not pocket.model_folder().is_dir(), reason="the pocket model is not built")
 OWN = """
@@ -135,7 +136,7 @@ def test_a_damaged_adapter_is_set_aside_with_all_that_came_of_it() -> None:
     _, planned, left = write()
     record = TrialRecord(Path(left[-1].folder))
     atomic_files.write_bytes(record.weights_path, b"damaged")
-    record.write_result({"state": "done", "adapter_sha256": "0" * 64, "adapter_bytes": 7})
+    record.write_result(TrialResult(state="done", adapter_sha256="0" * 64, adapter_bytes=7))
     record.write_evaluation(planned[0].trial.evaluation, {"test": []}, {"splits": {}})
     _, _, left = write()
     assert str(record.folder) in {job.folder for job in left}
@@ -220,7 +221,7 @@ def test_precision_is_resolved_once() -> None:
 def test_a_failed_trial_starts_over_only_where_asked() -> None:
     _, planned, _ = write()
     failed = TrialRecord(Path("run/trials").absolute() / planned[0].folder_name)
-    failed.write_result({"state": "failed", "cause": "x"})
+    failed.write_result(TrialResult(state="failed", cause="x"))
     failed.checkpoint_folder.mkdir()
     _, _, left = write()
     assert str(failed.folder) not in {job.folder for job in left}

@@ -17,6 +17,7 @@ from trainables.errors import UserError
 from trainables.records.atomic_files import write_bytes
 from trainables.records.damage import adapter_is_whole
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 EXPERIMENT = load_experiment("grid_2x2x2")
 
@@ -38,7 +39,7 @@ def write(folder: SweepFolder, planned: list[PlannedTrial]) -> None:
 
 def finish(folder: SweepFolder, trial: PlannedTrial, state: str = "done") -> TrialRecord:
     record = TrialRecord(folder.trials_folder / trial.folder_name)
-    record.write_result({"state": state})
+    record.write_result(TrialResult(state=state))
     if state == "done":
         record.write_evaluation(trial.trial.evaluation, {"test": [{"id": "a"}]}, {"splits": {}})
     return record
@@ -174,7 +175,7 @@ def test_a_trial_without_its_whole_adapter_is_unfinished(
     planned = plan_trials(EXPERIMENT)
     write(folder, planned)
     record = finish(folder, planned[0])
-    record.write_result({"state": "done", "adapter_sha256": sha256(b"weights").hexdigest(), "adapter_bytes": 7})
+    record.write_result(TrialResult(state="done", adapter_sha256=sha256(b"weights").hexdigest(), adapter_bytes=7))
     if content is not None:
         write_bytes(record.weights_path, content)
     left = {Path(job.folder).name for job in jobs_left(folder, planned)}
@@ -183,7 +184,7 @@ def test_a_trial_without_its_whole_adapter_is_unfinished(
 
 def test_the_bytes_of_a_small_adapter_count_not_its_size_alone(tmp_path: Path) -> None:
     record = TrialRecord(tmp_path)
-    record.write_result({"state": "done", "adapter_sha256": sha256(b"weights").hexdigest(), "adapter_bytes": 7})
+    record.write_result(TrialResult(state="done", adapter_sha256=sha256(b"weights").hexdigest(), adapter_bytes=7))
     write_bytes(record.weights_path, b"wEights")
     assert not adapter_is_whole(record)
 

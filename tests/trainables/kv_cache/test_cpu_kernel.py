@@ -177,7 +177,7 @@ def test_without_a_compiler_texts_and_losses_are_the_same(tmp_path: Path, monkey
         sweep = write_sweep(tmp_path / name)
         record, job = record_of(sweep, trial(evaluation_of(24), max_steps=2))
         result = engine_of(sweep, model).run(job, no_report, go_on)
-        assert result["state"] == "done"
+        assert result.state == "done"
         rows = record.predictions(job.trial.eval_id, "test")
         found.append([(row["text"], round(row["nll"], 4)) for row in rows])
     assert found[0] == found[1]

@@ -82,9 +82,9 @@ def test_a_quantized_trial_trains_evaluates_and_its_optimizer_is_continued_exact
     whole = write_sweep(tmp_path / "whole")
     record, job = record_of(whole, one)
     result = engine_of(whole, folder).run(job, no_report, go_on)
-    assert result["state"] == "done", result["cause"]
-    assert result["trainable_parameters"] == 2 * 32 * (64 + 192)
-    assert result["total_parameters"] > result["trainable_parameters"]
+    assert result.state == "done", result.cause
+    assert result.trainable_parameters == 2 * 32 * (64 + 192)
+    assert result.total_parameters > result.trainable_parameters
 
     parted = write_sweep(tmp_path / "parted")
     record2, job2 = record_of(parted, one)
@@ -92,7 +92,7 @@ def test_a_quantized_trial_trains_evaluates_and_its_optimizer_is_continued_exact
     with pytest.raises(Interrupted):
         engine_of(parted, folder).run(job2, no_report, lambda: next(orders, "interrupt"))
     assert 0 < len(train_losses(record2)) < 6
-    assert engine_of(parted, folder).run(job2, no_report, go_on)["adapter_sha256"] == result["adapter_sha256"]
+    assert engine_of(parted, folder).run(job2, no_report, go_on).adapter_sha256 == result.adapter_sha256
     assert train_losses(record2) == train_losses(record)
 
 

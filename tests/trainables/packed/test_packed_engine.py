@@ -149,11 +149,11 @@ def test_a_stopped_trial_leaves_its_place_while_the_others_go_on(sweep: SweepFol
     )
     with_thread.start()
     result = engine.run(jobs["stopped"][1], no_report, stop_at_two(jobs["stopped"][0]))
-    assert (result["state"], result["steps"]) == ("stopped", 2)
+    assert (result.state, result.steps) == ("stopped", 2)
     assert jobs["long"][0].result() is None
     order.set()
     with_thread.join(30)
-    assert jobs["long"][0].result()["state"] == "done"  # type: ignore[index]
+    assert jobs["long"][0].result().state == "done"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("first", "then"), [("packed", "packed"), ("solo", "packed"), ("packed", "solo")])
@@ -169,8 +169,8 @@ def test_an_interrupted_trial_is_continued_by_either_engine(
     assert checkpoint is not None
     assert checkpoint.step == 3
     result = made[then].run(job, no_report, go_on)
-    assert (result["engine"], result["restarts"]) == (then, 1)
-    assert_same(engines[0]["A"], Ran(one, record, {**result, "restarts": 0}))
+    assert (result.engine, result.restarts) == (then, 1)
+    assert_same(engines[0]["A"], Ran(one, record, {**result.content(), "restarts": 0}))
 
 
 def test_an_interruption_reaches_trials_that_wait_for_the_device(sweep: SweepFolder, model: Path) -> None:
@@ -258,7 +258,7 @@ def test_an_evaluation_of_a_finished_trial_never_trains_again(sweep: SweepFolder
     first = run_packed(engine, sweep, {"A": trial(max_steps=2)})["A"]
     longer = trial(evaluation_of(12), max_steps=2)
     again = run_packed(engine, sweep, {"A": longer})["A"]
-    assert again.result == first.record.result()
+    assert again.result == first.record.result().content()
     assert all(row["new_tokens"] <= 12 for row in again.predictions())
     assert len(again.predictions()) == 10
 

@@ -244,4 +244,4 @@ def test_an_evaluation_alone_of_every_trial_shares_batches_and_is_the_same(tmp_p
     expected = run_solo(SweepFolder(tmp_path / "solo"), model, later)
     for name in alone:
         assert again[name].texts() == expected[name].texts()
-        assert again[name].result == packed[name].record.result()
+        assert again[name].result == packed[name].record.result().content()

@@ -191,7 +191,7 @@ def test_the_solo_engine_on_a_gpu_gives_what_a_pack_gives_on_a_cpu(
 ) -> None:
     engine = SoloEngine(EngineSetup(str(sweep.folder), {"tiny": str(model)}, "cuda"))
     record, job = record_of(sweep, TWO["A"])
-    found = Ran(TWO["A"], record, engine.run(job, no_report, go_on))
+    found = Ran(TWO["A"], record, engine.run(job, no_report, go_on).content())
     assert found.result["cause"] is None
     close(found.column("train", "train_loss"), on_cpu["A"].column("train", "train_loss"), 1e-5)
     assert found.texts() == on_cpu["A"].texts()

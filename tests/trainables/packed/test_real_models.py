@@ -34,7 +34,7 @@ def test_a_real_model_learns_on_real_dialogues(tmp_path: Path, name: str) -> Non
     engine = engine_of(sweep, REAL / "models" / name)
     engine.preflight([one])
     result = engine.run(job, no_report, go_on)
-    assert result["state"] == "done", result["cause"]
+    assert result.state == "done", result.cause
     curve = [row["eval_loss"] for row in record.metrics() if row["kind"] == "eval"]
     assert curve[-1] < curve[0]
     assert isinstance(job, TrialJob)

@@ -12,6 +12,7 @@ from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.jobs import TrialJob
 from trainables.records.finished import is_finished
 from trainables.records.record import TrialRecord
+from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import ENDED, FAILURES, TRAINED, TrialState
 
 TRIAL = TrialConfig(train=TrainConfig(model="gpt2", data="samsum"), evaluation=EvalConfig())
@@ -22,7 +23,7 @@ def ended(folder: Path, state: TrialState, is_evaluated: bool = True, adapter: b
     record = TrialRecord(folder)
     record.adapter_folder.mkdir(parents=True)
     record.weights_path.write_bytes(adapter)
-    record.write_result({"state": state, "adapter_sha256": sha256(ADAPTER).hexdigest()})
+    record.write_result(TrialResult(state=state, adapter_sha256=sha256(ADAPTER).hexdigest()))
     if is_evaluated:
         record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, {"splits": {}})
     return TrialJob(str(folder), TRIAL)

@@ -91,8 +91,8 @@ def test_a_trial_with_the_knobs_of_its_donor_goes_on_as_its_donor_does(
     whole = by.run(donor_job, no_report, go_on)
     for curve, name in (("train", "train_loss"), ("train", "learning_rate"), ("eval", "eval_loss")):
         assert column(record, curve, name, 4) == column(donor, curve, name, 4) != []
-    assert result["adapter_sha256"] == whole["adapter_sha256"]
-    assert (result["steps"], result["restarts"], whole["restarts"]) == (12, 0, 1)
+    assert result.adapter_sha256 == whole.adapter_sha256
+    assert (result.steps, result.restarts, whole.restarts) == (12, 0, 1)
     assert read_json(record.config_path) == before
     (line,) = record.lineage()
     assert (line["step"], line["donor"], line["donor_step"]) == (4, donor.folder.name, 4)
@@ -108,7 +108,7 @@ def test_curves_have_each_step_once_whoever_is_ahead(
     donor, _ = run_to(donor_step, GOOD, "A", by, sweep)
     record, job = run_to(own_step, POOR, "B", by, sweep)
     adopt(record, to_donor(donor, donor_step), go_on)
-    assert by.run(job, no_report, go_on)["steps"] == 12
+    assert by.run(job, no_report, go_on).steps == 12
     rows = [row for row in record.metrics() if row["kind"] == "train"]
     assert [row["step"] for row in rows] == list(range(1, 13))
     lent = [row["step"] for row in rows if row.get("of") == donor.folder.name]
@@ -123,7 +123,7 @@ def test_the_changed_knobs_stay_after_a_further_interruption(sweep: SweepFolder,
     adopt(record, to_donor(donor, 4, learning_rate=4e-3, lora_dropout=0.0), go_on)
     run_to(7, POOR, "B", by, sweep)
     append_line(record.lineage_path, {**record.lineage()[0], "number": 2, "new": {"learning_rate": 1.0}})  # then a kill
-    assert by.run(job, no_report, go_on)["restarts"] == 1
+    assert by.run(job, no_report, go_on).restarts == 1
     assert column(record, "train", "learning_rate", 4) == pytest.approx([4e-3 * (1 - at / 12) for at in range(4, 12)])
     assert [line["number"] for line in record.lineage()] == [1]
     assert trained_with(POOR.train, record.lineage()).lora_dropout == 0
@@ -137,7 +137,7 @@ def test_a_trial_whose_changes_cannot_be_read_does_not_go_on_with_other_knobs(sw
     run_to(7, POOR, "B", by, sweep)
     record.lineage_path.write_bytes(record.lineage_path.read_bytes().replace(b"0.004", b"0.009"))
     result = by.run(job, no_report, go_on)
-    assert (result["state"], "lineage.jsonl is damaged: it does not hold change 1" in result["cause"]) == (
+    assert (result.state, "lineage.jsonl is damaged: it does not hold change 1" in result.cause) == (
         "failed",
         True,
     )
@@ -163,7 +163,7 @@ def test_without_its_donors_checkpoint_a_trial_goes_on_as_it_was(sweep: SweepFol
     assert not adopt(record, to_donor(donor, 4), go_on, patience_s=0.1)
     with pytest.raises(Interrupted):
         adopt(record, to_donor(donor, 4), lambda: "interrupt")
-    assert by.run(job, no_report, go_on)["steps"] == 12
+    assert by.run(job, no_report, go_on).steps == 12
     assert record.lineage() == []
     assert column(record, "train", "learning_rate", 11) == pytest.approx([1e-9 / 12])
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.records import atomic_files
 from trainables.records.damage import faults_of
 from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.trial_result import TrialResult
 
 TRIAL = TrialConfig(train=TrainConfig(model="gpt2", data="samsum"), evaluation=EvalConfig())
 
@@ -24,30 +26,30 @@ def record(tmp_path: Path) -> TrialRecord:
 
 def test_a_trial_is_finished_when_its_result_is_there_and_whole(record: TrialRecord) -> None:
     assert record.result() is None
-    record.write_result({"state": "done", "steps": 32})
+    record.write_result(TrialResult(state="done", steps=32))
     result = record.result()
     assert result is not None
-    assert (result["state"], result["steps"], result["schema"]) == ("done", 32, 1)
+    assert (result.state, result.steps, result.schema_version) == ("done", 32, 1)
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: text.replace("32", "33"), lambda text: ""])
 def test_a_damaged_result_is_left_until_it_is_written_anew_and_the_trial_is_unfinished(
     record: TrialRecord, damage
 ) -> None:
-    record.write_result({"state": "done", "steps": 32})
+    record.write_result(TrialResult(state="done", steps=32))
     damaged = damage(record.result_path.read_text())
     record.result_path.write_text(damaged)
     assert record.result() is None
     assert list(faults_of(record)) == ["result.json"]
     assert record.result_path.read_text() == damaged
-    record.write_result({"state": "done", "steps": 32})
+    record.write_result(TrialResult(state="done", steps=32))
     assert record.result() is not None
     assert (record.folder / "result.json.damaged").read_text() == damaged
 
 
 def test_an_unknown_state_is_never_written(record: TrialRecord) -> None:
-    with pytest.raises(AssertionError):
-        record.write_result({"state": "fine"})
+    with pytest.raises(ValidationError):
+        record.write_result(TrialResult(state="fine"))
 
 
 def test_an_evaluation_counts_when_its_predictions_have_their_checksums(record: TrialRecord) -> None:
@@ -86,7 +88,7 @@ def test_nothing_is_committed_when_the_fence_is_down(record: TrialRecord) -> Non
 
     late = TrialRecord(record.folder, fence)
     for commit in (
-        lambda: late.write_result({"state": "done"}),
+        lambda: late.write_result(TrialResult(state="done")),
         lambda: late.append_metrics({"step": 1}),
         lambda: late.write_evaluation(TRIAL.evaluation, {"test": []}, {}),
         lambda: late.write_error("x", "y"),

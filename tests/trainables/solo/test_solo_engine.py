@@ -59,25 +59,26 @@ def same_trial(record: TrialRecord, whole: TrialRecord, one: TrialConfig) -> Non
     assert left is not None
     assert right is not None
     for key in ("state", "kept_step", "train_loss", "adapter_sha256", "tokens_trained", "steps", "adapter_bytes"):
-        assert left[key] == right[key], key
+        assert getattr(left, key) == getattr(right, key), key
 
 
 def test_a_trial_ends_with_a_record_that_holds_everything(uninterrupted: tuple[TrialRecord, dict[str, Any]]) -> None:
     record, result = uninterrupted
     of_the_record = ("schema", "journals", "adapter_files")
-    assert result == {key: value for key, value in (record.result() or {}).items() if key not in of_the_record}
-    assert (result["state"], result["steps"], result["kept_step"], result["restarts"]) == ("done", 8, 8, 0)
-    assert result["trainable_parameters"] == 2 * 4 * (32 + 96)
-    assert result["adapter_sha256"] == atomic_files.sha256_of(record.adapter_folder / "adapter_model.safetensors")
+    kept = atomic_files.read_json(record.result_path)
+    assert result.content() == {key: value for key, value in kept.items() if key not in of_the_record}
+    assert (result.state, result.steps, result.kept_step, result.restarts) == ("done", 8, 8, 0)
+    assert result.trainable_parameters == 2 * 4 * (32 + 96)
+    assert result.adapter_sha256 == atomic_files.sha256_of(record.adapter_folder / "adapter_model.safetensors")
     kinds = [(row["kind"], row["step"]) for row in record.metrics()]
     assert [step for kind, step in kinds if kind == "train"] == list(range(1, 9))
     assert [step for kind, step in kinds if kind == "eval"] == [2, 4, 6, 8]
     rates = [row["learning_rate"] for row in record.metrics() if row["kind"] == "train"]
     assert rates[:3] == pytest.approx([0, 2.5e-3, 5e-3])
     assert all(row["grad_norm"] > 0 for row in record.metrics() if row["kind"] == "train")
-    assert result["tokens_trained"] == sum(row["tokens"] for row in record.metrics() if row["kind"] == "train")
+    assert result.tokens_trained == sum(row["tokens"] for row in record.metrics() if row["kind"] == "train")
     assert not record.checkpoint_folder.exists()
-    assert result["peak_memory_bytes"] > 10_000_000
+    assert result.peak_memory_bytes > 10_000_000
     suffixes = {path.suffix for path in record.folder.rglob("*") if path.is_file()}
     assert suffixes == {".json", ".jsonl", ".safetensors"}
 
@@ -101,7 +102,7 @@ def test_an_interrupted_trial_continues_to_the_same_bits(
     assert record.result() is None
     torch.manual_seed(step)  # the process's random state must not matter
     reports: list[TrialReport] = []
-    assert engine.run(job, reports.append, go_on)["restarts"] == 1
+    assert engine.run(job, reports.append, go_on).restarts == 1
     same_trial(record, uninterrupted[0], one)
     evaluated = [(one.step, one.recorded) for one in reports if one.phase == "train"]
     assert evaluated == [(at, at < step) for at in (2, 4, 6, 8)]  # what was due when the order came is made now
@@ -160,7 +161,7 @@ def test_a_stopped_trial_keeps_and_evaluates_what_there_is(sweep: SweepFolder, m
     record, job = record_of(sweep, one)
     engine = engine_of(sweep, model)
     result = engine.run(job, no_report, lambda: "stop" if len(train_losses(record)) >= 3 else "go")
-    assert (result["state"], result["steps"], result["kept_step"]) == ("stopped", 3, 3)
+    assert (result.state, result.steps, result.kept_step) == ("stopped", 3, 3)
     assert record.summary(one.eval_id) is not None
     assert [row["step"] for row in record.metrics() if row["kind"] == "eval"] == [2, 3]
     assert engine.run(job, no_report, go_on) == record.result()
@@ -182,7 +183,7 @@ def test_a_trial_told_to_leave_before_its_report_is_judged_leaves_at_that_step(
     assert (checkpoint.step, [one.step for one in reports]) == (2, [2])
     reports.clear()
     result = engine.run(job, reports.append, lambda: "stop" if reports else "go")
-    assert (result["state"], result["steps"]) == ("stopped", 2)
+    assert (result.state, result.steps) == ("stopped", 2)
     assert [row["step"] for row in record.metrics() if row["kind"] == "eval"] == [2]
 
 
@@ -191,16 +192,16 @@ def test_a_diverging_trial_is_told_at_once_and_leaves_the_next_alone(sweep: Swee
     wild = trial(learning_rate=1e30, max_steps=8)
     record, job = record_of(sweep, wild, "W")
     result = engine.run(job, no_report, go_on)
-    assert result["state"] == "diverged"
-    assert "is nan" in result["cause"] or "is inf" in result["cause"]
-    assert 0 < result["steps"] < 8
-    assert record.error_path.read_text(encoding="utf-8").startswith(result["cause"])
+    assert result.state == "diverged"
+    assert "is nan" in result.cause or "is inf" in result.cause
+    assert 0 < result.steps < 8
+    assert record.error_path.read_text(encoding="utf-8").startswith(result.cause)
     assert not record.adapter_folder.exists()
     calm = trial()
     after = engine.run(record_of(sweep, calm)[1], no_report, go_on)
     elsewhere = write_sweep(sweep.folder.parent / "other")
     alone = engine_of(elsewhere, model).run(record_of(elsewhere, calm)[1], no_report, go_on)
-    assert after["adapter_sha256"] == alone["adapter_sha256"]
+    assert after.adapter_sha256 == alone.adapter_sha256
 
 
 def test_a_failing_trial_has_cause_and_traceback_and_can_be_run_again(sweep: SweepFolder, model: Path) -> None:
@@ -209,11 +210,11 @@ def test_a_failing_trial_has_cause_and_traceback_and_can_be_run_again(sweep: Swe
     hidden = sweep.train_examples_path(42)
     hidden.rename(hidden.with_suffix(".hidden"))
     result = engine_of(sweep, model).run(job, no_report, go_on)
-    assert result["state"] == "failed"
-    assert "holds no examples" in result["cause"]
+    assert result.state == "failed"
+    assert "holds no examples" in result.cause
     assert "Traceback" in record.error_path.read_text(encoding="utf-8")
     hidden.with_suffix(".hidden").rename(hidden)
-    assert engine_of(sweep, model).run(job, no_report, go_on)["state"] == "done"
+    assert engine_of(sweep, model).run(job, no_report, go_on).state == "done"
 
 
 def test_a_lost_lease_is_no_failure_of_the_trial(sweep: SweepFolder, model: Path) -> None:
@@ -242,13 +243,13 @@ def test_the_best_checkpoint_is_kept_where_asked_also_across_an_interruption(swe
         engine.run(job, no_report, lambda: "interrupt" if len(train_losses(record)) >= 6 else "go")
     result = engine.run(job, no_report, go_on)
     curve = {row["step"]: row["eval_loss"] for row in record.metrics() if row["kind"] == "eval"}
-    assert result["kept_step"] == min(curve, key=lambda step: curve[step])
-    assert result["kept_step"] < 8, "this rate should overshoot"
+    assert result.kept_step == min(curve, key=lambda step: curve[step])
+    assert result.kept_step < 8, "this rate should overshoot"
     summary = record.summary(best.eval_id)
     assert summary is not None
-    assert summary["splits"]["validation"]["eval_loss"] == pytest.approx(curve[result["kept_step"]], abs=1e-12)
+    assert summary["splits"]["validation"]["eval_loss"] == pytest.approx(curve[result.kept_step], abs=1e-12)
     other_record, other_job = record_of(sweep, last, "L")
-    assert engine.run(other_job, no_report, go_on)["kept_step"] == 8
+    assert engine.run(other_job, no_report, go_on).kept_step == 8
     assert train_losses(other_record) == train_losses(record)
     other = other_record.summary(last.eval_id)
     assert other is not None
@@ -271,7 +272,7 @@ def test_a_new_evaluation_never_trains_again(sweep: SweepFolder, model: Path, mo
     old, new = record.predictions(one.eval_id, "test"), record.predictions(wider.eval_id, "test")
     assert len(new) == 6
     assert [row["nll"] for row in new[:4]] == pytest.approx([row["nll"] for row in old], rel=1e-6)
-    assert first["first_eval_id"] == one.eval_id
+    assert first.first_eval_id == one.eval_id
 
 
 @pytest.mark.parametrize(
@@ -294,13 +295,13 @@ def test_an_evaluation_that_fails_costs_neither_the_trial_nor_its_other_evaluati
     assert path.read_bytes() != whole
     wider = TrialConfig(train=one.train, evaluation=evaluation_of(validation=0, test=6))
     failed = engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on)
-    assert failed["state"] == "failed"
-    assert f"adapter/{name} is damaged: its checksum is not the recorded one" in failed["cause"]
-    assert record.error_path.read_text(encoding="utf-8").startswith(failed["cause"])
+    assert failed.state == "failed"
+    assert f"adapter/{name} is damaged: its checksum is not the recorded one" in failed.cause
+    assert record.error_path.read_text(encoding="utf-8").startswith(failed.cause)
     assert record.result() == before
     assert record.evaluation_ids() == [one.eval_id]
     path.write_bytes(whole)
-    assert engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on)["state"] == "done"
+    assert engine_of(sweep, model).run(record_of(sweep, wider)[1], no_report, go_on).state == "done"
 
 
 def test_an_exported_adapter_in_plain_peft_on_the_plain_base_generates_the_recorded_texts(
@@ -335,7 +336,7 @@ def test_checkpointing_and_bf16_and_generation_in_training_work_together(sweep: 
     )
     record, job = record_of(sweep, one)
     result = engine_of(sweep, model).run(job, no_report, go_on)
-    assert result["state"] == "done", result["cause"]
+    assert result.state == "done", result.cause
     rows = [row for row in record.metrics() if row["kind"] == "generate"]
     assert [row["step"] for row in rows] == [2, 4]
     assert rows[0]["examples"] == 3
@@ -365,7 +366,7 @@ def test_the_engine_says_nothing_and_leaves_ray_alone(sweep: SweepFolder, model:
         "engine = engine_of(sweep, Path(sys.argv[4]))\n"
         "engine.preflight([one])\n"
         "result = engine.run(record_of(sweep, one)[1], lambda row: None, lambda: 'go')\n"
-        "assert result['state'] == 'done', result\n"
+        "assert result.state == 'done', result\n"
         "assert 'ray' not in sys.modules\n"
     )
     here = str(ROOT / "tests" / "support")

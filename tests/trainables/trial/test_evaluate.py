@@ -41,7 +41,7 @@ def test_a_prediction_holds_text_ending_loss_and_scores(sweep: SweepFolder, mode
     one = trial(max_steps=0)
     record, job = record_of(sweep, one)
     result = engine_of(sweep, model).run(job, no_report, go_on)
-    assert (result["state"], result["steps"], result["adapter_bytes"]) == ("done", 0, 0)
+    assert (result.state, result.steps, result.adapter_bytes) == ("done", 0, 0)
     examples = {
         split: engine_of(sweep, model).tokenized.evaluation_examples(split, 99) for split in ("validation", "test")
     }
@@ -119,9 +119,9 @@ def test_an_example_that_does_not_fit_is_a_failed_row_and_is_dropped_from_traini
     one = trial(max_steps=1)
     record, job = record_of(sweep, one)
     result = engine_of(sweep, model).run(job, no_report, go_on)
-    assert result["state"] == "done", result["cause"]
-    assert (result["train_examples_used"], result["train_examples_dropped"]) == (15, 1)
-    assert result["train_sources_cut"] == 1
+    assert result.state == "done", result.cause
+    assert (result.train_examples_used, result.train_examples_dropped) == (15, 1)
+    assert result.train_sources_cut == 1
     failed, cut = record.predictions(one.eval_id, "test")[1:3]
     assert (failed["ended"], failed["nll"], failed["text"]) == ("error", None, "")
     assert "does not fit" in failed["cause"]

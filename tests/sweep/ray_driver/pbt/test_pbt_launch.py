@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from launches import wait
 from safetensors.numpy import load_file
-from small_sweep import output, start, states
+from small_sweep import output, result_of, start, states
 
 from trainables.records.atomic_files import DamagedFile, read_json
 from trainables.records.record import SweepFolder, TrialRecord
@@ -93,7 +93,7 @@ def test_a_poor_trial_goes_on_from_a_good_one_and_keeps_its_changes_after_kills(
     assert before.items() <= finished(out).items()  # they did not run again
     assert poor.lineage()[0] == line
     assert poor.config()["train"]["learning_rate"] == POOR
-    assert (poor.result() or {})["steps"] == STEPS
+    assert result_of(poor).steps == STEPS
     rows = [row for row in poor.metrics() if row["kind"] == "train"]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     trained = [row for row in rows if row["step"] > line["donor_step"] and "of" not in row]
