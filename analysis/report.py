@@ -51,7 +51,7 @@ def write_comparison(findings: Findings, alarm: str | None = None) -> list[Path]
     for path, text in texts.items():
         if not path.exists() or path.read_bytes() != text.encode():
             atomic_files.write_text(path, text)
-    reference_rows.keep(table, found.references)
+    reference_rows.keep_scores(table, found.references)
     return list(texts)
 
 
@@ -120,7 +120,7 @@ def report(
     console = results()
     terminal_tables.to_terminal(console, findings, alarm)
     if with_behaviour:
-        behaviour_tables.to_terminal(console, findings, by)
+        behaviour_tables.print_behaviour(console, findings, by)
     paths += [written.path, *written.others] if written else []
     console.print(f"Written to {paths[0].parent}: {', '.join(path.name for path in paths)}", soft_wrap=True)
 

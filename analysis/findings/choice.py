@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from analysis.comparison.comparison import Comparison
 from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.sentences import title_of, unit_after, value_of
-from analysis.findings.winner import AgainstBest, Agreement, Cost, Winner, metric_winners
+from analysis.findings.winner import AgainstBest, Agreement, ConfigurationCost, Winner, metric_winners
 from analysis.format.cells import cell
 from analysis.statistics.paired import FEWEST_EXAMPLES
 from trainables.metric_table import LOWER_IS_BETTER
@@ -78,7 +78,7 @@ def _cheaper(won: Winner) -> str:
     )
 
 
-def _costs(cheapest: Cost) -> str:
+def _costs(cheapest: ConfigurationCost) -> str:
     parts = [f"rank {cheapest.lora_rank}"]
     if cheapest.peak_memory_bytes:
         parts.append(cell(cheapest.peak_memory_bytes, "bytes"))

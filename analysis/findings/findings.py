@@ -9,9 +9,9 @@ from analysis.comparison.comparison import Comparison
 from analysis.findings import baselines, choice, effects, mixed_model, searches, sentences, winner
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.effects import Effect, EffectShare, Trend
-from analysis.findings.mixed_model import Crossed
+from analysis.findings.mixed_model import CrossedDifference
 from analysis.findings.searches import ExpectedBest, Importance
-from analysis.findings.winner import AgainstBest, Agreement, Level, Winner
+from analysis.findings.winner import AgainstBest, Agreement, BestOfLevel, Winner
 from analysis.texts import behaviour, examples, outputs
 from analysis.texts.behaviour import Panel
 from analysis.texts.outputs import System
@@ -41,7 +41,7 @@ class Findings:
         return winner.against_best(self.comparison)
 
     @cached_property
-    def levels(self) -> tuple[Level, ...]:
+    def levels(self) -> tuple[BestOfLevel, ...]:
         return winner.best_per_level(self.comparison)
 
     @cached_property
@@ -70,7 +70,7 @@ class Findings:
         return searches.expected_best_curve(self.comparison)
 
     @cached_property
-    def mixed(self) -> Crossed | None:
+    def mixed(self) -> CrossedDifference | None:
         """The best against its baseline by a mixed model; it takes seconds, and loads statsmodels, with seeds alone."""
         return mixed_model.against_baseline(self.comparison)
 

@@ -95,10 +95,10 @@ def curves(table: ResultTable) -> list[LossCurves]:
 def verdicts(table: ResultTable, found: Sequence[LossCurves] | None = None) -> list[CurveVerdict]:
     """Return a verdict for every configuration that trained at all."""
     every = curves(table) if found is None else list(found)
-    return [judge(curve, every) for curve in every]
+    return [judge_curves(curve, every) for curve in every]
 
 
-def judge(curve: LossCurves, others: Sequence[LossCurves] = ()) -> CurveVerdict:
+def judge_curves(curve: LossCurves, others: Sequence[LossCurves] = ()) -> CurveVerdict:
     """Return the verdict on one trial's curves; `others` of the same sweep name the likelier cause."""
     state = curve.row.state
     points = [point for point in curve.points if math.isfinite(point[1])]

@@ -24,7 +24,7 @@ NORMAL = 1.959964  # two-sided 95%
 
 
 @dataclass(frozen=True)
-class Crossed:
+class CrossedDifference:
     """A difference between two systems with its 95% interval, and what varies: examples, runs, and the rest (SD)."""
 
     name: str
@@ -40,7 +40,7 @@ class Crossed:
     by_statsmodels: bool
 
 
-def against_baseline(found: Comparison, one: Candidate | None = None) -> Crossed | None:
+def against_baseline(found: Comparison, one: Candidate | None = None) -> CrossedDifference | None:
     """Compare a configuration (default: the best) with its baseline by the deciding metric; None as `crossed` says."""
     one = one or found.best
     if one is None:
@@ -49,7 +49,7 @@ def against_baseline(found: Comparison, one: Candidate | None = None) -> Crossed
     return crossed(found, one, baseline) if baseline else None
 
 
-def crossed(found: Comparison, ours: Candidate, theirs: Candidate) -> Crossed | None:
+def crossed(found: Comparison, ours: Candidate, theirs: Candidate) -> CrossedDifference | None:
     """Fit score ~ system + (1 | example) + (1 | run) on the reported split.
 
     None without replicates of the first, with other tokens, or where the rows exceed 1,500.
@@ -66,10 +66,12 @@ def crossed(found: Comparison, ours: Candidate, theirs: Candidate) -> Crossed | 
     values = values[:, ~np.isnan(values).any(axis=0)]
     if not values.size or values.size > MOST_SCORES or values.shape[1] < 2:
         return None
-    return fit(values, [True] * len(first) + [False] * len(second), ours.name, theirs.name)
+    return fit_crossed(values, [True] * len(first) + [False] * len(second), ours.name, theirs.name)
 
 
-def fit(values: Array, is_ours: Sequence[bool], name: str = "ours", against: str = "theirs") -> Crossed:
+def fit_crossed(
+    values: Array, is_ours: Sequence[bool], name: str = "ours", against: str = "theirs"
+) -> CrossedDifference:
     """Fit the model by REML to complete scores (runs of both systems, N); `is_ours` says whose each run is.
 
     Where statsmodels does not converge, as at the border where runs do not vary, the closed form of complete data
@@ -78,7 +80,7 @@ def fit(values: Array, is_ours: Sequence[bool], name: str = "ours", against: str
     ours = np.asarray(is_ours, dtype=bool)
     found = _by_statsmodels(values, ours) or _closed_form(values, ours)
     error = found.error
-    return Crossed(
+    return CrossedDifference(
         name=name,
         against=against,
         difference=found.difference,
@@ -168,7 +170,7 @@ def _closed_form(values: Array, ours: NDArray[np.bool_]) -> _Fit:
     )
 
 
-def sentence(found: Comparison, one: Crossed | None) -> str | None:
+def sentence(found: Comparison, one: CrossedDifference | None) -> str | None:
     """Say what the mixed model gives, and how much of the noise is the seeds'; None without one."""
     if one is None:
         return None

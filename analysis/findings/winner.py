@@ -1,4 +1,4 @@
-"""The best configuration without its curse, and what to keep where cost counts.
+"""What the chosen configuration is worth on other examples, and which to keep where cost counts.
 
 `winner(found)` says what the choice is worth, how stable it is and what is cheapest within one standard error of it;
 `against_best(found)` which configurations the examples separate from it; `best_per_level(found)`,
@@ -39,8 +39,8 @@ class Frequency:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """A configuration that costs less, or the best itself; `difference` is to the best, where the choice is made."""
+class ConfigurationCost:
+    """What a configuration costs; `difference` is its score minus the best one's, where the choice is made."""
 
     name: str
     selection: float
@@ -80,7 +80,7 @@ class Winner:
     difference_high: float | None
     detectable: float | None
     needed: int | None
-    affordable: tuple[Cost, ...]  # within one standard error of the best, the cheapest first
+    affordable: tuple[ConfigurationCost, ...]  # within one standard error of the best, the cheapest first
 
     @property
     def has_interval(self) -> bool:
@@ -102,7 +102,7 @@ class Winner:
         return (self.raw - self.corrected) * _sign(self.metric)
 
     @property
-    def cheapest(self) -> Cost | None:
+    def cheapest(self) -> ConfigurationCost | None:
         return self.affordable[0] if self.affordable else None
 
 
@@ -124,7 +124,7 @@ class AgainstBest:
 
 
 @dataclass(frozen=True)
-class Level:
+class BestOfLevel:
     """The best configuration among those with one value of an axis, by the deciding metric where the choice is made."""
 
     axis: str
@@ -219,7 +219,7 @@ def against_best(found: Comparison, seed: int = 0) -> tuple[AgainstBest, ...]:
     return tuple(rows)
 
 
-def best_per_level(found: Comparison) -> tuple[Level, ...]:
+def best_per_level(found: Comparison) -> tuple[BestOfLevel, ...]:
     """Return the best configuration for each value of each axis that was swept."""
     levels = []
     for axis in found.table.axes:
@@ -231,7 +231,7 @@ def best_per_level(found: Comparison) -> tuple[Level, ...]:
         for value in sorted(groups, key=lambda value: (isinstance(value, str), value)):
             group = groups[value]
             mean = math.fsum(one.selection for one in group) / len(group)
-            levels.append(Level(axis, value, len(group), group[0].name, group[0].selection, mean))
+            levels.append(BestOfLevel(axis, value, len(group), group[0].name, group[0].selection, mean))
     return tuple(levels)
 
 
@@ -272,7 +272,7 @@ def _frequencies(found: Comparison, picked: Selection) -> tuple[Frequency, ...]:
     return tuple(sorted(rows, key=lambda row: -row.share))
 
 
-def _affordable(found: Comparison, chosen: Array) -> tuple[Cost, ...]:
+def _affordable(found: Comparison, chosen: Array) -> tuple[ConfigurationCost, ...]:
     """Return the configurations that are behind the best by no more than one standard error of that difference.
 
     The standard error is the paired one: that of a score alone mostly says how unlike the examples are, which is the
@@ -288,10 +288,10 @@ def _affordable(found: Comparison, chosen: Array) -> tuple[Cost, ...]:
     return tuple(sorted(rows, key=_price))
 
 
-def _cost(one: Candidate, difference: float, error: float) -> Cost:
+def _cost(one: Candidate, difference: float, error: float) -> ConfigurationCost:
     values = one.row.values
     assert one.row.train is not None
-    return Cost(
+    return ConfigurationCost(
         name=one.name,
         selection=one.selection,
         difference=difference,
@@ -303,7 +303,7 @@ def _cost(one: Candidate, difference: float, error: float) -> Cost:
     )
 
 
-def _price(cost: Cost) -> tuple[float, ...]:
+def _price(cost: ConfigurationCost) -> tuple[float, ...]:
     memory = cost.peak_memory_bytes or 0
     step = round(10 * math.log(memory, 2)) if memory > 0 else 0
     return (cost.trainable_parameters or cost.lora_rank, step, cost.wall_s or 0.0)

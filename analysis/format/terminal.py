@@ -1,4 +1,4 @@
-"""The one door to the terminal: no text from data is markup, an emoji's code or a terminal escape.
+"""Everything printed to a terminal goes through here: no text from data acts as markup, emoji code or escape.
 
 rich is imported here alone. Strings, `text` and `cell` show control characters as their codes before anything is
 measured, so that tables stay straight; what a `Terminal` is given in another way is made visible as it is rendered.

@@ -163,22 +163,22 @@ def sheet_of(found: Comparison, systems: str, count: int, seed: int = 0) -> Shee
 
 def write_sheet(sheet: Sheet, folder: Path) -> list[Path]:
     """Write the sheet as HTML and CSV, and its key; return their paths, the key's last."""
-    from analysis.render.templating import render
+    from analysis.render.templating import fill_template
 
     page = folder / f"annotate-{sheet.identity}.html"
     table = folder / f"annotate-{sheet.identity}.csv"
     key = folder / f"annotate-{sheet.identity}-key.json"
     atomic_files.write_text(
-        page, render("annotate.html", "annotate.js", sheet=sheet, columns=SHEET_COLUMNS, choices=CHOICES)
+        page, fill_template("annotate.html", "annotate.js", sheet=sheet, columns=SHEET_COLUMNS, choices=CHOICES)
     )
-    atomic_files.write_text(table, to_csv(sheet))
+    atomic_files.write_text(table, sheet_to_csv(sheet))
     items = tuple(KeyItem(item=one.number, id=one.example, left_is_first=one.left_is_first) for one in sheet.items)
     content = SheetKey(sheet=sheet.identity, first=sheet.first, second=sheet.second, items=items)
     atomic_files.write_json(key, content.model_dump(mode="json", by_alias=True))
     return [page, table, key]
 
 
-def to_csv(sheet: Sheet) -> str:
+def sheet_to_csv(sheet: Sheet) -> str:
     """Return the empty sheet as CSV; a text that a spreadsheet would take for a formula gets a leading apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -215,10 +215,10 @@ def read_ratings(paths: Sequence[Path], folder: Path) -> Ratings:
                 raise UserError(f"{name}: item {item} is not on sheet {identity}")
             side = choice if choice == "equal" else ("first" if (choice == "left") == left_is_first[item] else "second")
             votes.setdefault(item, []).append(side)
-    return summarize(key.first, key.second, tuple(every), votes)
+    return summarize_votes(key.first, key.second, tuple(every), votes)
 
 
-def summarize(first: str, second: str, raters: Sequence[str], votes: dict[int, list[str]]) -> Ratings:
+def summarize_votes(first: str, second: str, raters: Sequence[str], votes: dict[int, list[str]]) -> Ratings:
     """Return preference and agreement of votes ("first", "second", "equal") by item.
 
     The preference of an item is the mean over its raters, ties half. The interval over items is Wilson's as if each

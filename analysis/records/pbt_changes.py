@@ -12,7 +12,7 @@ MOST_ROWS_TOLD = 8
 
 
 def aside(rows: Iterable[ResultRow]) -> str:
-    """Return what to put behind the configuration of a candidate that did not keep it."""
+    """Return ', changed in training' where that happened to any of these rows, else nothing."""
     return ", changed in training" if any(row.values.get("changes") for row in rows) else ""
 
 

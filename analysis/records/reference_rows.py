@@ -67,7 +67,7 @@ class KeptReferences(BaseModel):
     rows: dict[str, KeptScores] = Field(default_factory=dict)
 
 
-def keep(table: ResultTable, rows: Iterable[Reference]) -> None:
+def keep_scores(table: ResultTable, rows: Iterable[Reference]) -> None:
     """Keep the scores of reference rows beside a report of this table; nothing else writes them."""
     path = _path(table)
     made = {one.name: KeptScores(key=one.key, scores=one.scores) for one in rows}

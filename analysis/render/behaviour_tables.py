@@ -68,7 +68,7 @@ def panel_title(panel: Panel) -> str:
     return f"How the texts are made: means over {len(panel.outputs.examples)} {panel.outputs.split} examples"
 
 
-def to_terminal(console: Console, findings: Findings, by: str) -> None:
+def print_behaviour(console: Console, findings: Findings, by: str) -> None:
     """Print the panel, the scores by group and what they amount to.
 
     Raises:
@@ -89,7 +89,7 @@ def to_terminal(console: Console, findings: Findings, by: str) -> None:
         print_lines(console, text(sentence))
 
 
-def to_markdown(findings: Findings, by: str) -> str:
+def behaviour_to_markdown(findings: Findings, by: str) -> str:
     """Return panel, scores by group and what they amount to as a Markdown document.
 
     Raises:

@@ -12,7 +12,18 @@ from analysis.findings.findings import Findings
 from analysis.findings.learning import LossCurves
 from analysis.findings.sentences import describe, title_of
 from analysis.records.table import ResultRow
-from analysis.render.plots import SERIES, Bar, Drawing, Spot, Track, costs, curves, forest, half_normal, lines
+from analysis.render.plots import (
+    SERIES,
+    Bar,
+    Drawing,
+    Spot,
+    Track,
+    draw_costs,
+    draw_curves,
+    draw_forest,
+    draw_half_normal,
+    draw_lines,
+)
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.statistics.paired import FEWEST_EXAMPLES
 from trainables.metric_table import LOWER_IS_BETTER, metric_of
@@ -64,7 +75,7 @@ def forest_figure(findings: Findings) -> Drawing | None:
         f"{found.table.selection_split}. The numbers are in the tables."
     )
     about += "" if any(one.has_interval for one in tests) else NO_INTERVALS
-    return forest("forest", f"Differences in {metric}, paired by example", about, panels)
+    return draw_forest("forest", f"Differences in {metric}, paired by example", about, panels)
 
 
 def effect_figures(findings: Findings) -> list[Drawing]:
@@ -82,7 +93,7 @@ def effect_figures(findings: Findings) -> list[Drawing]:
         ]  # fmt: skip
         about = "Effects with 95% intervals over examples. Filled: it holds after Holm's correction over all effects."
         about += "" if any(one.has_interval for one in known) else NO_INTERVALS
-        drawn.append(forest("effects", f"What each axis does to {metric}", about, [(f"effect ({unit})", bars)]))
+        drawn.append(draw_forest("effects", f"What each axis does to {metric}", about, [(f"effect ({unit})", bars)]))
     points = effects_of.half_normal(found)
     if len(points) > 2:
         shown = [(one.term.replace("_", " "), scale * one.size, one.quantile) for one in points]
@@ -91,7 +102,7 @@ def effect_figures(findings: Findings) -> list[Drawing]:
             "Absolute effects against half-normal quantiles. Effects that are noise lie on a line from the corner; one "
             "beyond Lenth's margin is unlike noise, beyond the upper limit also when all effects are looked at."
         )
-        drawn.append(half_normal("half-normal", "Which effects are unlike noise", about, unit, shown, limits))
+        drawn.append(draw_half_normal("half-normal", "Which effects are unlike noise", about, unit, shown, limits))
     drawn += _trends(findings, scale, unit)
     best = findings.expected_best
     if best:
@@ -100,7 +111,7 @@ def effect_figures(findings: Findings) -> list[Drawing]:
             f"The expected best {metric} on {found.table.selection_split} of so many configurations drawn at random."
         )
         drawn.append(
-            lines(
+            draw_lines(
                 "expected-best",
                 "What more configurations bring",
                 about,
@@ -128,7 +139,7 @@ def curve_figure(found: Comparison, known: Sequence[LossCurves]) -> Drawing | No
         "Loss per token by optimizer step. The scale of the evaluation loss leaves out its start, the untrained "
         f"model's.{others}"
     )
-    return curves("curves", "Training and evaluation loss", about, tracks)
+    return draw_curves("curves", "Training and evaluation loss", about, tracks)
 
 
 def cost_figure(found: Comparison, known: Sequence[LossCurves]) -> Drawing | None:
@@ -161,7 +172,7 @@ def cost_figure(found: Comparison, known: Sequence[LossCurves]) -> Drawing | Non
         "Pareto set, which no other configuration beats in both."
     )
     about += f" The same for all: {', '.join(same)}." if same else ""
-    return costs("costs", "Quality against cost", about, quality, panels)
+    return draw_costs("costs", "Quality against cost", about, quality, panels)
 
 
 def _whiskers(scale: float, value: float, low: float, high: float, has_interval: bool) -> tuple[float, float]:
@@ -189,7 +200,7 @@ def _trends(findings: Findings, scale: float, unit: str) -> list[Drawing]:
             f", 95% interval {scale * one.low:+.2f} to {scale * one.high:+.2f}." if is_stated else f".{NO_INTERVALS}"
         )
         titles = (axis, f"{title_of(metric)} ({unit})")
-        drawn.append(lines(f"trend-{one.axis}", f"Trend along {axis}", about, titles, series))
+        drawn.append(draw_lines(f"trend-{one.axis}", f"Trend along {axis}", about, titles, series))
     return drawn
 
 

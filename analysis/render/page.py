@@ -72,7 +72,7 @@ def write(findings: Findings, by: str = BY) -> Page:
     is_whole = bool(before) and all(one.exists() and atomic_files.sha256_of(one) == before[one] for one in before)
     if known.inputs == inputs and known.by == by and is_whole:
         return Page(path, known.alarm, known.said, False, tuple(one for one in before if one != path))
-    made = render(findings, by)
+    made = render_page(findings, by)
     atomic_files.write_text(path, made.text)
     others = _write_others(findings, by, made.drawings)
     for one in set(before) - {path, *others}:
@@ -84,12 +84,12 @@ def write(findings: Findings, by: str = BY) -> Page:
 
 def _write_others(findings: Findings, by: str, drawings: Iterable[Drawing]) -> list[Path]:
     """Write what stands beside the page and return the paths."""
-    from analysis.render.behaviour_tables import to_markdown
+    from analysis.render.behaviour_tables import behaviour_to_markdown
 
     found = findings.comparison
     folder = SweepFolder(found.table.folder).report_folder
     paths = [folder / f"behaviour{found.ending}.md"]
-    atomic_files.write_text(paths[0], to_markdown(findings, by))
+    atomic_files.write_text(paths[0], behaviour_to_markdown(findings, by))
     for drawing in drawings:
         for ending, content in drawing.files().items():
             paths.append(folder / f"{drawing.name}{found.ending}{ending}")
@@ -135,13 +135,13 @@ def inputs_of(found: Comparison) -> str:
     )
 
 
-def render(findings: Findings, by: str = BY) -> RenderedPage:
+def render_page(findings: Findings, by: str = BY) -> RenderedPage:
     """Return the page with its figures."""
     from analysis.findings import learning
     from analysis.findings.answer import answer
     from analysis.render import figures, web_tables
     from analysis.render.panels import baseline_grid, effect_grid, more_grids
-    from analysis.render.templating import render as fill
+    from analysis.render.templating import fill_template
     from analysis.texts import examples
     from analysis.texts import plausibility as alarms
     from analysis.texts.behaviour import by_group
@@ -168,7 +168,7 @@ def render(findings: Findings, by: str = BY) -> RenderedPage:
         web_tables.from_grid(f"finding-{place}", caption, grid, {"": "note"})
         for place, (caption, grid) in enumerate(more_grids(findings))
     ]
-    text = fill(
+    text = fill_template(
         "index.html",
         "sort.js",
         found=found,

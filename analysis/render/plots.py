@@ -125,7 +125,7 @@ class Spot:
     quality: float
 
 
-def forest(name: str, title: str, about: str, panels: Sequence[tuple[str, Sequence[Bar]]]) -> Drawing:
+def draw_forest(name: str, title: str, about: str, panels: Sequence[tuple[str, Sequence[Bar]]]) -> Drawing:
     """Draw differences with their intervals, a panel per comparison, over the same lines."""
     labels = list(dict.fromkeys(bar.label for _, bars in panels for bar in bars))
 
@@ -144,7 +144,7 @@ def forest(name: str, title: str, about: str, panels: Sequence[tuple[str, Sequen
     return _draw(name, title, about, draw, (WIDTH, 0.9 + 0.27 * len(labels)))
 
 
-def curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> Drawing:
+def draw_curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> Drawing:
     """Draw training and evaluation losses by step, side by side on one scale."""
 
     def draw(figure: Figure) -> None:
@@ -167,7 +167,7 @@ def curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> Drawin
     return _draw(name, title, about, draw, (WIDTH, 3.4))
 
 
-def costs(
+def draw_costs(
     name: str, title: str, about: str, quality: str, panels: Sequence[tuple[str, str, Sequence[Spot]]]
 ) -> Drawing:
     """Draw quality against each cost, a panel each: (axis title, unit, spots); the Pareto set is joined and named."""
@@ -197,7 +197,9 @@ def costs(
     return _draw(name, title, about, draw, (WIDTH, 2.7 * rows))
 
 
-def half_normal(name: str, title: str, about: str, unit: str, points: Sequence[NamedPoint], limits: Limits) -> Drawing:
+def draw_half_normal(
+    name: str, title: str, about: str, unit: str, points: Sequence[NamedPoint], limits: Limits
+) -> Drawing:
     """Draw absolute effects against half-normal quantiles (Daniel 1959): noise lies on a line, effects above it.
 
     Args:
@@ -234,7 +236,7 @@ def half_normal(name: str, title: str, about: str, unit: str, points: Sequence[N
     return _draw(name, title, about, draw, (WIDTH, 3.4))
 
 
-def lines(name: str, title: str, about: str, axes: tuple[str, str], series: Sequence[Series]) -> Drawing:
+def draw_lines(name: str, title: str, about: str, axes: tuple[str, str], series: Sequence[Series]) -> Drawing:
     """Draw (name, points) over one axis: an expected best over trials, a trend over an ordered axis."""
 
     def draw(figure: Figure) -> None:

@@ -16,7 +16,7 @@ from trainables.visible_text import visible
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, script: str = "", **values: Any) -> str:
+def fill_template(template: str, script: str = "", **values: Any) -> str:
     """Return a page; `script` is the name of the one script that it may run."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup

@@ -10,7 +10,7 @@ from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of
 from analysis.format.terminal import Console, Table, Text, text
 from analysis.render.panels import baseline_grid, effect_grid
-from analysis.render.text_grids import TextGrid, difference_grid, fit, main_grid, seed_grid
+from analysis.render.text_grids import TextGrid, difference_grid, fit_to_width, main_grid, seed_grid
 from trainables.records.trial_states import FAILURES, TrialState
 
 MOST_TESTS_PRINTED = 24  # configurations against baselines in a terminal; Markdown has all
@@ -96,7 +96,7 @@ def grids_of(findings: Findings, most: int | None = None) -> list[TextGrid]:
 
 def print_grid(console: Console, grid: TextGrid) -> list[str]:
     """Print what fits of a grid and an empty line; return the titles of what does not fit."""
-    shown, dropped = fit(grid, console.width)
+    shown, dropped = fit_to_width(grid, console.width)
     gap = 2 if shown.width(gap=2) <= console.width else 1
     table = Table(padding=(0, gap - 1, 0, 0))
     for head in shown.heads:

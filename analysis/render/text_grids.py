@@ -53,7 +53,7 @@ class TextGrid:
         return TextGrid(self.heads[:index] + self.heads[index + 1 :], rows, self.kinds, self.section_ends)
 
 
-def fit(grid: TextGrid, width: int, gap: int = 1) -> tuple[TextGrid, list[str]]:
+def fit_to_width(grid: TextGrid, width: int, gap: int = 1) -> tuple[TextGrid, list[str]]:
     """Leave out the least important columns until the grid fits; return it and the titles of what was left out."""
     dropped: list[str] = []
     while grid.width(gap) > width:

@@ -1,4 +1,4 @@
-"""Full factorial designs: contrasts of their cells, exact shares of the sum of squares, and the unreplicated case.
+"""Full factorial designs: contrasts of their cells, shares of the sum of squares, limits of noise without replicates.
 
 Shapes: C cells (configurations) in the order of the product of the factors' levels, the first factor slowest; T terms.
 """

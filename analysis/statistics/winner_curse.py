@@ -1,4 +1,4 @@
-"""The best of several, without its curse: what is left of a best score when other examples had chosen.
+"""The winner's curse: how far the best of several scores is luck, and what is left of it on other examples.
 
 Shapes: C configurations, N examples, B resamples; higher is better throughout.
 """

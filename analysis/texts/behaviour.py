@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rapidfuzz.distance import LCSseq
 
 from analysis.texts import claims
-from analysis.texts.copied_text import Source, extractiveness, tokens_of
+from analysis.texts.copied_text import SourceTokens, extractiveness, tokens_of
 from analysis.texts.outputs import REFERENCES, Outputs, System
 from trainables.data.corpus import Example
 from trainables.errors import UserError, nearest
@@ -98,7 +98,7 @@ def panel(outputs: Outputs) -> Panel:
     any_script = outputs.any_script
     values: dict[str, dict[str, dict[str, float | None]]] = {one.name: {} for one in outputs.systems}
     for example in outputs.examples:
-        source = Source(tokens_of(example.source, any_script))
+        source = SourceTokens(tokens_of(example.source, any_script))
         stated = claims.stated(example.source)
         references = [_rouge_words(text, any_script) for text in example.references]
         for system in outputs.systems:
@@ -113,7 +113,11 @@ def panel(outputs: Outputs) -> Panel:
 
 
 def texture(
-    text: str, source: Source, stated: claims.Stated, references: Sequence[Sequence[str]], any_script: bool = False
+    text: str,
+    source: SourceTokens,
+    stated: claims.Stated,
+    references: Sequence[Sequence[str]],
+    any_script: bool = False,
 ) -> dict[str, float | None]:
     """Return the measures of one text that need only itself, its source and the words of its references."""
     tokens = tokens_of(text, any_script)

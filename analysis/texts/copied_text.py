@@ -30,7 +30,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceTokens:
     """The tokens of a source, with the places of each."""
 
     tokens: tuple[str, ...]
@@ -64,7 +64,7 @@ def spans_of(text: str, any_script: bool = False) -> list[tuple[int, int]]:
     return [match.span() for match in (ANY_SCRIPT if any_script else LATIN).finditer(lowered)]
 
 
-def fragments(tokens: Sequence[str], source: Source) -> list[Span]:
+def fragments(tokens: Sequence[str], source: SourceTokens) -> list[Span]:
     """Return the greedy fragments of `tokens` in `source`, in order; tokens that it lacks are in none."""
     found = []
     start, count, length = 0, len(source.tokens), len(tokens)
@@ -85,7 +85,7 @@ def fragments(tokens: Sequence[str], source: Source) -> list[Span]:
     return found
 
 
-def longest_run(tokens: Sequence[str], source: Source) -> int:
+def longest_run(tokens: Sequence[str], source: SourceTokens) -> int:
     """Return the length of the longest run of tokens that stands in the source as it is."""
     best = 0
     before: dict[int, int] = {}
@@ -101,7 +101,7 @@ def ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     return zip(*(tokens[offset:] for offset in range(n)), strict=False)
 
 
-def novel_share(tokens: Sequence[str], source: Source, n: int) -> float | None:
+def novel_share(tokens: Sequence[str], source: SourceTokens, n: int) -> float | None:
     """Return the share of the distinct n-grams that the source lacks (SummEval's definition); None without any."""
     distinct = set(ngrams(tokens, n))
     return len(distinct - source.ngrams(n)) / len(distinct) if distinct else None
@@ -113,7 +113,7 @@ def repeated_share(tokens: Sequence[str], n: int) -> float | None:
     return sum(count > 1 for count in counts.values()) / len(counts) if counts else None
 
 
-def extractiveness(tokens: Sequence[str], source: Source) -> dict[str, float | None]:
+def extractiveness(tokens: Sequence[str], source: SourceTokens) -> dict[str, float | None]:
     """Return coverage, density, compression, novel and repeated n-grams; an empty text copies nothing."""
     found = fragments(tokens, source)
     size = len(tokens)

@@ -9,7 +9,7 @@ from analysis.comparison.candidates import baseline_of
 from analysis.comparison.comparison import Comparison
 from analysis.texts import claims
 from analysis.texts.behaviour import Panel
-from analysis.texts.copied_text import Source, fragments, spans_of, tokens_of
+from analysis.texts.copied_text import SourceTokens, fragments, spans_of, tokens_of
 from analysis.texts.outputs import System
 from trainables.data.corpus import Example
 
@@ -82,7 +82,7 @@ def to_read(
         new = [one for one in chosen if one not in seen]
         seen.update(new)
         if new:
-            found.append((title, [show(panel, title, examples[one], best, baseline) for one in new]))
+            found.append((title, [show_example(panel, title, examples[one], best, baseline) for one in new]))
     return found
 
 
@@ -94,12 +94,12 @@ def failures(panel: Panel, best: System, baseline: System | None = None, count: 
     for kind, about, has in _KINDS:
         hit = [identity for identity in values if has(values[identity], best.ended.get(identity, ""))]
         if hit:
-            shown = tuple(show(panel, kind, examples[one], best, baseline) for one in hit[:count])
+            shown = tuple(show_example(panel, kind, examples[one], best, baseline) for one in hit[:count])
             found.append(Failure(kind, about, len(hit), len(values), shown))
     return sorted(found, key=lambda one: -one.count)
 
 
-def show(panel: Panel, title: str, example: Example, best: System, baseline: System | None) -> ShownExample:
+def show_example(panel: Panel, title: str, example: Example, best: System, baseline: System | None) -> ShownExample:
     """Return an example with the marked texts of the best configuration and its baseline."""
     any_script = panel.outputs.any_script
     texts = tuple(
@@ -115,7 +115,7 @@ def marked(text: str, source: str, any_script: bool = False) -> tuple[Piece, ...
     tokens, spans = tokens_of(text, any_script), spans_of(text, any_script)
     kinds = [""] * len(text)
     if len(tokens) == len(spans):
-        for one in fragments(tokens, Source(tokens_of(source, any_script))):
+        for one in fragments(tokens, SourceTokens(tokens_of(source, any_script))):
             if one.length >= COPIED_WORDS:
                 start, end = spans[one.start][0], spans[one.start + one.length - 1][1]
                 kinds[start:end] = ["copied"] * (end - start)

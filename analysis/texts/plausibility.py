@@ -25,7 +25,7 @@ ENOUGH = 30  # examples from which "cannot be told from its shuffled row" is a f
 
 
 @dataclass(frozen=True)
-class Check:
+class PlausibilityCheck:
     """One system against its own texts given to other examples, and against LEAD-3, by ROUGE-L."""
 
     name: str
@@ -50,7 +50,7 @@ class Check:
         return self.above_shuffled and self.near_lead
 
 
-def check(panel: Panel) -> list[Check]:
+def check(panel: Panel) -> list[PlausibilityCheck]:
     """Check every system that a model made; none where there are too few examples to shuffle."""
     outputs = panel.outputs
     if len(outputs.examples) < 2:
@@ -59,7 +59,7 @@ def check(panel: Panel) -> list[Check]:
     return [_check(panel, system, lead) for system in models(outputs) if len(system.texts) > 1]
 
 
-def alarm(checks: Sequence[Check]) -> str:
+def alarm(checks: Sequence[PlausibilityCheck]) -> str:
     """Return the sentence that must come first; empty where every system is plausible."""
     wrong = [one for one in checks if not one.is_plausible]
     if not wrong:
@@ -78,7 +78,7 @@ def alarm(checks: Sequence[Check]) -> str:
     return f"The evaluation is probably broken: {'; '.join(reasons)}."
 
 
-def frame(checks: Sequence[Check]) -> pd.DataFrame:
+def frame(checks: Sequence[PlausibilityCheck]) -> pd.DataFrame:
     """Return the checks as a data frame, a row per system."""
     import pandas as pd
 
@@ -99,7 +99,7 @@ def frame(checks: Sequence[Check]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _check(panel: Panel, system: System, lead: float | None) -> Check:
+def _check(panel: Panel, system: System, lead: float | None) -> PlausibilityCheck:
     outputs = panel.outputs
     examples = [example for example in outputs.examples if example.id in system.texts]
     own = [panel.values[system.name][example.id]["rougeL"] or 0.0 for example in examples]
@@ -109,18 +109,18 @@ def _check(panel: Panel, system: System, lead: float | None) -> Check:
             text = system.texts[examples[other].id]
             others[place] += rouge_l(text, examples[place].references, outputs.any_script) / SHUFFLES
     difference = paired([one - other for one, other in zip(own, others, strict=True)])
-    return Check(system.name, math.fsum(own) / len(own), math.fsum(others) / len(others), lead, difference)
+    return PlausibilityCheck(system.name, math.fsum(own) / len(own), math.fsum(others) / len(others), lead, difference)
 
 
 def _points(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def _score(found: Sequence[Check]) -> str:
+def _score(found: Sequence[PlausibilityCheck]) -> str:
     return "scores" if len(found) == 1 else "score"
 
 
-def _its(found: Sequence[Check]) -> str:
+def _its(found: Sequence[PlausibilityCheck]) -> str:
     return "its" if len(found) == 1 else "their"
 
 

@@ -104,7 +104,7 @@ def test_every_table_that_is_written_has_the_signature_of_its_scores(make_sweep:
     ]
     assert all(made in text for text in tables)
     assert latex.escaped(made) in latex.to_latex(findings)
-    for text in (markdown.to_markdown(findings), behaviour_tables.to_markdown(findings, "source_words")):
+    for text in (markdown.to_markdown(findings), behaviour_tables.behaviour_to_markdown(findings, "source_words")):
         assert markdown.escaped(made) in text
 
 

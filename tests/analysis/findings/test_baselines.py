@@ -184,7 +184,7 @@ def test_the_mixed_model_gives_the_closed_form_of_complete_data(run_sd: float) -
     shared, run_effects = draw.normal(0, 0.2, 24), draw.normal(0, 1, 6) * run_sd
     gains = np.array([0.05] * 3 + [0] * 3)
     values = 0.3 + shared + (run_effects + gains)[:, None] + draw.normal(0, 0.1, (6, 24))
-    found = mixed_model.fit(values, [True] * 3 + [False] * 3)
+    found = mixed_model.fit_crossed(values, [True] * 3 + [False] * 3)
     # Complete: the examples cancel, and the variance of a run's mean is that between runs of one system.
     means = values.mean(axis=1)
     between = (means[:3].var(ddof=1) + means[3:].var(ddof=1)) / 2

@@ -16,7 +16,7 @@ from sweeps_on_disk import baseline, configuration, without_schema
 from typer.testing import CliRunner
 
 from analysis.compare import compare
-from analysis.rating.annotate import Sheet, nominal_alpha, read_ratings, sheet_of, summarize, wilson, write_sheet
+from analysis.rating.annotate import Sheet, nominal_alpha, read_ratings, sheet_of, summarize_votes, wilson, write_sheet
 from analysis.report import report
 from trainables.errors import UserError
 
@@ -173,5 +173,5 @@ def test_wilsons_interval_is_that_of_statsmodels() -> None:
 
 
 def test_one_rater_has_no_agreement() -> None:
-    found = summarize("A", "B", ("x",), {1: ["first"], 2: ["first"]})
+    found = summarize_votes("A", "B", ("x",), {1: ["first"], 2: ["first"]})
     assert (found.agreement, found.alpha, found.preference) == (None, None, 1.0)

@@ -21,11 +21,11 @@ from analysis.render.plots import (
     Drawing,
     Spot,
     Track,
-    costs,
-    curves,
-    forest,
-    half_normal,
-    lines,
+    draw_costs,
+    draw_curves,
+    draw_forest,
+    draw_half_normal,
+    draw_lines,
     pareto,
 )
 
@@ -44,11 +44,11 @@ def draw() -> list[Drawing]:
     tracks = [Track("A", [(1, 3.0), (2, math.nan)], [(0, 4.0), (2, 2.5)], 0), Track("B", [], [(2, 2.4)], None)]
     spots = [Spot("A", 1.0, 3.0), Spot("B", 2.0, 2.0), Spot("C", 2.5, 4.0)]
     return [
-        forest("one", "Title & more", "about", [("x", bars), ("y", bars[:1])]),
-        curves("two", "T", "about", tracks),
-        costs("three", "T", "about", "q", [("time", "s", spots), ("memory", "", spots), ("tokens", "", spots)]),
-        half_normal("four", "T", "about", "points", [("a", 0.1, 0.1), ("b", 2.0, 0.7)], [("m", 1.0), ("s", 1.5)]),
-        lines("five", "T", "about", ("n", "score"), [("", [(1, 2), (2, 3)])]),
+        draw_forest("one", "Title & more", "about", [("x", bars), ("y", bars[:1])]),
+        draw_curves("two", "T", "about", tracks),
+        draw_costs("three", "T", "about", "q", [("time", "s", spots), ("memory", "", spots), ("tokens", "", spots)]),
+        draw_half_normal("four", "T", "about", "points", [("a", 0.1, 0.1), ("b", 2.0, 0.7)], [("m", 1.0), ("s", 1.5)]),
+        draw_lines("five", "T", "about", ("n", "score"), [("", [(1, 2), (2, 3)])]),
     ]  # fmt: skip
 
 
@@ -120,11 +120,11 @@ def test_names_that_no_xml_can_hold_are_shown_as_their_codes() -> None:
     name = "=n[/b]\x1b]0;t\x07\x00\u202e <!-- -- > & ]]> \ud800\n$x^2$ _"
     shown = r"=n[/b]\x1b]0;t\x07\x00\u202e <!-- -- > & ]]> \ud800"
     made = [
-        forest("one", name, name, [(name, [Bar(name, 1.0, 0.5, 2.0, True)])]),
-        curves("two", name, name, [Track(name, [(1, 3.0)], [(0, 4.0), (2, 2.5)], 0)]),
-        costs("three", name, name, name, [(name, name, [Spot(name, 1.0, 3.0)])]),
-        half_normal("four", name, name, name, [(name, 2.0, 0.7)], [(name, 1.0)]),
-        lines("five", name, name, (name, name), [(name, [(1, 2), (2, 3)]), (name, [(1, 1), (2, 2)])]),
+        draw_forest("one", name, name, [(name, [Bar(name, 1.0, 0.5, 2.0, True)])]),
+        draw_curves("two", name, name, [Track(name, [(1, 3.0)], [(0, 4.0), (2, 2.5)], 0)]),
+        draw_costs("three", name, name, name, [(name, name, [Spot(name, 1.0, 3.0)])]),
+        draw_half_normal("four", name, name, name, [(name, 2.0, 0.7)], [(name, 1.0)]),
+        draw_lines("five", name, name, (name, name), [(name, [(1, 2), (2, 3)]), (name, [(1, 1), (2, 2)])]),
     ]
     for one in made:
         for text in (one.svg, *([one.files()[".svg"].decode("utf-8")] if one is made[0] else [])):

@@ -23,7 +23,7 @@ from analysis.render.json_report import REPORT_SCHEMA_VERSION, report_of
 from analysis.render.markdown import to_markdown
 from analysis.render.panels import baseline_grid
 from analysis.render.terminal_tables import to_terminal
-from analysis.render.text_grids import fit, main_grid, one_line
+from analysis.render.text_grids import fit_to_width, main_grid, one_line
 
 Make = Callable[..., Path]
 BANNER = "STAND-IN: pocket-gpt2 in place of gpt2 [neither local nor reachable]"
@@ -59,7 +59,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(mixed: Comparis
 
 def test_a_finished_grid_shows_every_column_at_120_columns(make_sweep: Make) -> None:
     found = compare(make_sweep())
-    assert fit(main_grid(found), 120)[1] == []
+    assert fit_to_width(main_grid(found), 120)[1] == []
     text = printed(found, 120)
     for name in ("R-1", "R-2", "val", "ppl", "train", "tok.", "share", "mem.", "step", "time", "state"):
         assert name in text
@@ -71,7 +71,7 @@ def test_a_narrow_terminal_names_what_it_does_not_show(mixed: Comparison) -> Non
     assert "Not shown for want of width:" in text
     for name in ("train loss", "runtime", "s / step", "peak mem.", "train share", "adapter"):
         assert name in text
-    grid_, dropped = fit(main_grid(mixed), 40)
+    grid_, dropped = fit_to_width(main_grid(mixed), 40)
     assert {"name", "R-L", "state"} <= {head.title for head in grid_.heads}
     assert "rate" in dropped
 
@@ -185,7 +185,7 @@ def test_every_word_of_a_table_that_does_not_say_itself_is_explained_below_it(ma
             "Holm p: of t over examples, corrected for 7 effects; †: that p is below 0.05; share: of the sum",
         ):
             assert said in text
-    narrow = fit(baseline_grid(findings), 60)[0]
+    narrow = fit_to_width(baseline_grid(findings), 60)[0]
     assert "d_z" in baseline_grid(findings).legend
     assert "d_z" not in narrow.legend
 

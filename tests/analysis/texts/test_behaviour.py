@@ -13,7 +13,7 @@ from sweeps_on_disk import NOISE, PLACES, SMALL, baseline, configuration, make_e
 from analysis.compare import compare
 from analysis.texts import claims
 from analysis.texts.behaviour import MEASURES, by_group, echoes, frame, panel, rouge, texture
-from analysis.texts.copied_text import Source, tokens_of
+from analysis.texts.copied_text import SourceTokens, tokens_of
 from analysis.texts.outputs import collect
 from trainables.errors import UserError
 from trainables.metric_table import rouge_words
@@ -24,7 +24,7 @@ TEMPLATE = "Summarize the dialogue.\n\n{source}\n\nSummary:"
 
 
 def measured(text: str, source: str, reference: str) -> dict:
-    return texture(text, Source(tokens_of(source)), claims.stated(source), [rouge_words(reference)])
+    return texture(text, SourceTokens(tokens_of(source)), claims.stated(source), [rouge_words(reference)])
 
 
 def test_quick_rouge_equals_rouge_score() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.texts.copied_text import (
-    Source,
+    SourceTokens,
     extractiveness,
     fragments,
     longest_run,
@@ -23,11 +23,11 @@ REAL = Path(__file__).resolve().parents[4] / "shared" / "real"
 
 
 def measures(summary: str, source: str) -> dict:
-    return extractiveness(tuple(summary.split()), Source(tuple(source.split())))
+    return extractiveness(tuple(summary.split()), SourceTokens(tuple(source.split())))
 
 
 def test_the_scan_of_the_source_goes_on_behind_a_match() -> None:
-    source = Source(("a", "a", "a", "b"))
+    source = SourceTokens(("a", "a", "a", "b"))
     assert [one.length for one in fragments(("a", "a", "b"), source)] == [2, 1]
     found = measures("a a b", "a a a b")
     assert (found["coverage"], found["density"], found["compression"]) == (
@@ -50,7 +50,7 @@ def test_an_empty_text_copies_nothing_and_has_no_ngrams() -> None:
 
 
 def test_novel_and_repeated_ngrams_count_distinct_ones() -> None:
-    source = Source(("a", "b"))
+    source = SourceTokens(("a", "b"))
     tokens = ("a", "b", "a", "b", "c")
     assert novel_share(tokens, source, 1) == pytest.approx(1 / 3)
     assert novel_share(tokens, source, 2) == pytest.approx(2 / 3)  # of ab, ba, bc the source has ab
@@ -84,7 +84,7 @@ def test_fragments_equal_those_of_summeval_on_five_hundred_summaries() -> None:
     expected = json.loads(path.read_text(encoding="utf-8"))
     assert len(rows) == len(expected) == 500
     for row, values in zip(rows, expected, strict=True):
-        tokens, source = tokens_of(row["summary1"]), Source(tokens_of(row["dialogue"]))
+        tokens, source = tokens_of(row["summary1"]), SourceTokens(tokens_of(row["dialogue"]))
         found = extractiveness(tokens, source)
         assert (len(tokens), len(source.tokens)) == (values["n_summary"], values["n_text"])
         for name in ("coverage", "density", "compression"):
@@ -105,7 +105,7 @@ def test_the_case_of_the_published_toolkit() -> None:
         # Its tokenizer makes three of "28-year-old": with the same tokens the values are the same.
         return tuple(re.findall(r"28-year|\w+|[^\w\s]", text))
 
-    found = extractiveness(tokens(fixture["CANDS"][0]), Source(tokens(fixture["ARTICLE"])))
+    found = extractiveness(tokens(fixture["CANDS"][0]), SourceTokens(tokens(fixture["ARTICLE"])))
     assert len(tokens(fixture["CANDS"][0])) == expected["summary_length"]
     assert found["coverage"] == pytest.approx(expected["coverage"])
     assert found["density"] == pytest.approx(expected["density"])

@@ -21,7 +21,7 @@ Make = Callable[..., Path]
 LARGE = EvalConfig(validation_examples=10, test_examples=60)
 
 
-def checks(folder: Path) -> list[plausibility.Check]:
+def checks(folder: Path) -> list[plausibility.PlausibilityCheck]:
     return plausibility.check(panel(collect(compare(folder))))
 
 
