@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,14 +26,14 @@ def show(
     from analysis.format import terminal
     from analysis.render import terminal_tables
     from analysis.render.across_tables import entry_grid, run_grid
-    from analysis.render.json_report import plain
+    from analysis.render.json_report import across_document, plain
 
     try:
         found = across([command.sweep_folder(run) for run in runs], metric, evaluation)
     except OSError as error:
         raise UserError(str(error)) from None
     if as_json:
-        terminal.print_json(plain(asdict(found)))
+        terminal.print_json(plain(across_document(found)))
         return
     console = terminal.results()
     terminal_tables.print_grids(console, [entry_grid(found), run_grid(found)], found.sentences)

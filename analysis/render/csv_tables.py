@@ -16,6 +16,7 @@ from analysis.findings.baselines import BaselineTest
 from analysis.findings.findings import Findings
 from analysis.format.cells import inert, raw
 from analysis.format.columns import Column, of_metric
+from analysis.render.score_units import finding_in_unit
 from trainables.metric_table import DEFAULT, metric_of
 
 
@@ -52,14 +53,14 @@ def to_csv(found: Comparison, timing: bool = True) -> str:
 
 
 def tests_to_csv(findings: Findings) -> str:
-    """Return every configuration against its baseline by every metric as CSV, scores as fractions."""
+    """Return every configuration against its baseline by every metric as CSV, scores in the column `unit`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [*BaselineTest.__dataclass_fields__, "has_star", "verdict"]
     made = " | ".join(findings.comparison.table.signatures)
-    writer.writerow([*names, "signature"])
+    writer.writerow([*BaselineTest.__dataclass_fields__, "has_star", "verdict", "unit", "signature"])
     for one in findings.every_test:
-        writer.writerow([*(_plain(getattr(one, name)) for name in names), inert(made)])
+        values = (*finding_in_unit(one, one.metric).values(), one.has_star, one.verdict, metric_of(one.metric).unit)
+        writer.writerow([*map(_plain, values), inert(made)])
     return text.getvalue()
 
 
