@@ -82,12 +82,10 @@ def run_solo(sweep: SweepFolder, model: Path, trials: Mapping[str, TrialConfig])
     return found
 
 
-def both(folder: Path, model: Path, trials: Mapping[str, TrialConfig], together: int = 1, lanes: bool = False) -> Any:
+def both(folder: Path, model: Path, trials: Mapping[str, TrialConfig]) -> Any:
     """Return (alone, packed) of the trials, each by name."""
-    solo, packed = write_sweep(folder / "solo"), write_sweep(folder / f"packed-{together}")
-    return run_solo(solo, model, trials), run_packed(
-        packed_engine(packed, model, together, lanes=lanes), packed, trials
-    )
+    solo, packed = write_sweep(folder / "solo"), write_sweep(folder / "packed-1")
+    return run_solo(solo, model, trials), run_packed(packed_engine(packed, model), packed, trials)
 
 
 def assert_same(alone: Ran, packed: Ran, loss: float = 1e-5, weights: float = 2e-5) -> None:

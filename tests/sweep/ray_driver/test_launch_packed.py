@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from trainables.records.record import SweepFolder
 pytestmark = pytest.mark.slow
 
 GRID = [{"max_steps": 0}, *({"max_steps": 24, "learning_rate": rate} for rate in (5e-3, 2e-3, 1e-3, 1e-6))]
+GOOD = [{"max_steps": 24, "learning_rate": rate} for rate in (5e-3, 4e-3, 3e-3)]
 
 
 def steps(out: Path) -> list[int]:
@@ -32,14 +34,21 @@ def test_trials_share_an_engine(tmp_path: Path, scheduler: str) -> None:
     assert max(len(result.packmates) for result in results) >= 3
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of three good trials that were finished."""
+    out = tmp_path_factory.mktemp("good") / "sweep"
+    assert start(out, GOOD, engine="packed", quiet=True).wait(timeout=300) == 0, output(out)
+    return out
+
+
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_trials_worse_than_finished_ones_are_stopped_at_the_first_rung_and_their_slots_taken(
-    tmp_path: Path, scheduler: str
+    tmp_path: Path, finished: Path, scheduler: str
 ) -> None:
     out = tmp_path / "sweep"
-    good = [{"max_steps": 24, "learning_rate": rate} for rate in (5e-3, 4e-3, 3e-3)]
-    assert start(out, good, engine="packed", quiet=True).wait(timeout=300) == 0, output(out)
-    whole = [*good, *({"max_steps": 24, "learning_rate": rate} for rate in (1e-7, 2e-7, 3e-7, 4e-3))]
+    shutil.copytree(finished, out)
+    whole = [*GOOD, *({"max_steps": 24, "learning_rate": rate} for rate in (1e-7, 2e-7, 3e-7, 4e-3))]
     whole[-1]["seed"] = 7
     options = {"engine": "packed", "scheduler": scheduler, "max_concurrent": 2, "quiet": True}
     assert start(out, whole, **options).wait(timeout=300) == 0, output(out)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from small_sweep import HERE, ROOT, output, start, states
 
@@ -19,16 +20,16 @@ TRIALS = [{"max_steps": 32, "eval_every_steps": 8, "learning_rate": 1e-3 * numbe
 MORE = [{"max_steps": 8, "learning_rate": 1e-3 * number} for number in range(1, 21)]
 OVERHEAD_S = 12.0
 PATIENCE_S = 180.0
-BUSY = 1.0  # load from which on times say nothing
+BUSY = 0.5  # cores from which on times say nothing
 
 
 def wait_for_quiet() -> None:
-    """Let the load of the tests before fade; skips where the machine is busy with something else."""
+    """Let what the tests before have left end; skips where the machine is busy with something else."""
     until = time.monotonic() + PATIENCE_S
-    while (load := os.getloadavg()[0]) > BUSY:
+    # The load average of a minute would remember these tests for one.
+    while (cores := psutil.cpu_percent(interval=5) / 100 * (psutil.cpu_count() or 1)) > BUSY:
         if time.monotonic() > until:
-            pytest.skip(f"times say nothing at a load of {load:.1f}")
-        time.sleep(2)
+            pytest.skip(f"times say nothing where {cores:.1f} cores are busy")
 
 
 def in_process_s(folder: Path) -> float:

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +55,29 @@ def eight(dropout: float, **more: Any) -> dict[str, TrialConfig]:
     return {f"{number}": trial(**{**settings, **shape}) for number, shape in enumerate(SHAPES)}
 
 
+@pytest.fixture(scope="module")
+def eight_alone(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Callable[..., dict[str, Ran]]:
+    """Give the eight trials by the solo engine, trained once for all who compare with them."""
+
+    @cache
+    def ran(dropout: float, quantization: str) -> dict[str, Ran]:
+        sweep = write_sweep(tmp_path_factory.mktemp("alone") / "solo")
+        return run_solo(sweep, model, eight(dropout, quantization=quantization))
+
+    return ran
+
+
 @pytest.mark.parametrize(
     ("together", "lanes"), [(1, False), (8, False), (3, True)], ids=["in turn", "in one batch", "in lanes"]
 )
 @pytest.mark.parametrize(("dropout", "quantization"), [(0.0, "none"), (0.05, "none"), (0.05, "nf4")])
 def test_eight_mixed_trials_over_32_steps_are_the_trials_alone(
-    tmp_path: Path, model: Path, dropout: float, quantization: str, together: int, lanes: bool
-) -> None:
-    alone, packed = both(tmp_path, model, eight(dropout, quantization=quantization), together, lanes)
+    tmp_path: Path, model: Path, eight_alone: Callable[..., dict[str, Ran]],
+    dropout: float, quantization: str, together: int, lanes: bool,
+) -> None:  # fmt: skip
+    alone, sweep = eight_alone(dropout, quantization), write_sweep(tmp_path / "packed")
+    engine = packed_engine(sweep, model, together, lanes=lanes)
+    packed = run_packed(engine, sweep, eight(dropout, quantization=quantization))
     for name in alone:
         in_8_bits = alone[name].trial.train.optimizer == "paged_adamw_8bit"
         assert_same(alone[name], packed[name], *(EIGHT_BIT if in_8_bits else ()))
@@ -96,8 +113,10 @@ def test_other_families_train_and_are_the_trials_alone(tmp_path: Path, family: s
         str(seed): trial(target_modules=(*TARGETS[family], last), seed=seed, max_steps=4, lora_rank=2 + seed)
         for seed in (1, 2)
     }
+    alone = run_solo(write_sweep(tmp_path / "solo"), model, trials)
     for together in (1, 2):
-        alone, packed = both(tmp_path / str(together), model, trials, together)
+        sweep = write_sweep(tmp_path / str(together))
+        packed = run_packed(packed_engine(sweep, model, together), sweep, trials)
         for name in alone:
             assert_same(alone[name], packed[name])
 
