@@ -48,7 +48,7 @@ def best(
     if trial is None:
         raise UserError(f"{run} has no finished configuration yet: nothing to choose from")
     if export is not None:
-        export_adapter(found, trial, folder.manifest(), export)
+        export_best(found, trial, folder.manifest(), export)
     if as_json:
         document = report_of(Findings(found)).document()
         del document["rows"]
@@ -70,7 +70,7 @@ def adapter_of(trial: ResultRow) -> Path:
     return trial.record.adapter_folder
 
 
-def export_adapter(found: Comparison, trial: ResultRow, sweep: SweepManifest, target: Path) -> None:
+def export_best(found: Comparison, trial: ResultRow, sweep: SweepManifest, target: Path) -> None:
     """Copy an adapter to `target` with its card; raises UserError for a full folder or a damaged file."""
     from sweep.export.model_card import base_name, model_card
 

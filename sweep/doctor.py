@@ -62,7 +62,7 @@ def examine() -> dict[str, Any]:
         problems.append(f"/dev/shm has {size(shared)} free, which slows Ray down")
     return {
         "python": provenance.interpreter(),
-        "commit": provenance.commit(),
+        "commit": provenance.code_commit(),
         "packages": versions,
         "device": device.sentence,
         "precision": _precision(device),
@@ -71,7 +71,7 @@ def examine() -> dict[str, Any]:
         "bitsandbytes": _bitsandbytes(versions["bitsandbytes"]),
         "processor": provenance.processor(),
         "c_compiler": machine.c_compiler(),
-        "memory_bytes": provenance.memory_bytes(),
+        "memory_bytes": provenance.installed_memory_bytes(),
         "hub": {"endpoint": without_secrets(hub.endpoint()), "reachable": hub.hub_reachable()},
         "cache": {"folder": str(hub.hub_cache()), "models": _cached("model"), "data": _cached("dataset")},
         "bundled": _bundled(problems),

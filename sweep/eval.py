@@ -72,7 +72,7 @@ def evaluate(
     from sweep.ray_driver.launch import LaunchOptions
 
     one_of("--engine", engines.engine, ENGINES)
-    most = command.memory_bytes(devices.memory)
+    most = command.memory_cap_bytes(devices.memory)
     again = command_line("eval", sys.argv[1:])
     launching = LaunchOptions(
         engine=engines.engine, engines_per_gpu=engines.engines_per_gpu, address=address, command=again
@@ -83,7 +83,7 @@ def evaluate(
         output_folder.probe(folder.folder)
     except OSError as error:
         raise cannot_write(folder.folder, error) from None
-    evaluation = changed(
+    evaluation = changed_by_options(
         EvalConfig.model_validate(sweep.evaluation), decoding, examples, split, metrics, max_new_tokens
     )
     one_of("--metric", metric or sweep.metric, [*score_names(evaluation.metrics), LOSS])
@@ -98,7 +98,7 @@ def evaluate(
     return _conclude(folder, metric, identity, as_json)
 
 
-def changed(
+def changed_by_options(
     evaluation: EvalConfig,
     decoding: str | None,
     examples: int | None,

@@ -17,7 +17,7 @@ from trainables.records.record import SweepFolder
 def list_all(as_json: JsonOption = False) -> None:
     """List the built-in experiments and the sweeps under runs/."""
     experiments = [_experiment(name) for name in built_in()]
-    sweeps = sweeps_here()
+    sweeps = sweeps_and_progress()
     if as_json:
         command.print_json({"experiments": experiments, "sweeps": sweeps})
         return
@@ -30,7 +30,7 @@ def list_all(as_json: JsonOption = False) -> None:
         print_sweeps(sweeps)
 
 
-def sweeps_here() -> list[dict[str, Any]]:
+def sweeps_and_progress() -> list[dict[str, Any]]:
     """Return the sweeps under runs/ and how far each is, as JSON values."""
     return [_sweep(path) for path in command.sweeps_here()]
 

@@ -16,12 +16,11 @@ from sweep.environment.devices import Device, resolve_device
 from sweep.ray_driver import pack_order
 from sweep.request import estimates, sanity_report
 from sweep.request import resolve as on
-from sweep.request.corpus import lines
+from sweep.request.corpus import data_lines
 from sweep.request.existing_sweep import ExistingSweep, about_older, sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request
-from sweep.request.pack_memory import Known, check_memory, known_widths
-from sweep.request.prepare import Loaded, check_bases, find_bases, read_data, resolve
-from sweep.request.prepare import plan as plan_of
+from sweep.request.pack_memory import KnownWidths, check_memory, known_widths
+from sweep.request.prepare import Loaded, bases_of_request, check_bases, plan_loaded, read_data, resolve
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables import units
@@ -58,7 +57,7 @@ def plan(
         device=devices.device,
         trust_remote_code=trust_remote_code,
         pack_width=devices.pack_width,
-        memory_bytes=command.memory_bytes(devices.memory),
+        memory_bytes=command.memory_cap_bytes(devices.memory),
     )
     with telling():
         found = make_plan(wanted, options)
@@ -73,10 +72,10 @@ def make_plan(wanted: Request, options: RunOptions) -> dict[str, Any]:
     existing = sweep_to_extend(wanted, options)
     notes: list[str] = []
     loaded = _load(wanted, options, existing, notes)
-    planned = plan_of(loaded).trials
+    planned = plan_loaded(loaded).trials
     resolved, experiment, corpus = loaded.resolved, loaded.experiment, loaded.corpus
     bases, folder = resolved.bases, resolved.folder
-    notes += [*lines(loaded.data.report), *loaded.notes] if corpus else []
+    notes += [*data_lines(loaded.data.report), *loaded.notes] if corpus else []
     notes += about_older(folder, existing.manifest, planned) if existing else []
     notes += resolved.model_notes() if bases.found else []
     notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, loaded.data.mistakes)
@@ -115,7 +114,7 @@ def _load(wanted: Request, options: RunOptions, existing: ExistingSweep | None, 
     """Return the request with its data, or by the names of its sources alone where these are nowhere."""
     device = _device(wanted, options, notes)
     try:
-        bases = find_bases(wanted, options, existing)
+        bases = bases_of_request(wanted, options, existing)
     except UserError as error:
         if existing or {"model", "data"} & wanted.changed or options.source != "auto":
             raise  # the user named it
@@ -138,7 +137,7 @@ def _device(wanted: Request, options: RunOptions, notes: list[str]) -> Device:
 @stage("measuring the texts that trials read")
 def _widths(
     planned: Sequence[PlannedTrial], bases: on.Bases, corpus: Corpus | None, device: Device, options: RunOptions
-) -> list[Known]:
+) -> list[KnownWidths]:
     """Return the widths that these trials would have; raises UserError where not even one of them fits."""
     if not bases.found or corpus is None or not planned:
         return []
@@ -187,7 +186,7 @@ class _Lengths:
 
 def _row(trial: PlannedTrial, bases: on.Bases, lengths: _Lengths, state: str) -> dict[str, Any]:
     train = trial.trial.train
-    need = estimates.sizes(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
+    need = estimates.needs_of(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
     return {
         "index": trial.index,
         "name": trial.name,
@@ -260,7 +259,7 @@ def _print(found: Mapping[str, Any]) -> None:
         f"memory at the peak, predicted: {size(found['memory_bytes'])} beside the process's own (some 700 MiB)"
     )
     for entry in found["pack_width"]:
-        console.print(Known.of(entry).sentence)
+        console.print(KnownWidths.of(entry).sentence)
     if found["time_s"] is not None:
         parts.append(f"time left, at the measured rate: {units.duration(found['time_s'])} on one engine")
     console.print("; ".join(parts))

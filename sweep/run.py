@@ -25,13 +25,13 @@ from sweep.cli_support.options import (
     TrustOption,
 )
 from sweep.environment.provenance import command_line
-from sweep.ray_driver.pbt.groups import check
+from sweep.ray_driver.pbt.groups import check_population
 from sweep.request import output_folder, rollback, sanity_report
 from sweep.request.commit import ask_again, commit
 from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
-from sweep.request.prepare import Prepared, prepare
+from sweep.request.prepare import PreparedSweep, prepare
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables.errors import UserError, one_of
@@ -76,7 +76,7 @@ def run(
     one_of("--engine", engines.engine, ENGINES)
     if scheduler == "pbt":
         limits = {"--max-concurrent": max_concurrent, "--pack-width": devices.pack_width}
-        if alone := check(wanted.experiment.configurations(), asked.seeds, engines.engine, limits):
+        if alone := check_population(wanted.experiment.configurations(), asked.seeds, engines.engine, limits):
             note(alone)
     how: Any = scheduler
     launching = LaunchOptions(
@@ -97,7 +97,7 @@ def run(
         command=command_line("run", [part for part in sys.argv[1:] if part != "--fresh"]),
         experiment_file=(asked.experiment, source_of(asked.experiment)),
         pack_width=devices.pack_width,
-        memory_bytes=command.memory_bytes(devices.memory),
+        memory_bytes=command.memory_cap_bytes(devices.memory),
     )
     return run_request(wanted, options, launching, fresh, as_json)
 
@@ -117,11 +117,11 @@ def run_request(wanted: Request, options: RunOptions, launching: LaunchOptions, 
         prepared = prepare(wanted, options, existing)
     _introduce(prepared)
     if fresh and options.out.exists() and any(options.out.iterdir()):
-        note(f"the old sweep is set aside as {shown(output_folder.set_aside(options.out))}")
+        note(f"the old sweep is set aside as {short_path(output_folder.set_aside(options.out))}")
     return _launch(prepared, launching, as_json)
 
 
-def _launch(prepared: Prepared, launching: LaunchOptions, as_json: bool) -> int:
+def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) -> int:
     from sweep.environment.lease import acquire
     from sweep.ray_driver.launch import launch
 
@@ -155,7 +155,7 @@ def _tell(mended: Sequence[str]) -> None:
         note(line, style="yellow")
 
 
-def _widths(prepared: Prepared, left: Sequence[TrialJob]) -> EngineSetup:
+def _widths(prepared: PreparedSweep, left: Sequence[TrialJob]) -> EngineSetup:
     """Say how wide the trials that are left will train and decode, and return what their engine is to know of it."""
     setup, known = setup_for(prepared.setup, left, prepared.device)
     for one in known:
@@ -173,7 +173,7 @@ def _keep_widths(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> None:
         note(sentence, style="yellow")
 
 
-def _introduce(prepared: Prepared) -> None:
+def _introduce(prepared: PreparedSweep) -> None:
     """Say what runs on what, before anything takes long."""
     resolved = prepared.manifest.resolved
     note(f"{prepared.device.sentence}, {resolved.precision}")
@@ -183,7 +183,7 @@ def _introduce(prepared: Prepared) -> None:
     note(f"model: {model.label} ({model.kind}); data: {data.label} ({data.kind})")
     for line in prepared.notes:
         note(line, style="yellow" if line.startswith(sanity_report.PREFIX) else "dim")
-    note(f"sweep: {shown(prepared.options.out)}", style="dim")
+    note(f"sweep: {short_path(prepared.options.out)}", style="dim")
 
 
 def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: bool, with_page: bool = False) -> int:
@@ -205,8 +205,8 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         command.print_json({"folder": str(out), **json_report.report_of(findings).document()})
     else:
         terminal_tables.to_terminal(command.results(), findings, known_alarm(found))
-        curves = shlex.quote(str(shown(out / "tensorboard")))
-        note(f"written: {shown(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
+        curves = shlex.quote(str(short_path(out / "tensorboard")))
+        note(f"written: {short_path(out / 'report')}; curves: tensorboard --logdir {curves}", style="dim")
     results = [TrialRecord(out / "trials" / trial.folder_name).result() for trial in planned]
     states = [result.state if result else TrialState.PENDING for result in results]
     if again := retry_sentence(states, continue_command.line(SweepFolder(out))):
@@ -215,7 +215,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     return DONE if good else SOME_FAILED
 
 
-def shown(path: Path) -> Path:
+def short_path(path: Path) -> Path:
     """Return a path as short as it can be typed from here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 

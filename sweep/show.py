@@ -15,7 +15,7 @@ from sweep.cli_support import command
 from sweep.cli_support.options import DataOption, FieldsOption, JsonOption, ModelOption, Overrides, SourceOption
 from sweep.request import estimates
 from sweep.request import resolve as on
-from sweep.request.corpus import load
+from sweep.request.corpus import read_corpus
 from sweep.request.overrides import Changes, request
 from trainables.config import TrainConfig
 from trainables.data.corpus import Example, example_of, training_order
@@ -66,7 +66,7 @@ def _of_experiment(name: str, changes: Changes, source: str, count: int) -> Chos
     wanted = request(name, changes)
     bases = on.find_bases(wanted, source)
     experiment = on.on_bases(wanted, bases, "fp32")
-    corpus = load(bases.data, experiment)
+    corpus = read_corpus(bases.data, experiment)
     trains = _one_per_prompt(experiment.configurations())
     return trains, bases.model_folders, training_order(corpus.splits["train"], trains[0].data_seed)[:count]
 
@@ -93,8 +93,8 @@ def _row(encoder: Encoder, train: TrainConfig, example: Example, limit: int) -> 
     return {
         "id": row.example_id,
         "prompt": train.prompt,
-        "masked": visible(encoder, row.prompt_ids),
-        "trained": visible(encoder, row.target_ids[:-1]),
+        "masked": text_of(encoder, row.prompt_ids),
+        "trained": text_of(encoder, row.target_ids[:-1]),
         "ends_with": encoder.tokenizer.id_to_token(row.target_ids[-1]),
         "prompt_tokens": len(row.prompt_ids),
         "trained_tokens": len(row.target_ids),
@@ -104,7 +104,7 @@ def _row(encoder: Encoder, train: TrainConfig, example: Example, limit: int) -> 
     }
 
 
-def visible(encoder: Encoder, ids: Sequence[int]) -> str:
+def text_of(encoder: Encoder, ids: Sequence[int]) -> str:
     """Return the text of ids, special tokens included."""
     return str(encoder.tokenizer.decode(list(ids), skip_special_tokens=False))
 

@@ -16,7 +16,7 @@ from sweep.cli_support import command, continue_command
 from sweep.cli_support.command import existing_sweep
 from sweep.cli_support.options import JsonOption
 from sweep.environment import lease
-from sweep.list import print_sweeps, sweeps_here
+from sweep.list import print_sweeps, sweeps_and_progress
 from sweep.request.trials import retry_sentence
 from trainables.records import atomic_files, journal
 from trainables.records.damage import faults_of, hides_score, told
@@ -67,7 +67,7 @@ def sweep_status(folder: SweepFolder) -> dict[str, Any]:
 
 
 def _print_sweeps(as_json: bool) -> None:
-    sweeps = sweeps_here()
+    sweeps = sweeps_and_progress()
     if as_json:
         command.print_json({"sweeps": sweeps})
     elif sweeps:

@@ -77,7 +77,7 @@ def _complain(message: str) -> int:
     return BAD_USAGE
 
 
-def memory_bytes(text: str | None) -> int | None:
+def memory_cap_bytes(text: str | None) -> int | None:
     """Return the bytes of --memory; raises UserError with the rule."""
     return None if text is None else parse_bytes("--memory", text)
 

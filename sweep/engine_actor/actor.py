@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sweep.engine_actor.crash_log import Deaths, after_death
-from sweep.engine_actor.notifier import News
-from sweep.engine_actor.slots import Engine, Slots, write_failure
+from sweep.engine_actor.crash_log import CrashLog, after_death
+from sweep.engine_actor.notifier import Notifier
+from sweep.engine_actor.slots import Slots, TrialEngine, write_failure
 from sweep.environment import lease
 from sweep.environment.lease import LeaseLost, Process
 from sweep.environment.ray_variables import strip_worker
-from sweep.environment.shared_folder import Probe, Seen
+from sweep.environment.shared_folder import FolderProbe, SeenFolders
 from sweep.monitor.engine_status import EngineStatus, Event, Prepared, RunStatus, Unprepared
 from trainables.config import TrialConfig
 from trainables.errors import UserError
@@ -41,7 +41,7 @@ LONG_POLL_S = 5.0
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseHolder:
     """On whose behalf an engine writes: the driver's process and its lease."""
 
     folder: str
@@ -55,13 +55,13 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EnginePlan:
     """What an engine is started for; `jobs` in the order in which they are to train; the rest as `Slots` has it."""
 
     kind: str
     setup: EngineSetup
     jobs: dict[str, TrialJob]
-    holder: Holder
+    holder: LeaseHolder
     lockstep: bool
     ordered: bool
     ahead: tuple[str, ...] = ()
@@ -75,11 +75,11 @@ class Plan:
 class EngineHost:
     """The actor: one engine, its slots, and a thread that ends the process soon after its driver."""
 
-    def __init__(self, plan: Plan, restarted: bool | None = None) -> None:
+    def __init__(self, plan: EnginePlan, restarted: bool | None = None) -> None:
         strip_worker()
         self.plan = plan
         self.slots: Slots | None = None
-        self.news = News()
+        self.news = Notifier()
         self.opened = False  # also where this process replaces one that died: its driver opens it again
         self.restarted = was_restarted() if restarted is None else restarted
         self.parent = os.getppid()
@@ -113,14 +113,14 @@ class EngineHost:
             self.slots.open()
         return self.slots
 
-    def _deaths(self, engine: str) -> Deaths:
+    def _deaths(self, engine: str) -> CrashLog:
         """Return the deaths of the processes before this one, and record trials that are to be given up as failed."""
         if self.plan.deaths is None:
-            return Deaths()
+            return CrashLog()
         path = Path(self.plan.deaths)
         if not self.restarted:
             path.unlink(missing_ok=True)
-            return Deaths(path)
+            return CrashLog(path)
         deaths, given_up = after_death(path, lambda key: furthest_step(self.plan.jobs[key]))
         for key in given_up:
             cause = f"the engine's process died {deaths.counts[key]} times while this trial ran, without coming further"
@@ -181,7 +181,7 @@ class EngineHost:
         )
         return EngineStatus(os.getpid(), self.opened, current(), slots.paused, runs, slots.width.occupancy())
 
-    async def answer(self, probe: Probe, name: str) -> Seen:
+    async def answer(self, probe: FolderProbe, name: str) -> SeenFolders:
         """Tell whether the driver's folders are here, and leave a file for the driver to find."""
         seen = await asyncio.to_thread(probe.answer, name)
         self.sees_folder = seen.sees_driver
@@ -230,10 +230,10 @@ class EngineHost:
                 await asyncio.to_thread(adopt, record, change, control)
 
 
-def build_engine(kind: str, setup: EngineSetup, fence: Fence) -> Engine:
+def build_engine(kind: str, setup: EngineSetup, fence: Fence) -> TrialEngine:
     """Return the engine of that kind, or of a `module:Class` beside the built-in ones."""
     module, name = ENGINES.get(kind, kind).split(":")
-    engine: Engine = getattr(importlib.import_module(module), name)(setup, fence)
+    engine: TrialEngine = getattr(importlib.import_module(module), name)(setup, fence)
     return engine
 
 

@@ -18,8 +18,11 @@ SUSPECTED, GIVEN_UP = 2, 3  # deaths without coming further
 
 
 @dataclass
-class Deaths:
-    """Deaths under each trial since it last came further, and its step at the last one; without a path none is kept."""
+class CrashLog:
+    """How often the engine's process died under each trial since that last got further, and at which step it was then.
+
+    Without a path nothing is kept.
+    """
 
     path: Path | None = None
     counts: dict[str, int] = field(default_factory=dict)
@@ -57,7 +60,7 @@ class Deaths:
                 )
 
 
-def after_death(path: Path, step_of: Callable[[str], int]) -> tuple[Deaths, list[str]]:
+def after_death(path: Path, step_of: Callable[[str], int]) -> tuple[CrashLog, list[str]]:
     """Count the death of the process that left the file, and return the trials that are to be given up.
 
     `step_of`: the furthest recorded step of a trial.
@@ -65,8 +68,8 @@ def after_death(path: Path, step_of: Callable[[str], int]) -> tuple[Deaths, list
     try:
         left = atomic_files.read_json(path)
     except (OSError, DamagedFile):
-        return Deaths(path), []
-    found = Deaths(path, dict(left["counts"]), dict(left["steps"]))
+        return CrashLog(path), []
+    found = CrashLog(path, dict(left["counts"]), dict(left["steps"]))
     for key in left["running"]:
         step = step_of(key)
         further = step > found.steps.get(key, -1)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class News:
-    """Told by any thread, waited for by coroutines."""
+class Notifier:
+    """Something has changed: any thread may say so, and coroutines wait for it."""
 
     def __init__(self) -> None:
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()

@@ -7,7 +7,7 @@ import time
 from sweep.monitor.engine_status import Occupancy
 
 
-class Width:
+class OccupancyMeter:
     """Averages slots in use over the time in which no fewer trials are left than there are slots.
 
     Towards the end of a plan slots empty whatever one does; that time is left out.

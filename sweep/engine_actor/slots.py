@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sweep.engine_actor.crash_log import Deaths
-from sweep.engine_actor.pack_occupancy import Width
+from sweep.engine_actor.crash_log import CrashLog
+from sweep.engine_actor.pack_occupancy import OccupancyMeter
 from sweep.environment.lease import LeaseLost, Process
 from sweep.monitor.engine_status import Event, TrialEnd
 from trainables.config import TrialConfig
@@ -32,11 +32,11 @@ from trainables.records.trial_states import TrialState
 SILENT_S = 60.0
 DEAD_S = 15.0
 ORDER_PATIENCE_S = 10.0
-Verdict = Literal["go", "stop", "interrupt"]
+RunVerdict = Literal["go", "stop", "interrupt"]
 INTERRUPTED = TrialEnd("interrupted")
 
 
-class Engine(Protocol):
+class TrialEngine(Protocol):
     """What trains and evaluates trials; `run` is called from as many threads as there are slots."""
 
     name: str
@@ -49,7 +49,7 @@ class Engine(Protocol):
 
 
 @dataclass
-class Run:
+class SlotRun:
     """One trial in a slot; `reports[:consumed]` are known to the scheduler, which let the trial go on."""
 
     key: str
@@ -60,7 +60,7 @@ class Run:
     begun: bool = False
     reports: list[TrialReport] = field(default_factory=list)
     consumed: int = 0
-    verdict: Verdict = "go"
+    verdict: RunVerdict = "go"
     end: TrialEnd | None = None
 
 
@@ -74,7 +74,7 @@ class Slots:
     `early` what they will ask for next: such a run waits at its first report until its trial has come.
     """
 
-    engine: Engine
+    engine: TrialEngine
     jobs: dict[str, TrialJob]
     fence: Fence = no_fence
     lockstep: bool = False
@@ -83,7 +83,7 @@ class Slots:
     early: bool = False
     mine: Sequence[str] = ()  # trials that begin here before those of other engines do
     at_most: int | None = None  # runs at a time
-    deaths: Deaths = field(default_factory=Deaths)
+    deaths: CrashLog = field(default_factory=CrashLog)
     silent_s: float = SILENT_S
     dead_s: float = DEAD_S
     on_news: Callable[[], None] = lambda: None  # a trial that asks for the next report gets another answer now
@@ -97,7 +97,7 @@ class Slots:
         self._guests = {
             name for name, job in self.jobs.items() if own and not self.at_most and job.trial.train.is_baseline
         }
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, SlotRun] = {}
         self.is_open = False
         self.closed = False
         self.paused: str | None = None
@@ -110,7 +110,7 @@ class Slots:
         self._left = [name for name in self.ahead if not is_finished(self.jobs[name])]
         if self.early and not self.ahead:
             self._left = list(self._order)
-        self.width = Width(self.count, len(set(self._left if self.ahead else self._order) - self._guests))
+        self.width = OccupancyMeter(self.count, len(set(self._left if self.ahead else self._order) - self._guests))
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(self.count + len(self._guests), thread_name_prefix="slot")
 
@@ -158,14 +158,14 @@ class Slots:
         reports = [TrialReport(row["step"], row["eval_loss"], recorded=True) for row in rows]
         result = record.result()
         end = TrialEnd(result.state if result else TrialState.FAILED)
-        self.runs[key] = Run(key, job, None, now, now, begun=True, reports=reports, end=end)
+        self.runs[key] = SlotRun(key, job, None, now, now, begun=True, reports=reports, end=end)
         return "taken"
 
-    def _seat(self, key: str, caller: Process | None, begun: bool = False) -> Run:
+    def _seat(self, key: str, caller: Process | None, begun: bool = False) -> SlotRun:
         now = time.monotonic()
         if key in self._left:
             self._left.remove(key)
-        run = Run(key, self.jobs[key], caller, now, now, begun=begun)
+        run = SlotRun(key, self.jobs[key], caller, now, now, begun=begun)
         self.runs[key] = run
         self.width.now(self._in_slots())
         return run
@@ -189,7 +189,7 @@ class Slots:
                 return
             self._start(self._seat(key, None, begun=True))
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: SlotRun) -> None:
         run.begun = True
         self.deaths.began(run.key)
         self._threads.submit(self._work, run)
@@ -244,7 +244,7 @@ class Slots:
 
     # --- what the engine's process calls -------------------------------------------------------------------------
 
-    def active(self) -> list[Run]:
+    def active(self) -> list[SlotRun]:
         """Return the runs that have not ended."""
         return [run for run in self.runs.values() if run.end is None]
 
@@ -293,7 +293,7 @@ class Slots:
                     gone.append(run.key)
         return gone
 
-    def _tell(self, run: Run, verdict: Verdict) -> None:
+    def _tell(self, run: SlotRun, verdict: RunVerdict) -> None:
         run.verdict = verdict
         if not run.begun:
             run.end = INTERRUPTED
@@ -306,7 +306,7 @@ class Slots:
 
     # --- the thread of a slot ------------------------------------------------------------------------------------
 
-    def _work(self, run: Run) -> None:
+    def _work(self, run: SlotRun) -> None:
         record = TrialRecord(Path(run.job.folder), self.fence)
         try:
             result = self.engine.run(run.job, lambda report: self._report(run, report), lambda: self._control(run))
@@ -342,7 +342,7 @@ class Slots:
             return INTERRUPTED  # nothing can be written: without a result the trial is not finished
         return TrialEnd(TrialState.FAILED)
 
-    def _report(self, run: Run, report: TrialReport) -> None:
+    def _report(self, run: SlotRun, report: TrialReport) -> None:
         with self._changed:
             run.reports.append(report)
             if not report.recorded and self.deaths.came_to(run.key, report.step):
@@ -352,7 +352,7 @@ class Slots:
             if self.lockstep and report.phase == "train":
                 self._changed.wait_for(lambda: run.consumed >= number or run.verdict != "go")
 
-    def _control(self, run: Run) -> Verdict:
+    def _control(self, run: SlotRun) -> RunVerdict:
         # After its last step a trial cannot be stopped any more: it is done, whatever the scheduler said.
         if run.verdict == "stop" and run.reports and run.reports[-1].step >= run.job.trial.train.max_steps:
             return "go"

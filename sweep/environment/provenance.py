@@ -27,7 +27,7 @@ PACKAGES = (
 def provenance(device: Device) -> dict[str, Any]:
     """Return what made a result, as far as it is not the configuration."""
     return {
-        "commit": commit(),
+        "commit": code_commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": versions(),
@@ -35,7 +35,7 @@ def provenance(device: Device) -> dict[str, Any]:
         "gpus": [gpu.name for gpu in device.gpus],
         "processor": processor(),
         "cores": device.cores,
-        "memory_bytes": memory_bytes(),
+        "memory_bytes": installed_memory_bytes(),
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -53,7 +53,7 @@ def version(name: str) -> str | None:
         return None
 
 
-def commit() -> str | None:
+def code_commit() -> str | None:
     """Return the commit of the code, with `+changes` where files differ from it; None outside a checkout."""
     house = Path(__file__).resolve().parents[2]
     if not (house / ".git").exists():
@@ -70,7 +70,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def memory_bytes() -> int:
+def installed_memory_bytes() -> int:
     """Return the machine's memory."""
     import psutil
 

@@ -23,7 +23,7 @@ def strip(environment: MutableMapping[str, str], keep: Collection[str] = ()) -> 
     return {name: environment.pop(name) for name in secrets}
 
 
-class Hidden:
+class HiddenSecrets:
     """Secrets of this process's environment, kept from the processes that it starts until they are put back."""
 
     def __init__(self) -> None:

@@ -21,8 +21,8 @@ NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "gpfs", "beegf
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What an engine finds on its node."""
+class SeenFolders:
+    """Which of the driver's files and folders an engine finds on its node."""
 
     host: str
     sees_driver: bool
@@ -31,7 +31,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Probe:
+class FolderProbe:
     """The driver's file in the sweep's folder, and folders that an engine needs beside it."""
 
     folder: str
@@ -45,7 +45,7 @@ class Probe:
         """Write the driver's file."""
         atomic_files.write_text(self.path("driver"), self.owner)
 
-    def answer(self, name: str, patience_s: float = PATIENCE_S) -> Seen:
+    def answer(self, name: str, patience_s: float = PATIENCE_S) -> SeenFolders:
         """Look for the driver's file and write the engine's own; called on the engine's node."""
         sees = _appears(self.path("driver"), self.owner, patience_s)
         wrote = False
@@ -54,9 +54,9 @@ class Probe:
                 atomic_files.write_text(self.path(name), self.owner)
                 wrote = True
         missing = tuple(folder for folder in self.needed_folders if not Path(folder).is_dir())
-        return Seen(platform.node(), sees, wrote, missing)
+        return SeenFolders(platform.node(), sees, wrote, missing)
 
-    def complaint(self, answers: Mapping[str, tuple[str, Seen]], patience_s: float = PATIENCE_S) -> str | None:
+    def complaint(self, answers: Mapping[str, tuple[str, SeenFolders]], patience_s: float = PATIENCE_S) -> str | None:
         """Return what is wrong in one sentence, None where every engine's file is here.
 
         `answers`: what each engine has seen, by its name, with the name of its node.

@@ -16,7 +16,7 @@ DEADLINE_S = 9.0
 LAST_S = 0.5
 
 
-class Caught:
+class CaughtSignals:
     """Within this context signals are caught: `number` is the first one's, or None.
 
     A signal sets `arrived`. A second one, or 9 s after the first, `kill` is called, then `last` by a thread that is
@@ -34,7 +34,7 @@ class Caught:
         self._former: dict[int, Any] = {}
         self._deadline: threading.Timer | None = None
 
-    def __enter__(self) -> Caught:
+    def __enter__(self) -> CaughtSignals:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 # Whoever started this under nohup wants a hang-up ignored.

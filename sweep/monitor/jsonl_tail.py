@@ -9,7 +9,7 @@ from typing import Any
 from trainables.records.journal import Chain
 
 
-class Tail:
+class JournalTail:
     """Follows a journal that is appended to and, where a trial continues, replaced by a shorter one.
 
     It ends at a damaged line: the trial that continues cuts its journal there.

@@ -14,7 +14,7 @@ from analysis.format.terminal import Live, Table, cell, notes
 from sweep.cli_support import continue_command
 from sweep.cli_support.heartbeat import SILENT_S
 from sweep.monitor.engine_status import RunStatus
-from sweep.monitor.jsonl_tail import Tail
+from sweep.monitor.jsonl_tail import JournalTail
 from trainables.jobs import TrialJob, TrialReport
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.finished import is_finished
@@ -33,13 +33,13 @@ STYLES = {"train": "bold", "evaluate": "bold", TrialState.DONE: "green", TrialSt
 
 
 @dataclass
-class Shown:
-    """What is known of one trial."""
+class TrialProgress:
+    """State, step and losses of one trial, as its record told last."""
 
     job: TrialJob
     name: str
     label: str
-    tail: Tail
+    tail: JournalTail
     state: str = "waiting"  # waiting, train, evaluate, or the state of its result
     step: int = 0
     loss: float | None = None
@@ -59,7 +59,7 @@ class Shown:
         return self.state not in ("waiting", "train", "evaluate")
 
 
-class Board:
+class ProgressBoard:
     """The trials of a launch, as their records say; `update` returns what happened since, as sentences."""
 
     def __init__(self, jobs: list[TrialJob]) -> None:
@@ -87,7 +87,7 @@ class Board:
                 lines.append(self._finish(trial))
         return lines
 
-    def _read(self, trial: Shown) -> list[dict[str, Any]]:
+    def _read(self, trial: TrialProgress) -> list[dict[str, Any]]:
         rows, _ = trial.tail.read()
         for row in rows:
             trial.step = row["step"]
@@ -102,7 +102,7 @@ class Board:
                 trial.rate = (trial.step - trial.first[1]) / (now - trial.first[0])
         return rows
 
-    def _changes(self, trial: Shown) -> list[str]:
+    def _changes(self, trial: TrialProgress) -> list[str]:
         """Return what population-based training changed since the last look."""
         lineage = TrialRecord(Path(trial.job.folder)).lineage()
         new, trial.changes = lineage[trial.changes :], len(lineage)
@@ -110,7 +110,7 @@ class Board:
             trial.told = new[-1]["donor_step"]
         return [sentence(line) for line in new]
 
-    def _finish(self, trial: Shown) -> str:
+    def _finish(self, trial: TrialProgress) -> str:
         result = TrialRecord(Path(trial.job.folder)).result() or TrialResult(state=TrialState.FAILED)
         trial.state = result.state
         numbers = {"train_s": result.train_s, "evaluate_s": result.evaluate_s, "steps": result.steps}
@@ -155,12 +155,12 @@ class Board:
         return sum((trial.steps - trial.step) * step_s + evaluate_s for trial in open_trials) / engines
 
 
-class Display:
+class ProgressDisplay:
     """Shows a board until it is closed; use as a context manager."""
 
     def __init__(self, folder: SweepFolder, jobs: list[TrialJob], headline: str, quiet: bool = False) -> None:
         self.folder = folder
-        self.board = Board(jobs)
+        self.board = ProgressBoard(jobs)
         self.console = notes(quiet=quiet, soft_wrap=not is_live())
         self.headline = headline
         self._started = time.monotonic()
@@ -169,7 +169,7 @@ class Display:
         self._has_ended = False
         self._live: Live | None = None
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ProgressDisplay:
         self.console.print(self.headline)
         if is_live() and self.console.is_terminal and not self.console.quiet:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
@@ -243,7 +243,7 @@ class Display:
             table.add_row(trial.name, trial.label, state, step, loss, trial.loss_kind, rate)
         return table
 
-    def _visible(self) -> list[Shown]:
+    def _visible(self) -> list[TrialProgress]:
         """Return the trials that fit the terminal: all of them, or those around the ones that run."""
         trials = list(self.board.trials.values())
         room = max(4, self.console.height - 5)
@@ -271,21 +271,21 @@ def is_live() -> bool:
     return not in_notebook and os.environ.get("TERM") != "dumb"
 
 
-def describe(trial: Shown) -> str:
+def describe(trial: TrialProgress) -> str:
     """Name a trial by its letter and by what it changes."""
     return trial.label if trial.label.startswith(trial.name) else f"{trial.name} ({trial.label})"
 
 
-def _shown(job: TrialJob) -> Shown:
+def _shown(job: TrialJob) -> TrialProgress:
     record = TrialRecord(Path(job.folder))
     try:
         config = record.config()
     except (FileNotFoundError, DamagedFile):
         config = {"name": record.folder.name, "label": record.folder.name}
-    return Shown(job, config["name"], config["label"], Tail(record.metrics_path))
+    return TrialProgress(job, config["name"], config["label"], JournalTail(record.metrics_path))
 
 
-def _phase(trial: Shown, report: TrialReport | None) -> str:
+def _phase(trial: TrialProgress, report: TrialReport | None) -> str:
     return "evaluate" if (report and report.phase != "train") or trial.step >= trial.steps else "train"
 
 

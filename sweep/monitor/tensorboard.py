@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from sweep.monitor.jsonl_tail import Tail
+from sweep.monitor.jsonl_tail import JournalTail
 from trainables.records.atomic_files import DamagedFile
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
@@ -25,7 +25,7 @@ NOT_CURVES = {"kind", "step", "time_s", "tokens", "examples"}
 NOT_KNOBS = {"prompt_template", "tokenization"}
 
 
-class Curves:
+class TensorBoardWriter:
     """Writes the event files of trials from a thread, until it is closed."""
 
     def __init__(self, folder: SweepFolder, trials: list[Path]) -> None:
@@ -59,7 +59,7 @@ class TrialEvents:
     def __init__(self, record: TrialRecord, folder: Path) -> None:
         self.record = record
         self.folder = folder
-        self._tail = Tail(record.metrics_path)
+        self._tail = JournalTail(record.metrics_path)
         self._file: Any | None = None
         self._has_end = False
         self._changes = 0  # written so far

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweep.environment.ray_variables import Hidden
+from sweep.environment.ray_variables import HiddenSecrets
 from sweep.ray_driver import session_folder
-from sweep.ray_driver.ray_processes import Core, left_behind
+from sweep.ray_driver.ray_processes import CoreProcesses, left_behind
 from trainables.errors import UserError
 from trainables.secret_variables import PASS_ENV
 
@@ -63,9 +63,9 @@ class Cluster:
         self._started = threading.Event()
         self._leave = threading.Event()
         self._keeper: threading.Thread | None = None
-        self._hidden = Hidden()
+        self._hidden = HiddenSecrets()
         self._token: dict[str, str] = {}  # variables of a token of this launch's own
-        self._core = Core()
+        self._core = CoreProcesses()
 
     def start(self, device: str) -> None:
         """Start Ray or join it; returns when it is there."""

@@ -18,13 +18,13 @@ METRIC, TIME = "eval_loss", "step"
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A finished trial of an earlier run, to a scheduler that knows trials by their id."""
+class RecordedTrial:
+    """A finished trial of an earlier run, as Tune's scheduler is shown it: by an id alone."""
 
     trial_id: str
 
 
-class Judge(FIFOScheduler):
+class StoppingScheduler(FIFOScheduler):
     """Asks the inner scheduler about the trials in `judged` and lets every other one run to its end.
 
     `stop` ends a trial's run. Tune ends no more than the light trial, whose process may be gone before it can say so.
@@ -74,7 +74,7 @@ def scheduler_of(
 ) -> FIFOScheduler:
     """Return the scheduler of that kind over the trials `judged`, knowing the finished ones' curves already.
 
-    `curves`: (name, rows with `step` and `eval_loss`) of finished trials, by index. `stop`: as `Judge` has it.
+    `curves`: (name, rows with `step` and `eval_loss`) of finished trials, by index. `stop`: see `StoppingScheduler`.
     """
     if kind == "none" or not judged:
         return FIFOScheduler()
@@ -93,11 +93,11 @@ def scheduler_of(
             time_attr=TIME, metric=METRIC, mode="min", grace_period=grace, min_time_slice=float("inf")
         )
     for name, rows in curves:
-        trial = Recorded(name)
+        trial = RecordedTrial(name)
         inner.on_trial_add(None, trial)
         for row in rows:
             inner.on_trial_result(None, trial, row)
-    return Judge(inner, set(judged), stop)
+    return StoppingScheduler(inner, set(judged), stop)
 
 
 def finished_curves(folder: SweepFolder, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:

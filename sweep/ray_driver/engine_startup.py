@@ -25,7 +25,7 @@ class DiedTwice(RuntimeError):
 
 
 @dataclass
-class Preparation:
+class EngineStartup:
     """What each engine is to prepare; `seen` is told the number of each process that does."""
 
     engines: Mapping[str, Any]

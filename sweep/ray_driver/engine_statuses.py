@@ -16,7 +16,7 @@ REPLACED = "an engine's process died {how}; a new one continues its trials from 
 
 
 @dataclass
-class Statuses:
+class EngineStatuses:
     """The last answer of each engine; `engines` loses those that are gone for good.
 
     `say` takes a sentence; `words_of` how the process with that number died.

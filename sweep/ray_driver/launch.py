@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from sweep.environment import exit_process
 from sweep.environment.lease import Lease
-from sweep.environment.signals import Caught
-from sweep.monitor.progress import Display
-from sweep.monitor.tensorboard import Curves
-from sweep.ray_driver.launch_log import keep, note_of
+from sweep.environment.signals import CaughtSignals
+from sweep.monitor.progress import ProgressDisplay
+from sweep.monitor.tensorboard import TensorBoardWriter
+from sweep.ray_driver.launch_log import keep_launch, launch_note
 from sweep.ray_driver.launch_options import LaunchOptions as LaunchOptions
 from sweep.ray_driver.session import Session
 from trainables.errors import UserError
@@ -34,7 +34,7 @@ INTERRUPTED_S, ENDED_S = 0.5, 5.0  # for the threads in Ray to end, after a sign
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LaunchOutcome:
     """How a launch ended; `paused` when nothing more could be written; `unfinished` names trials without a result."""
 
     status: Status
@@ -53,7 +53,7 @@ class Outcome:
 
 def launch(
     folder: SweepFolder, lease: Lease, jobs: list[TrialJob], setup: EngineSetup, options: LaunchOptions
-) -> Outcome:
+) -> LaunchOutcome:
     """Train and evaluate `jobs`, in this order, until they are finished, a signal comes or the time is up.
 
     Failed trials raise nothing. Raises UserError where the launch is refused before a trial starts, or where another
@@ -62,9 +62,9 @@ def launch(
     wake = threading.Event()
     lease.on_lost = wake.set
     session = Session(folder, lease, jobs, setup, options, wake)
-    curves = Curves(folder, [Path(job.folder) for job in jobs])
-    display = Display(folder, jobs, session.headline, options.quiet)
-    caught = Caught(wake, session.cluster.kill, lambda: _say_interrupted(display, caught, options.command))
+    curves = TensorBoardWriter(folder, [Path(job.folder) for job in jobs])
+    display = ProgressDisplay(folder, jobs, session.headline, options.quiet)
+    caught = CaughtSignals(wake, session.cluster.kill, lambda: _say_interrupted(display, caught, options.command))
     loss, in_ray = None, False
     with caught, display:
         session.start()
@@ -84,13 +84,13 @@ def launch(
                 exit_process.at_once(1)
         curves.close()
         display.close()
-        note = note_of(session.statuses.occupancies, session.timing.seconds)
+        note = launch_note(session.statuses.occupancies, session.timing.seconds)
         if note and caught.number is None:  # after a signal the line that continues is the last one
             display.say(note)
         if "open" in session.timing.seconds:
             widths = [asdict(one) for one in session.statuses.occupancies]
             facts = {"engine": options.engine, "trials": len(jobs), "widths": widths}
-            keep(folder, {**facts, "began_at": session.timing.began_at, "seconds": session.timing.seconds})
+            keep_launch(folder, {**facts, "began_at": session.timing.began_at, "seconds": session.timing.seconds})
         if caught.number is not None:
             lease.release()
     if lease.is_lost:
@@ -101,13 +101,13 @@ def launch(
     status, reason = _end(caught, ended_early, loss or session.statuses.paused, len(unfinished))
     if status not in ("finished", "interrupted"):
         display.say_how_to_continue(reason, options.command)
-    outcome = Outcome(status, caught.number, unfinished, session.facts)
+    outcome = LaunchOutcome(status, caught.number, unfinished, session.facts)
     exit_process.with_code(outcome.exit_code)
     return outcome
 
 
 def _watch(
-    session: Session, display: Display, caught: Caught, budget_s: float | None, wake: threading.Event
+    session: Session, display: ProgressDisplay, caught: CaughtSignals, budget_s: float | None, wake: threading.Event
 ) -> str | None:
     """Keep the display until nothing is left to wait for; return what is gone of Ray, None where all of it is there."""
     started, lease = time.monotonic(), session.lease
@@ -125,12 +125,12 @@ def _watch(
     return None
 
 
-def _say_interrupted(display: Display, caught: Caught, command: str | None) -> None:
+def _say_interrupted(display: ProgressDisplay, caught: CaughtSignals, command: str | None) -> None:
     name = signal.Signals(caught.number or signal.SIGTERM).name
     display.say_how_to_continue(f"interrupted by {name}", command)
 
 
-def _end(caught: Caught, ended_early: bool, paused: str | None, unfinished: int) -> tuple[Status, str]:
+def _end(caught: CaughtSignals, ended_early: bool, paused: str | None, unfinished: int) -> tuple[Status, str]:
     """Return how a launch ended, and why where that has not been said."""
     if caught.number is not None:
         return "interrupted", ""

@@ -14,7 +14,7 @@ from trainables.records.record import SweepFolder
 from trainables.units import duration
 
 
-class Timing:
+class LaunchTiming:
     """Seconds from the start of a launch to its stages: "ray" is there, engines are "open", trials are "over"."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Timing:
         self.seconds[stage] = round(time.monotonic() - self._started, 2)
 
 
-def note_of(occupancies: list[Occupancy], seconds: dict[str, float]) -> str | None:
+def launch_note(occupancies: list[Occupancy], seconds: dict[str, float]) -> str | None:
     """Say how many trials ran at a time; None where engines take one at a time or none has run long enough to tell."""
     told = [one for one in occupancies if one.chosen > 1 and one.mean is not None]
     if not told:
@@ -37,7 +37,7 @@ def note_of(occupancies: list[Occupancy], seconds: dict[str, float]) -> str | No
     return f"{each}{'; '.join(dict.fromkeys(parts))}{ready}"
 
 
-def keep(folder: SweepFolder, facts: dict[str, Any]) -> None:
+def keep_launch(folder: SweepFolder, facts: dict[str, Any]) -> None:
     """Append what a launch measured to the sweep's log of launches, unless nothing can be written any more."""
     with contextlib.suppress(OSError, LeaseLost):
         folder.fence()

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.ray_driver.pack_order import spread
-from sweep.ray_driver.placement import Place, cluster_nodes
+from sweep.ray_driver.pack_order import spread_jobs
+from sweep.ray_driver.placement import EnginePlace, cluster_nodes
 from trainables.jobs import TrialJob
 from trainables.records import atomic_files
 
@@ -26,7 +26,7 @@ Shares = dict[str, tuple[str, ...]]
 
 
 def pass_on(
-    shares: Shares, lost: Collection[str], open_jobs: Mapping[str, TrialJob], places: Mapping[str, Place]
+    shares: Shares, lost: Collection[str], open_jobs: Mapping[str, TrialJob], places: Mapping[str, EnginePlace]
 ) -> Shares:
     """Return the shares of the engines that are left, with what those of the lost ones have not finished.
 
@@ -34,7 +34,7 @@ def pass_on(
     """
     left = [name for name in shares if name not in lost]
     orphans = [open_jobs[key] for name in shares if name in lost for key in shares[name] if key in open_jobs]
-    parts = spread(orphans, [places[name].speed for name in left]) if left else []
+    parts = spread_jobs(orphans, [places[name].speed for name in left]) if left else []
     more = {name: tuple(Path(job.folder).name for job in part) for name, part in zip(left, parts, strict=True)}
     return {name: (*shares[name], *more[name]) for name in left}
 
@@ -44,8 +44,8 @@ def lost_path(folder: Path, engine: str) -> Path:
     return folder / "ray" / f"{engine}.lost"
 
 
-class Look:
-    """One look at a cluster, in a thread of its own: Ray may not return from it."""
+class ClusterLook:
+    """Which nodes a cluster has, asked in a thread of its own, since Ray may not return from it."""
 
     def __init__(self, ask: Callable[[], Collection[str]]) -> None:
         self.alive: Collection[str] | None = None  # ids of the nodes, None where Ray has not told them
@@ -63,7 +63,7 @@ class Look:
 
 
 @dataclass
-class Losses:
+class NodeWatcher:
     """Watches the nodes of a cluster; `engines` loses those that are gone.
 
     `open_jobs` returns the trials that are not finished, `say` takes a sentence.
@@ -71,7 +71,7 @@ class Losses:
 
     folder: Path
     engines: dict[str, Any]
-    places: Mapping[str, Place]
+    places: Mapping[str, EnginePlace]
     shares: Shares
     open_jobs: Callable[[], Mapping[str, TrialJob]]
     say: Callable[[str], None]
@@ -105,11 +105,11 @@ class Losses:
         if look is not None:
             look.is_over()  # whoever waits for this thread has to know that one is in Ray's core
 
-    def _begin(self, ask: Callable[[], Collection[str]]) -> Look:
+    def _begin(self, ask: Callable[[], Collection[str]]) -> ClusterLook:
         if self.lost:
             for name, engine in list(self.engines.items()):
                 engine.inherit.remote(self.shares[name])
-        return Look(ask)
+        return ClusterLook(ask)
 
     def _judge(self, own: str, alive: Collection[str]) -> None:
         if own not in alive:

@@ -52,7 +52,7 @@ def _phrase(key: BaseKey, members: Sequence[TrainConfig]) -> str:
     return f"{base} {tokens}: {len(members)} trial{'s' if len(members) > 1 else ''}"
 
 
-def spread(jobs: Iterable[TrialJob], weights: Sequence[float]) -> list[list[TrialJob]]:
+def spread_jobs(jobs: Iterable[TrialJob], weights: Sequence[float]) -> list[list[TrialJob]]:
     """Share jobs out to engines of these speeds: runs of the order by pack, in whole packs where that costs little.
 
     Every engine has a job where there are as many jobs as engines.

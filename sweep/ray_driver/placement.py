@@ -30,7 +30,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Place:
+class EnginePlace:
     """Where one engine runs: its node, `cores` as threads of a CPU engine, and what its actor is started with."""
 
     node: Node
@@ -44,19 +44,19 @@ class Place:
         return 1.0 if self.gpu_share else float(self.cores)
 
 
-def here(count: int) -> list[Place]:
+def here(count: int) -> list[EnginePlace]:
     """Return places for `count` engines that share the CPU of this machine."""
     node = Node("", "this machine", cores())
-    return [Place(node, max(1, node.cores // count)) for _ in range(count)]
+    return [EnginePlace(node, max(1, node.cores // count)) for _ in range(count)]
 
 
-def places(nodes: Sequence[Node], device: str, jobs: int, per_gpu: int = 1) -> list[Place]:
+def places(nodes: Sequence[Node], device: str, jobs: int, per_gpu: int = 1) -> list[EnginePlace]:
     """Return a place per device of a cluster, as many as there are jobs at most, first one on each node.
 
     Raises UserError where no node has such a device.
     """
     if device == "cpu":
-        fit = [Place(node, node.cores) for node in nodes if node.cores >= 1]
+        fit = [EnginePlace(node, node.cores) for node in nodes if node.cores >= 1]
         if not fit:
             raise UserError("the Ray cluster has no CPU to give: start its nodes with --num-cpus")
         return [_bound(place) for place in fit[:jobs]]
@@ -65,7 +65,7 @@ def places(nodes: Sequence[Node], device: str, jobs: int, per_gpu: int = 1) -> l
         raise UserError("a GPU was asked for and Ray finds none; give --device cpu to run on the CPU")
     rounds = [
         # Where a node has fewer engines than it could, each has the more of a GPU.
-        [Place(node, node.cores, gpu_share=1 / math.ceil(count / node.gpus))] * count
+        [EnginePlace(node, node.cores, gpu_share=1 / math.ceil(count / node.gpus))] * count
         for node, count in zip(nodes, counts, strict=True)
         if count
     ]
@@ -84,7 +84,7 @@ def _dealt(room: Sequence[int], count: int) -> list[int]:
     return given
 
 
-def _bound(place: Place) -> Place:
+def _bound(place: EnginePlace) -> EnginePlace:
     """Bind an engine's actor to its node; one of our own Ray has but one."""
     options: dict[str, Any] = {"num_gpus": place.gpu_share} if place.gpu_share else {}
     if place.node.node_id:
@@ -112,7 +112,7 @@ def node_of(entry: Mapping[str, Any]) -> Node:
     return Node(entry["NodeID"], name, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), kind)
 
 
-def sentences(placed: Sequence[Place], nodes: Sequence[Node], device: str) -> list[str]:
+def placement_sentences(placed: Sequence[EnginePlace], nodes: Sequence[Node], device: str) -> list[str]:
     """Say which engines run on which nodes of a cluster, in what these differ, and which nodes have none."""
     used = list(dict.fromkeys(place.node for place in placed))
     listed = ", ".join(_described(node, sum(place.node == node for place in placed), device) for node in used)

@@ -10,7 +10,7 @@ from typing import Any
 NAMES = ("gcs_server", "raylet")
 
 
-class Core:
+class CoreProcesses:
     """The processes of Ray's core below this one."""
 
     def __init__(self) -> None:

@@ -11,19 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sweep.engine_actor.actor import EngineHost, Holder, Plan
+from sweep.engine_actor.actor import EngineHost, EnginePlan, LeaseHolder
 from sweep.environment.lease import Lease, LeaseLost, this_process
-from sweep.environment.shared_folder import Probe
+from sweep.environment.shared_folder import FolderProbe
 from sweep.monitor.engine_status import Prepared, Unprepared
 from sweep.ray_driver.cluster import Cluster
-from sweep.ray_driver.engine_startup import DiedTwice, Preparation
-from sweep.ray_driver.engine_statuses import Statuses
-from sweep.ray_driver.launch_log import Timing
+from sweep.ray_driver.engine_startup import DiedTwice, EngineStartup
+from sweep.ray_driver.engine_statuses import EngineStatuses
+from sweep.ray_driver.launch_log import LaunchTiming
 from sweep.ray_driver.launch_options import LaunchOptions
-from sweep.ray_driver.node_failure import Losses, lost_path
-from sweep.ray_driver.pack_order import by_pack, sentence, spread
-from sweep.ray_driver.placement import Place, cluster_nodes, cores, here, places, sentences
-from sweep.ray_driver.tune_run import Fit, begin_import, fit, in_turn
+from sweep.ray_driver.node_failure import NodeWatcher, lost_path
+from sweep.ray_driver.pack_order import by_pack, sentence, spread_jobs
+from sweep.ray_driver.placement import EnginePlace, cluster_nodes, cores, here, placement_sentences, places
+from sweep.ray_driver.tune_run import TuneOptions, begin_import, in_turn, run_tune
 from sweep.ray_driver.worker_logs import in_short, lines_of
 from trainables.config import TrainConfig
 from trainables.errors import UserError
@@ -64,17 +64,17 @@ class Session:
         self.error: BaseException | None = None
         self.facts: dict[str, Any] | None = None
         self._engines: dict[str, Any] = {}
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, EnginePlace] = {}
         self._shares: dict[str, tuple[str, ...]] = {}  # trials of each engine
         self.news: list[str] = []  # sentences for the display
-        self.statuses = Statuses(self._engines, self.news.append, self._last_words)
-        self.timing = Timing()
+        self.statuses = EngineStatuses(self._engines, self.news.append, self._last_words)
+        self.timing = LaunchTiming()
         self._closing = False
         self._ended = threading.Event()
         self._wake = wake
         self._threads: list[threading.Thread] = []
         self._engines_began = 0.0
-        self._losses: Losses | None = None  # of a cluster that was joined
+        self._losses: NodeWatcher | None = None  # of a cluster that was joined
 
     def start(self) -> None:
         self._begin(self._work, "tune")
@@ -165,14 +165,14 @@ class Session:
         placed = self._place_engines()
         if self._runs_ahead:
             placed = placed[: self.options.max_concurrent]
-        holder = Holder(str(self.lease.folder), self.lease.owner, self.lease.generation, this_process())
+        holder = LeaseHolder(str(self.lease.folder), self.lease.owner, self.lease.generation, this_process())
         options = self.options
         actor = ray.remote(EngineHost)
         for number, (place, share) in enumerate(zip(placed, self._spread(placed), strict=True)):
             name, setup = f"engine-{self.lease.owner}-{number}", replace(self.setup, sharing=self._sharing(placed))
             if setup.device == "cpu" and setup.threads is None:
                 setup = replace(setup, threads=place.cores)
-            plan = Plan(
+            plan = EnginePlan(
                 options.engine,
                 setup,
                 self.jobs,
@@ -196,30 +196,30 @@ class Session:
         if options.address is not None:
             self._begin(self._watch_nodes, "nodes")
 
-    def _place_engines(self) -> list[Place]:
+    def _place_engines(self) -> list[EnginePlace]:
         device, options = self.setup.device, self.options
         if device == "cpu" and options.address is None:
             return here(max(1, min(options.engines or 1, len(self.jobs))))
         nodes = cluster_nodes()
         placed = places(nodes, device, len(self.jobs), options.engines_per_gpu)
         if options.address is not None:
-            self.news += sentences(placed, nodes, device)
+            self.news += placement_sentences(placed, nodes, device)
         return placed
 
-    def _sharing(self, placed: list[Place]) -> int:
+    def _sharing(self, placed: list[EnginePlace]) -> int:
         """Return how many engines share a device: those of this machine, where it is its CPU."""
         if self.setup.device != "cpu":
             return self.options.engines_per_gpu
         return len(placed) if self.options.address is None else 1
 
-    def _spread(self, placed: list[Place]) -> list[tuple[str, ...]]:
+    def _spread(self, placed: list[EnginePlace]) -> list[tuple[str, ...]]:
         """Return the trials of each engine: more for a faster one, in whole packs where that costs little."""
-        shares = spread(self.jobs.values(), [place.speed for place in placed])
+        shares = spread_jobs(self.jobs.values(), [place.speed for place in placed])
         return [tuple(Path(job.folder).name for job in share) for share in shares]
 
     def _watch_nodes(self) -> None:
         folder, say = self.folder.folder, self.news.append
-        self._losses = Losses(folder, self._engines, self._places, self._shares, self.unfinished, say)
+        self._losses = NodeWatcher(folder, self._engines, self._places, self._shares, self.unfinished, say)
         self._losses.watch(self._ended)
 
     def loss(self) -> str | None:
@@ -232,7 +232,7 @@ class Session:
 
         from sweep.ray_driver.tune_trial import engine_gone
 
-        probe = Probe(str(self.folder.folder), self.lease.owner, tuple(self.setup.model_folders.values()))
+        probe = FolderProbe(str(self.folder.folder), self.lease.owner, tuple(self.setup.model_folders.values()))
         probe.leave()
         try:
             asked = {name: engine.answer.remote(probe, name) for name, engine in self._engines.items()}
@@ -286,7 +286,7 @@ class Session:
     def _prepared(self) -> list[Prepared | Unprepared]:
         """Return what the engines say of their preparation; raises UserError where one died of it twice."""
         trials = {name: [self.jobs[key].trial for key in share] for name, share in self._shares.items()}
-        wanted = Preparation(self._engines, trials, self.options.preflight, self.statuses.seen)
+        wanted = EngineStartup(self._engines, trials, self.options.preflight, self.statuses.seen)
         try:
             return wanted.answers(self._lines_of)
         except DiedTwice as error:
@@ -325,7 +325,9 @@ class Session:
             in_populations = self.options.scheduler == "pbt"
             keys = in_turn(left, self._shares.values() if self._runs_ahead else [])
             storage = self.folder.folder / "ray"
-            fit(keys, Fit(tuple(self._engines), live, scheduler, storage, in_populations, self._follower_died))
+            run_tune(
+                keys, TuneOptions(tuple(self._engines), live, scheduler, storage, in_populations, self._follower_died)
+            )
             self.statuses.drain()  # trials that were stopped by the scheduler are still being evaluated
             release(self.folder)
 

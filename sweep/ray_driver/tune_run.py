@@ -20,7 +20,7 @@ MAX_FAILURES = 3  # of a light trial's own process; failures of training are res
 
 
 @dataclass(frozen=True)
-class Fit:
+class TuneOptions:
     """How to run trials: names of the engines' actors, trials alive at once, early stopping, Tune's own folder."""
 
     engines: tuple[str, ...]
@@ -31,7 +31,7 @@ class Fit:
     on_died: Callable[[str], None] = lambda key: None  # a light trial's process, and is started again
 
 
-def fit(keys: list[str], how: Fit) -> None:
+def run_tune(keys: list[str], how: TuneOptions) -> None:
     """Run the trials `keys` to their end.
 
     Failed trials do not stop the others and raise nothing. Tune's folder is disposable: what an earlier run left is
@@ -80,7 +80,7 @@ def in_turn(keys: Iterable[str], shares: Iterable[Sequence[str]]) -> list[str]:
 
 
 def begin_import() -> threading.Thread:
-    """Import Tune beside whatever else starts, at a low priority; to be joined before `fit`."""
+    """Import Tune beside whatever else starts, at a low priority; to be joined before `run_tune`."""
 
     def work() -> None:
         if hasattr(os, "setpriority"):

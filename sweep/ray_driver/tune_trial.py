@@ -24,7 +24,7 @@ def follow(config: dict[str, Any]) -> None:
     from ray import tune
 
     strip_worker()
-    follower = Follower(config["trial"], config["engines"])
+    follower = TrialFollower(config["trial"], config["engines"])
     while True:
         engine = follower.take()
         if engine is None:
@@ -38,7 +38,7 @@ def follow(config: dict[str, Any]) -> None:
             continue
 
 
-class Follower:
+class TrialFollower:
     """One trial's way through the engines; `step` is the furthest step that Tune was told."""
 
     def __init__(self, key: str, engines: list[str]) -> None:

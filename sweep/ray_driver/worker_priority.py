@@ -14,13 +14,13 @@ from typing import Any
 NICENESS = 10
 
 
-class Polite:
+class LowPriority:
     """A first base class of light trials, so that their processes import this module before they import Tune."""
 
 
 def give_way(trial: Any) -> Any:
     """Return a Tune function whose processes have this module's priority."""
-    trial.__mixins__ = (Polite,)
+    trial.__mixins__ = (LowPriority,)
     return trial
 
 

@@ -12,7 +12,7 @@ from sweep.cli_support.counting import counted
 from sweep.environment import lease
 from sweep.request.examples import Examples
 from sweep.request.existing_sweep import ExistingSweep
-from sweep.request.prepare import Prepared
+from sweep.request.prepare import PreparedSweep
 from sweep.request.repair import is_damaged, mend, trials_entry
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, jobs_left, known_trials, name_trials
@@ -33,7 +33,7 @@ class Committed:
     mended: tuple[str, ...]
 
 
-def commit(prepared: Prepared, folder: SweepFolder) -> Committed:
+def commit(prepared: PreparedSweep, folder: SweepFolder) -> Committed:
     """Write sweep.json, the examples and every planned trial's configuration; what is damaged is mended.
 
     `folder` carries the fence of the lease that is held by now; names are given under it.

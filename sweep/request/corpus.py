@@ -21,7 +21,7 @@ from trainables.records.manifest import DataEntry
 from trainables.scoring.metrics import mostly_unseen
 
 
-def load(place: on.Base, experiment: Experiment) -> Corpus:
+def read_corpus(place: on.Base, experiment: Experiment) -> Corpus:
     """Read the data of an experiment; raises UserError for a field or split that it does not have."""
     base = experiment.grid.base
     needed = ("train", *experiment.evaluation.examples)
@@ -32,12 +32,12 @@ def load(place: on.Base, experiment: Experiment) -> Corpus:
     return corpus
 
 
-def lines(report: Mapping[str, Any]) -> list[str]:
+def data_lines(report: Mapping[str, Any]) -> list[str]:
     """Return what was found in the data and left out of them, as `plan` and `run` say it alike."""
     return [f"data: {line}" for line in report_lines(report)]
 
 
-def entry_of(base: on.Base, corpus: Corpus) -> DataEntry:
+def data_entry_of(base: on.Base, corpus: Corpus) -> DataEntry:
     """Return what sweep.json keeps of a data set that has been read."""
     found: dict[str, Any] = {
         "report": corpus.report,
@@ -51,7 +51,7 @@ def entry_of(base: on.Base, corpus: Corpus) -> DataEntry:
     return replace(base, fingerprint=corpus.fingerprint).data_entry(**found)
 
 
-def within(experiment: Experiment, data: DataEntry, request: Request) -> tuple[Experiment, list[str]]:
+def within_data(experiment: Experiment, data: DataEntry, request: Request) -> tuple[Experiment, list[str]]:
     """Return an experiment as its data allow it, and what there is to say of that.
 
     Where ROUGE sees no words in the data, chrF decides in its place.

@@ -40,7 +40,7 @@ ATTENTION_INPUTS = (
 
 
 @dataclass(frozen=True)
-class Sizes:
+class TrialNeeds:
     """What one trial needs: bytes on disk and at the peak of its training, as predicted."""
 
     trainable_parameters: int
@@ -49,14 +49,14 @@ class Sizes:
     memory_bytes: int
 
 
-def sizes(train: TrainConfig, evaluation: EvalConfig, folder: str) -> Sizes:
+def needs_of(train: TrainConfig, evaluation: EvalConfig, folder: str) -> TrialNeeds:
     """Predict what a trial needs; raises UserError for a target module or a rank that the model cannot take."""
     trainable = 0 if train.is_baseline else _trainable(folder, train.lora_rank, train.target_modules)
     adapter_bytes = trainable * FP32_BYTES
     examples = sum(evaluation.examples.values())
     # While a checkpoint replaces another, both are there.
     disk = adapter_bytes * (1 + 2 * CHECKPOINT_SIZES) + examples * PREDICTION_BYTES
-    return Sizes(trainable, _total(folder), disk, _memory_bytes(train, folder, trainable))
+    return TrialNeeds(trainable, _total(folder), disk, _memory_bytes(train, folder, trainable))
 
 
 def layers_in_place_of(targets: Sequence[str], folder: str) -> tuple[str, ...] | None:
@@ -209,6 +209,6 @@ def disk_need(
     planned: Iterable[PlannedTrial], folders: Mapping[str, str], rows: Iterable[Sequence[Example]] = ()
 ) -> int:
     """Return the bytes that these trials, the examples and the reports will take, with a reserve."""
-    trials = sum(sizes(t.trial.train, t.trial.evaluation, folders[t.trial.train.model]).disk_bytes for t in planned)
+    trials = sum(needs_of(t.trial.train, t.trial.evaluation, folders[t.trial.train.model]).disk_bytes for t in planned)
     data = sum(len(example.source) + 400 for examples in rows for example in examples)
     return trials + data + REPORT_BYTES + RESERVE_BYTES

@@ -13,7 +13,7 @@ from analysis.records.older_trials import is_older
 from search_spaces.experiment import Experiment
 from sweep.request import output_folder
 from sweep.request import resolve as on
-from sweep.request.corpus import load, within
+from sweep.request.corpus import read_corpus, within_data
 from sweep.request.overrides import Request
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, jobs_left, known_trials, plan_trials
@@ -49,7 +49,7 @@ def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | No
     on.check_requested(options.out, resolved, request.experiment)
     _check_data_files(manifest, request.experiment)
     on_its_bases = on.on_bases(request, on.stored_bases(resolved), resolved.precision)
-    experiment = within(on_its_bases, resolved.data, request)[0]
+    experiment = within_data(on_its_bases, resolved.data, request)[0]
     folder = SweepFolder(options.out)
     configurations = tuple(experiment.configurations())
     planned = tuple(plan_trials(experiment, options.seeds, known_trials(folder), configurations))
@@ -65,7 +65,7 @@ def _check_data_files(manifest: SweepManifest, experiment: Experiment) -> None:
         return
     base = on.Base(name, entry.label, "local", str(Path(place).resolve()), None, configuration=configuration)
     if on.stamp(base) != entry.stamp:
-        corpus = load(base, experiment)
+        corpus = read_corpus(base, experiment)
         on.check_same("data", entry, corpus.fingerprint)
 
 

@@ -28,8 +28,8 @@ PROCESS_BYTES = 300 * 2**20
 
 
 @dataclass(frozen=True)
-class Known:
-    """The widths for the trials of one base, as measured on this machine or as begun with until then."""
+class KnownWidths:
+    """How many trials of one base share a pack: as measured on this machine, or as begun with until it is measured."""
 
     base: tuple[str, ...]
     widths: pack_size.PackSize
@@ -46,7 +46,7 @@ class Known:
         return f"pack width: {self.widths.sentence}; {when}{need}{replayed}"
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Known:
+    def of(cls, entry: Mapping[str, Any]) -> KnownWidths:
         """Return what `as_json` wrote."""
         values = dict(entry)
         numbers = pack_size.PackSize(*(values.pop(name) for name in ("slots", "together", "rows")))
@@ -93,7 +93,7 @@ def known_widths(
     device: Device,
     cap_bytes: int | None = None,
     asked: int | None = None,
-) -> list[Known]:
+) -> list[KnownWidths]:
     """Return the widths of each base's trials; raises UserError where they were measured and not even one fits."""
     found = []
     for key, mine in by_base(trials).items():
@@ -109,11 +109,11 @@ def known_widths(
         chosen = pack_size.choose(measured, task.load, device.kind, within, asked)
         need = pack_size.need_bytes(measured, task.load, chosen) if measured else None
         replays = measured is not None and measured.replays
-        found.append(Known(key, chosen, measured.date if measured else None, need, cap, replays))
+        found.append(KnownWidths(key, chosen, measured.date if measured else None, need, cap, replays))
     return found
 
 
-def setup_for(setup: EngineSetup, jobs: Sequence[TrialJob], device: Device) -> tuple[EngineSetup, list[Known]]:
+def setup_for(setup: EngineSetup, jobs: Sequence[TrialJob], device: Device) -> tuple[EngineSetup, list[KnownWidths]]:
     """Return an engine's setup with the trials to come and as many slots as were measured to be of use."""
     trials = tuple(job.trial for job in jobs)
     tokenized = TokenizedExamples(SweepFolder(Path(setup.sweep_folder)), dict(setup.model_folders))

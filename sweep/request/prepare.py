@@ -14,7 +14,7 @@ from sweep.environment.devices import Device, resolve_device, resolve_precision
 from sweep.environment.provenance import provenance
 from sweep.request import estimates, output_folder, sanity_report
 from sweep.request import resolve as on
-from sweep.request.corpus import entry_of, lines, load, within
+from sweep.request.corpus import data_entry_of, data_lines, read_corpus, within_data
 from sweep.request.examples import Examples, examples_from, examples_on_disk, examples_wanted
 from sweep.request.existing_sweep import ExistingSweep, about_older
 from sweep.request.overrides import Request
@@ -60,7 +60,7 @@ class Resolved:
         return on.model_notes(self.bases, self.existing.manifest.resolved if self.existing else None)
 
 
-def find_bases(request: Request, options: RunOptions, existing: ExistingSweep | None) -> on.Bases:
+def bases_of_request(request: Request, options: RunOptions, existing: ExistingSweep | None) -> on.Bases:
     """Find model and data; those of an existing sweep are found again, its data once they are read."""
     if existing is None:
         return on.find_bases(request, options.source, options.trust_remote_code)
@@ -113,11 +113,11 @@ def read_data(resolved: Resolved) -> Loaded:
     existing = resolved.existing
     if existing:
         kept = existing.manifest
-        corpus = load(on.find_data_again(kept.resolved, kept.data_hint), resolved.experiment)
+        corpus = read_corpus(on.find_data_again(kept.resolved, kept.data_hint), resolved.experiment)
         return Loaded(resolved, resolved.experiment, kept.resolved.data, corpus)
-    corpus = load(resolved.bases.data, resolved.experiment)
-    data = entry_of(resolved.bases.data, corpus)
-    experiment, notes = within(resolved.experiment, data, resolved.request)
+    corpus = read_corpus(resolved.bases.data, resolved.experiment)
+    data = data_entry_of(resolved.bases.data, corpus)
+    experiment, notes = within_data(resolved.experiment, data, resolved.request)
     return Loaded(resolved, experiment, data, corpus, notes=tuple(notes))
 
 
@@ -157,7 +157,7 @@ class Planned:
         return [trial for trial in self.trials if trial.folder_name in left]
 
 
-def plan(loaded: Loaded) -> Planned:
+def plan_loaded(loaded: Loaded) -> Planned:
     """Return the trials of a loaded request; those of an existing sweep were planned to see what is left of them."""
     existing = loaded.resolved.existing
     if existing:
@@ -168,7 +168,7 @@ def plan(loaded: Loaded) -> Planned:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSweep:
     """A sweep that has been judged; nothing of it has been written."""
 
     planned: Planned
@@ -208,21 +208,21 @@ class Prepared:
         )
 
 
-def prepare(request: Request, options: RunOptions, existing: ExistingSweep | None = None) -> Prepared:
+def prepare(request: Request, options: RunOptions, existing: ExistingSweep | None = None) -> PreparedSweep:
     """Judge a request completely; raises UserError for whatever would stop it later. `existing` is what it extends."""
     output_folder.check_writable(options.out)
     device = resolve_device(options.device, request.experiment.needs_gpu, request.experiment.name)
     grid = (existing or request).experiment.grid
     if device.kind == "cpu" and "fp16" in grid.axes.get("precision", (grid.base.precision,)):
         raise UserError("precision must be fp32 or bf16 on a CPU, got 'fp16'")
-    resolved = resolve(request, options, device, find_bases(request, options, existing), existing)
+    resolved = resolve(request, options, device, bases_of_request(request, options, existing), existing)
     check_bases(resolved, may_load_torch=False)  # the engine will
-    prepared = judge(plan(load_examples(resolved)))
+    prepared = judge_planned(plan_loaded(load_examples(resolved)))
     check_memory(resolved.configurations, resolved.bases.model_folders, device, options.memory_bytes)
     return prepared
 
 
-def judge(planned: Planned) -> Prepared:
+def judge_planned(planned: Planned) -> PreparedSweep:
     """Judge what the trials read and need; raises UserError for what cannot be, and says what may be a mistake."""
     loaded, resolved = planned.loaded, planned.loaded.resolved
     existing, bases = resolved.existing, resolved.bases
@@ -231,7 +231,7 @@ def judge(planned: Planned) -> Prepared:
         assert loaded.corpus is not None
         examples = examples_from(examples_wanted(resolved.folder, planned.trials), loaded.corpus)
     notes = about_older(resolved.folder, existing.manifest, planned.trials) if existing else []
-    notes += [*resolved.model_notes(), *lines(loaded.data.report)]
+    notes += [*resolved.model_notes(), *data_lines(loaded.data.report)]
     if bases.target_modules:
         own = ", ".join(resolved.request.experiment.grid.base.target_modules)
         notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
@@ -240,7 +240,7 @@ def judge(planned: Planned) -> Prepared:
         manifest = existing.manifest.model_copy(update={"tokenization": "whole"})
     else:
         manifest = _new_manifest(loaded)
-    return Prepared(planned, manifest, examples if loaded.kept is None else {}, tuple(notes))
+    return PreparedSweep(planned, manifest, examples if loaded.kept is None else {}, tuple(notes))
 
 
 def _check(planned: Planned, examples: Examples) -> list[str]:

@@ -31,7 +31,7 @@ BARE = ("prompt", "model", "quantization", "precision", "target_modules", "optim
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownTrial:
     """A trial that a sweep folder already holds; `train` is empty where only its folder's name tells what it is."""
 
     index: int
@@ -57,7 +57,7 @@ class PlannedTrial:
         return self.trial.train.is_baseline
 
 
-def known_trials(folder: SweepFolder) -> list[Known]:
+def known_trials(folder: SweepFolder) -> list[KnownTrial]:
     """Return the trials of a sweep folder by index; where a config.json cannot be read, the folder's name has to do."""
     found = []
     for record in folder.records():
@@ -67,22 +67,22 @@ def known_trials(folder: SweepFolder) -> list[Known]:
             found.append(_known_by_name(record))
             continue
         keys = ("index", "name", "label", "train_id", "train")
-        found.append(Known(**{key: content[key] for key in keys}, record=record))
+        found.append(KnownTrial(**{key: content[key] for key in keys}, record=record))
     return found
 
 
-def _known_by_name(record: TrialRecord) -> Known:
+def _known_by_name(record: TrialRecord) -> KnownTrial:
     index, rest = record.folder.name.split("-", 1)
     label, train_id = rest.rsplit("-", 1)
     baseline = re.match(r"(zero-shot)-(.+?)(-s\d+)?$", label)
     name = f"{baseline[1]} {baseline[2]}" if baseline else label.split("-")[0]
-    return Known(int(index), name, label, train_id, {}, record)
+    return KnownTrial(int(index), name, label, train_id, {}, record)
 
 
 def plan_trials(
     experiment: Experiment,
     seeds: int = 1,
-    known: Sequence[Known] = (),
+    known: Sequence[KnownTrial] = (),
     configurations: Sequence[TrainConfig] | None = None,
 ) -> list[PlannedTrial]:
     """Return configurations (replicate by replicate), then baselines, each once; names of `known` trials are kept.
@@ -97,7 +97,9 @@ def plan_trials(
     return name_trials(experiment, trials, known)
 
 
-def name_trials(experiment: Experiment, trials: Collection[TrialConfig], known: Sequence[Known]) -> list[PlannedTrial]:
+def name_trials(
+    experiment: Experiment, trials: Collection[TrialConfig], known: Sequence[KnownTrial]
+) -> list[PlannedTrial]:
     """Return trials with their names, each once; names of `known` trials are kept."""
     names = _Names(experiment, known)
     planned: dict[str, PlannedTrial] = {}
@@ -144,7 +146,7 @@ def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) ->
 class _Names:
     """Gives every trial its index, letter and label, once."""
 
-    def __init__(self, experiment: Experiment, known: Sequence[Known]) -> None:
+    def __init__(self, experiment: Experiment, known: Sequence[KnownTrial]) -> None:
         self.experiment = experiment
         self.by_identity = {trial.train_id: trial for trial in known}
         whole = [trial for trial in known if trial.train]

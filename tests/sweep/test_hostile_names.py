@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from tiny_inputs import record, write_model
 
 from sweep import cli
-from sweep.monitor.progress import Display
+from sweep.monitor.progress import ProgressDisplay
 from sweep.monitor.tensorboard import TrialEvents
 from sweep.request.commit import commit
 from sweep.request.overrides import Changes, request
@@ -160,7 +160,7 @@ def test_a_launch_shows_its_trials_as_they_are_called(
     for colors in (True, False):
         if colors:
             monkeypatch.setenv("FORCE_COLOR", "1")
-        with Display(folder, jobs, f"{MARKED} {TITLE}") as display:
+        with ProgressDisplay(folder, jobs, f"{MARKED} {TITLE}") as display:
             display.update([])
             display.say(f"an engine died: {FAILED}")
             display.say_how_to_continue(f"cause {FAILED}")

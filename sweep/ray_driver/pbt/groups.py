@@ -61,7 +61,9 @@ def mutated(trains: Sequence[TrainConfig]) -> dict[str, list[float]]:
     return {name: found for name, found in values.items() if name == MUTABLE[0] or len(found) > 1}
 
 
-def check(trains: Iterable[TrainConfig], seeds: int, engine: str, limits: Mapping[str, int | None]) -> str | None:
+def check_population(
+    trains: Iterable[TrainConfig], seeds: int, engine: str, limits: Mapping[str, int | None]
+) -> str | None:
     """Return a sentence about configurations that are in no population, None where all are in one.
 
     Raises UserError where population-based training of these configurations cannot be. `limits`: how many trials can be

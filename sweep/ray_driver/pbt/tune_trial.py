@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.ray_driver.tune_trial import ENGINE_GONE_S, NAMESPACE, TAKE_S, Follower, engine_gone, follow
+from sweep.ray_driver.tune_trial import ENGINE_GONE_S, NAMESPACE, TAKE_S, TrialFollower, engine_gone, follow
 from trainables.records.lineage import Change
 
 POINTER = "pointer.json"
@@ -28,7 +28,7 @@ def follow_in_population(config: dict[str, Any]) -> None:
         return
     from ray import tune
 
-    follower = Follower(config["trial"], config["engines"])
+    follower = TrialFollower(config["trial"], config["engines"])
     pointer = read_pointer(tune.get_checkpoint())
     change = change_of(config, pointer)
     follower.step = pointer["step"] if pointer else -1
@@ -62,7 +62,7 @@ def change_of(config: dict[str, Any], pointer: dict[str, Any] | None) -> Change 
     return Change(config["changes"], pointer["trial"], pointer["step"], knobs)
 
 
-def take_over(follower: Follower, change: Change) -> bool:
+def take_over(follower: TrialFollower, change: Change) -> bool:
     """Have an engine give the trial its donor's state, once it runs in none; False where no engine can be reached."""
     import ray
 

@@ -12,7 +12,7 @@ from scripted_engine import STEPS, Scripted, follow, jobs, let_go
 from waiting import wait_until
 
 from sweep.engine_actor.actor import furthest_step
-from sweep.engine_actor.crash_log import Deaths, after_death
+from sweep.engine_actor.crash_log import CrashLog, after_death
 from sweep.engine_actor.slots import Slots
 from sweep.ray_driver.tune_run import in_turn
 from trainables.records.record import TrialRecord
@@ -166,7 +166,7 @@ def test_trials_of_several_engines_are_followed_in_turn() -> None:
 # --- the process of an engine dies ---------------------------------------------------------------------------------
 
 
-def die(path: Path, running: str, steps: dict[str, int]) -> tuple[Deaths, list[str]]:
+def die(path: Path, running: str, steps: dict[str, int]) -> tuple[CrashLog, list[str]]:
     """Begin runs in the process after the last one, which dies too; return what the next one finds."""
     deaths, _ = after_death(path, steps.__getitem__)
     for key in running:
@@ -194,7 +194,7 @@ def test_a_trial_is_given_up_that_was_alone_and_did_not_come_further(tmp_path: P
 
 
 def test_suspects_run_alone_until_they_have_come_further(make: Make) -> None:
-    slots = make("a", "b", "c", "d", deaths=Deaths(None, {"b": 2, "c": 2}, {"b": 1, "c": 3}))
+    slots = make("a", "b", "c", "d", deaths=CrashLog(None, {"b": 2, "c": 2}, {"b": 1, "c": 3}))
     wait_until(lambda: begun(slots) == ["b"])
     let_go(slots, 1)
     wait_until(lambda: len(slots.runs["b"].reports) == 1)

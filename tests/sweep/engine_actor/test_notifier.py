@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from sweep.engine_actor.notifier import News
+from sweep.engine_actor.notifier import Notifier
 
 
 def test_what_a_thread_tells_reaches_all_who_wait() -> None:
-    news = News()
+    news = Notifier()
 
     async def waiter(all_look: asyncio.Barrier) -> bool:
         with news.expected() as told:
@@ -32,7 +32,7 @@ def test_what_a_thread_tells_reaches_all_who_wait() -> None:
 
 
 def test_what_is_told_after_the_look_and_before_the_waiting_is_not_lost() -> None:
-    news = News()
+    news = Notifier()
 
     async def scenario() -> None:
         with news.expected() as told:

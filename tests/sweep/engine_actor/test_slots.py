@@ -16,7 +16,7 @@ from scripted_engine import STEPS, Scripted, begin, follow, jobs, let_go
 from small_sweep import BASE, EVALUATION
 from waiting import assert_stays, wait_until
 
-from sweep.engine_actor.actor import EngineHost, Holder, Plan
+from sweep.engine_actor.actor import EngineHost, EnginePlan, LeaseHolder
 from sweep.engine_actor.slots import Slots
 from sweep.environment.lease import Process, acquire, start_of, this_host, this_process
 from sweep.monitor.engine_status import Event, Prepared, TrialEnd, Unprepared
@@ -223,11 +223,11 @@ def test_a_trial_that_comes_back_follows_the_run_that_is_there(make: Make) -> No
 # --- the actor around it -------------------------------------------------------------------------------------------
 
 
-def plan_of(folder: Path, names: tuple[str, ...] = ("a",)) -> Plan:
+def plan_of(folder: Path, names: tuple[str, ...] = ("a",)) -> EnginePlan:
     lease = acquire(folder)
-    holder = Holder(str(folder), lease.owner, lease.generation, this_process())
+    holder = LeaseHolder(str(folder), lease.owner, lease.generation, this_process())
     kind = "scripted_engine:Scripted"
-    return Plan(kind, EngineSetup(str(folder), {}), jobs(folder, *names), holder, lockstep=False, ordered=True)
+    return EnginePlan(kind, EngineSetup(str(folder), {}), jobs(folder, *names), holder, lockstep=False, ordered=True)
 
 
 def test_the_actor_gives_no_slot_before_it_is_opened_and_runs_trials_then(tmp_path: Path) -> None:
@@ -258,12 +258,12 @@ def test_a_refusal_of_the_preflight_comes_back_as_a_sentence(tmp_path: Path) -> 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sweep.engine_actor.actor import EngineHost, Holder, Plan
+from sweep.engine_actor.actor import EngineHost, LeaseHolder, EnginePlan
 from sweep.environment.lease import Process
 from trainables.jobs import EngineSetup, TrialReport
 folder, owner, generation, host, pid, started = sys.argv[1:]
-holder = Holder(folder, owner, int(generation), Process(host, int(pid), float(started)))
-EngineHost(Plan("scripted_engine:Scripted", EngineSetup(folder, {}), {}, holder, False, True), restarted=False)
+holder = LeaseHolder(folder, owner, int(generation), Process(host, int(pid), float(started)))
+EngineHost(EnginePlan("scripted_engine:Scripted", EngineSetup(folder, {}), {}, holder, False, True), restarted=False)
 print("up", flush=True)
 time.sleep(60)
 """

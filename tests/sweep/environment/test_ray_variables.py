@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sweep.environment.ray_variables import Hidden, strip
+from sweep.environment.ray_variables import HiddenSecrets, strip
 from sweep.environment.secrets import is_secret, without_secrets
 from trainables import secret_variables
 
@@ -82,7 +82,7 @@ def test_what_processes_need_is_left(name: str, value: str) -> None:
 def test_hidden_secrets_come_back_unless_set_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONE_TOKEN", "first")
     monkeypatch.setenv("OTHER_TOKEN", "second")
-    hidden = Hidden()
+    hidden = HiddenSecrets()
     hidden.hide()
     assert "ONE_TOKEN" not in os.environ
     os.environ["OTHER_TOKEN"] = "new"
@@ -105,7 +105,7 @@ def test_messages_keep_paths_that_look_like_tokens() -> None:
 def test_what_joins_a_cluster_keeps_the_token_that_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
     monkeypatch.setenv("ONE_TOKEN", "x")
-    hidden = Hidden()
+    hidden = HiddenSecrets()
     hidden.hide(joining=True)
     assert os.environ["RAY_AUTH_TOKEN"] == "a" * 64
     assert "ONE_TOKEN" not in os.environ
@@ -122,7 +122,7 @@ def test_what_a_user_passes_stays_and_the_names_of_the_others_are_known(monkeypa
     monkeypatch.setenv("PACKSWEEP_PASS_ENV", "JUDGE_API_KEY, OTHER_KEY")
     for name in ("JUDGE_API_KEY", "ONE_TOKEN", "TWO_TOKEN"):
         monkeypatch.setenv(name, "swordfish")
-    hidden = Hidden()
+    hidden = HiddenSecrets()
     hidden.hide()
     assert os.environ["JUDGE_API_KEY"] == "swordfish"
     assert secret_variables.withheld() == {"ONE_TOKEN", "TWO_TOKEN"}

@@ -8,7 +8,7 @@ import pytest
 from small_sweep import EVALUATION, write_sweep
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweep.monitor.progress import Board
+from sweep.monitor.progress import ProgressBoard
 from sweep.monitor.tensorboard import TrialEvents
 from sweep.status import _print, sweep_status
 from trainables.config import TrialConfig
@@ -58,7 +58,7 @@ def test_tensorboard_has_each_change_as_a_text_once(poor: TrialRecord, tmp_path:
 
 def test_a_change_is_told_once_and_the_curve_that_it_cuts_back_not_again(poor: TrialRecord) -> None:
     poor.lineage_path.unlink()
-    board = Board([TrialJob(str(poor.folder), TrialConfig(train=poor.train_config(), evaluation=EVALUATION))])
+    board = ProgressBoard([TrialJob(str(poor.folder), TrialConfig(train=poor.train_config(), evaluation=EVALUATION))])
     curve = [{"kind": "eval", "step": step, "eval_loss": 5.0, "examples": 4} for step in (4, 8, 12)]
     for row in curve:
         poor.append_metrics(row)

@@ -17,8 +17,8 @@ from small_sweep import EVALUATION, HERE, ROOT, write_sweep
 
 from sweep.environment.provenance import typed
 from sweep.monitor.engine_status import RunStatus
-from sweep.monitor.jsonl_tail import Tail
-from sweep.monitor.progress import Board, Display
+from sweep.monitor.jsonl_tail import JournalTail
+from sweep.monitor.progress import ProgressBoard, ProgressDisplay
 from trainables.jobs import TrialJob, TrialReport
 from trainables.records.atomic_files import append_line, write_lines
 from trainables.records.journal import append
@@ -46,7 +46,7 @@ def finish(job: TrialJob, **result: Any) -> None:
 
 
 def test_each_report_and_each_end_is_one_line(jobs: list[TrialJob]) -> None:
-    board = Board(jobs)
+    board = ProgressBoard(jobs)
     record = TrialRecord(Path(jobs[1].folder))
     record.append_metrics({"kind": "train", "step": 4, "train_loss": 2.0})
     record.append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.25, "examples": 4})
@@ -62,13 +62,13 @@ def test_each_report_and_each_end_is_one_line(jobs: list[TrialJob]) -> None:
 
 def test_reports_of_an_earlier_launch_are_not_repeated(jobs: list[TrialJob]) -> None:
     TrialRecord(Path(jobs[1].folder)).append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.25, "examples": 4})
-    board = Board(jobs)
+    board = ProgressBoard(jobs)
     assert board.update(running(jobs[1])) == []
     assert board.trials[Path(jobs[1].folder).name].step == 4
 
 
 def test_states_are_those_of_engine_and_record(jobs: list[TrialJob]) -> None:
-    board = Board(jobs)
+    board = ProgressBoard(jobs)
     shown = board.trials[Path(jobs[1].folder).name]
     board.update([])
     assert shown.state == "waiting"
@@ -82,14 +82,14 @@ def test_states_are_those_of_engine_and_record(jobs: list[TrialJob]) -> None:
 
 
 def test_a_trained_trial_whose_evaluation_is_missing_is_not_finished(jobs: list[TrialJob]) -> None:
-    board = Board(jobs)
+    board = ProgressBoard(jobs)
     TrialRecord(Path(jobs[1].folder)).write_result(TrialResult(state="done", steps=8))
     assert board.update([]) == []
     assert board.finished == 0
 
 
 def test_the_time_left_is_told_from_finished_trials(jobs: list[TrialJob]) -> None:
-    board = Board(jobs)
+    board = ProgressBoard(jobs)
     assert board.left_s(1) is None
     finish(jobs[1])
     board.update([])
@@ -100,7 +100,7 @@ def test_the_time_left_is_told_from_finished_trials(jobs: list[TrialJob]) -> Non
 
 def test_a_tail_gives_whole_lines_once_and_notices_a_replaced_file(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    tail = Tail(path)
+    tail = JournalTail(path)
     assert tail.read() == ([], False)
     append_line(path, {"step": 1})
     with path.open("a") as file:
@@ -114,7 +114,7 @@ def test_a_tail_gives_whole_lines_once_and_notices_a_replaced_file(tmp_path: Pat
     for step in (2, 3, 4):
         append(path, {"step": step})
     path.write_bytes(path.read_bytes().replace(b'"step": 3', b'"step": 9'))
-    assert Tail(path).read() == ([{"step": 1}, {"step": 2}], True)
+    assert JournalTail(path).read() == ([{"step": 1}, {"step": 2}], True)
 
 
 SHOW = """
@@ -122,12 +122,12 @@ import sys, time
 from pathlib import Path
 from small_sweep import write_sweep
 from sweep.monitor.engine_status import RunStatus
-from sweep.monitor.progress import Display
+from sweep.monitor.progress import ProgressDisplay
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
 folder, jobs, _ = write_sweep(Path(sys.argv[1]), [{"max_steps": 0}, {"max_steps": 8}])
-with Display(folder, jobs, "2 trials on CPU") as display:
+with ProgressDisplay(folder, jobs, "2 trials on CPU") as display:
     TrialRecord(Path(jobs[1].folder)).append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.25, "examples": 4})
     TrialRecord(Path(jobs[0].folder)).write_result(TrialResult(state="failed", cause="no luck"))
     display.update([RunStatus(Path(jobs[1].folder).name, 1.0)])
@@ -189,7 +189,7 @@ def test_where_nothing_is_redrawn_a_long_evaluation_is_told_ever_more_seldom(
     seconds = 100.0
     monkeypatch.setattr("sweep.monitor.progress.time", SimpleNamespace(monotonic=lambda: seconds))
     finish(jobs[0])
-    display = Display(SweepFolder(tmp_path), jobs, "3 trials")
+    display = ProgressDisplay(SweepFolder(tmp_path), jobs, "3 trials")
     both = [run for job in jobs[1:] for run in running(job, TrialReport(8, phase="evaluate"))]
     said = {}
     for second in range(61):
@@ -213,7 +213,7 @@ def test_where_nothing_is_redrawn_a_long_evaluation_is_told_ever_more_seldom(
 
 def test_of_many_trials_a_few_are_named(jobs: list[TrialJob], tmp_path: Path) -> None:
     many = write_sweep(tmp_path / "many", [{"max_steps": 8, "seed": seed} for seed in range(6)])[1]
-    board = Board(many)
+    board = ProgressBoard(many)
     board.update([run for job in many for run in running(job)])
     names = [trial.name for trial in board.trials.values()][:4]
     assert board.sentence() == f"training {', '.join(names)} and 2 more; 0 of 6 trials are finished"
@@ -224,7 +224,7 @@ def test_a_command_of_its_own_is_the_only_one_that_continues(
 ) -> None:
     folder = SweepFolder(tmp_path)
     folder.write_manifest(SweepManifest(command="python -m sweep.run own.py"))
-    Display(folder, jobs, "").say_how_to_continue("interrupted", "python -m sweep.eval own")
+    ProgressDisplay(folder, jobs, "").say_how_to_continue("interrupted", "python -m sweep.eval own")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "interrupted: 0 of 3 trials are finished; continue with"
     assert len(lines) == 2

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 # An engine's actor as a launch starts it, but for what it does with its device.
 PLACED = """
 import json, os, sys
-from sweep.ray_driver.placement import cluster_nodes, places, sentences
+from sweep.ray_driver.placement import cluster_nodes, placement_sentences, places
 import ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="critical")
 @ray.remote

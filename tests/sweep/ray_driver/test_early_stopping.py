@@ -9,7 +9,7 @@ import pytest
 from ray.tune.schedulers import FIFOScheduler
 from small_sweep import BASE
 
-from sweep.ray_driver.early_stopping import Judge, scheduler_of
+from sweep.ray_driver.early_stopping import StoppingScheduler, scheduler_of
 from trainables.config import TrainConfig
 
 TRAIN = TrainConfig(**{**BASE, "max_steps": 16, "eval_every_steps": 2})
@@ -26,7 +26,7 @@ class TuneTrial:
         return {"trial": self.trial_id}
 
 
-def judge(kind: str, keys: str, curves: dict[str, list[float]] | None = None) -> tuple[Judge, list[str]]:
+def judge(kind: str, keys: str, curves: dict[str, list[float]] | None = None) -> tuple[StoppingScheduler, list[str]]:
     """Return the scheduler over trials named by one letter each, and the list of those that it has stopped."""
     stopped: list[str] = []
     rows = {
@@ -34,13 +34,13 @@ def judge(kind: str, keys: str, curves: dict[str, list[float]] | None = None) ->
         for name, losses in (curves or {}).items()
     }
     made = scheduler_of(kind, dict.fromkeys(keys, TRAIN), rows.items(), stopped.append)
-    assert isinstance(made, Judge)
+    assert isinstance(made, StoppingScheduler)
     for key in keys:
         made.on_trial_add(None, TuneTrial(key))
     return made, stopped
 
 
-def report(made: Judge, key: str, step: int, loss: float) -> str:
+def report(made: StoppingScheduler, key: str, step: int, loss: float) -> str:
     return made.on_trial_result(None, TuneTrial(key), {"step": step, "eval_loss": loss})
 
 

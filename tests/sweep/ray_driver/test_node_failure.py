@@ -10,16 +10,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from sweep.ray_driver.node_failure import SILENT_LOOKS, Losses
-from sweep.ray_driver.placement import Node, Place
+from sweep.ray_driver.node_failure import SILENT_LOOKS, NodeWatcher
+from sweep.ray_driver.placement import EnginePlace, Node
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def losses(folder: Path) -> Losses:
-    place = Place(Node("one", "one", 1), 1)
+def losses(folder: Path) -> NodeWatcher:
+    place = EnginePlace(Node("one", "one", 1), 1)
     engines: dict[str, Any] = {"engine": object()}
-    return Losses(folder, engines, {"engine": place}, {"engine": ()}, dict, lambda _: None)
+    return NodeWatcher(folder, engines, {"engine": place}, {"engine": ()}, dict, lambda _: None)
 
 
 def test_a_cluster_that_answers_again_is_not_lost_and_one_that_refuses_for_good_is(tmp_path: Path) -> None:

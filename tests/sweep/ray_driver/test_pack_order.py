@@ -6,7 +6,7 @@ from typing import Any
 
 from small_sweep import BASE, EVALUATION
 
-from sweep.ray_driver.pack_order import by_pack, describe, sentence, spread
+from sweep.ray_driver.pack_order import by_pack, describe, sentence, spread_jobs
 from trainables.config import TrainConfig, TrialConfig
 from trainables.jobs import TrialJob, key_of
 
@@ -43,20 +43,20 @@ def test_the_sentence_names_every_pack_and_is_absent_where_there_is_one() -> Non
 
 def test_engines_have_whole_packs_where_these_are_about_equal() -> None:
     jobs = [job(name, **(NF4 if name in "xyz" else {})) for name in "axbycz"]
-    assert [names(part) for part in spread(jobs, [1, 1])] == ["abc", "xyz"]
-    assert [names(part) for part in spread(jobs, [1])] == ["abcxyz"]
+    assert [names(part) for part in spread_jobs(jobs, [1, 1])] == ["abc", "xyz"]
+    assert [names(part) for part in spread_jobs(jobs, [1])] == ["abcxyz"]
 
 
 def test_a_large_pack_is_split_before_an_engine_idles() -> None:
     jobs = [*(job(name) for name in "abcdefg"), job("x", **NF4)]
-    assert [names(part) for part in spread(jobs, [1, 1])] == ["abcd", "efgx"]
+    assert [names(part) for part in spread_jobs(jobs, [1, 1])] == ["abcd", "efgx"]
 
 
 def test_faster_engines_have_more_to_do() -> None:
-    assert [names(part) for part in spread([job(name) for name in "abcdefgh"], [3, 1])] == ["abcdef", "gh"]
+    assert [names(part) for part in spread_jobs([job(name) for name in "abcdefgh"], [3, 1])] == ["abcdef", "gh"]
 
 
 def test_every_engine_has_a_job_where_there_are_enough() -> None:
     long = [job("a", max_steps=10_000), *(job(name) for name in "bc")]
-    assert [names(part) for part in spread(long, [1, 1, 1])] == ["a", "b", "c"]
-    assert [names(part) for part in spread(long[:1], [1, 1])] == ["a", ""]
+    assert [names(part) for part in spread_jobs(long, [1, 1, 1])] == ["a", "b", "c"]
+    assert [names(part) for part in spread_jobs(long[:1], [1, 1])] == ["a", ""]

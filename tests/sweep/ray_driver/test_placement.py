@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from small_sweep import BASE, EVALUATION
 
-from sweep.environment.shared_folder import Probe, mount_of, remedy
+from sweep.environment.shared_folder import FolderProbe, mount_of, remedy
 from sweep.ray_driver.node_failure import pass_on
-from sweep.ray_driver.placement import Node, Place, here, node_of, places, sentences
+from sweep.ray_driver.placement import EnginePlace, Node, here, node_of, placement_sentences, places
 from trainables.config import TrainConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import TrialJob
@@ -21,7 +21,7 @@ ONE_GPU, TWO_GPUS = Node("", "one", 8, 1, "T4"), Node("", "two", 8, 2, "A100")
 MOUNTS = "/dev/sda1 / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n/dev/sdb1 /home/my\\040disk xfs rw 0 0\n"
 
 
-def shares_of(placed: list[Place]) -> list[tuple[str, float]]:
+def shares_of(placed: list[EnginePlace]) -> list[tuple[str, float]]:
     return [(place.node.name, place.gpu_share) for place in placed]
 
 
@@ -53,15 +53,15 @@ def test_every_gpu_of_every_node_has_an_engine_or_several() -> None:
 
 def test_the_nodes_are_named_and_what_differs_is_said() -> None:
     placed = places([SMALL, BARE, LARGE], "cpu", jobs=8)
-    said = sentences(placed, [SMALL, BARE, LARGE, ONE_GPU], "cpu")
+    said = placement_sentences(placed, [SMALL, BARE, LARGE, ONE_GPU], "cpu")
     assert said[0] == "Ray cluster: 2 engines on 2 nodes: small with 4 cores, large with 16 cores"
     assert said[1].startswith("the nodes have different numbers of cores: faster ones are given more trials")
     assert said[2] == "without an engine: bare, one (no CPU to give)"
     assert said[3].startswith("the cluster's GPUs are not used")
-    on_gpus = sentences(places([ONE_GPU, TWO_GPUS], "cuda", jobs=9), [ONE_GPU, TWO_GPUS], "cuda")
+    on_gpus = placement_sentences(places([ONE_GPU, TWO_GPUS], "cuda", jobs=9), [ONE_GPU, TWO_GPUS], "cuda")
     assert on_gpus[0] == "Ray cluster: 3 engines on 2 nodes: one with 1 T4 GPU, two with 2 A100 GPUs, 2 engines"
     assert on_gpus[1].startswith("the nodes have different GPUs")
-    assert len(sentences(places([SMALL], "cpu", 1), [SMALL], "cpu")) == 1
+    assert len(placement_sentences(places([SMALL], "cpu", 1), [SMALL], "cpu")) == 1
 
 
 def test_a_node_is_read_as_ray_describes_it() -> None:
@@ -77,7 +77,7 @@ def job(name: str, **fields: Any) -> TrialJob:
 def test_what_a_lost_engine_has_not_finished_is_passed_on_and_nothing_else_moves() -> None:
     jobs = {name: job(name) for name in "abcdefgh"}
     shares = {"one": ("a", "b", "c"), "two": ("d", "e", "f"), "three": ("g", "h")}
-    where = {"one": Place(SMALL, 4), "two": Place(SMALL, 4), "three": Place(SMALL, 4)}
+    where = {"one": EnginePlace(SMALL, 4), "two": EnginePlace(SMALL, 4), "three": EnginePlace(SMALL, 4)}
     open_jobs = {name: jobs[name] for name in "abcefgh"}  # d is finished
     after = pass_on(shares, {"two"}, open_jobs, where)
     assert after == {"one": ("a", "b", "c", "e"), "three": ("g", "h", "f")}
@@ -89,7 +89,7 @@ def test_what_a_lost_engine_has_not_finished_is_passed_on_and_nothing_else_moves
 
 
 def test_a_folder_that_both_see_passes_and_nothing_is_left(tmp_path: Path) -> None:
-    probe = Probe(str(tmp_path), "owner", (str(tmp_path),))
+    probe = FolderProbe(str(tmp_path), "owner", (str(tmp_path),))
     probe.leave()
     seen = probe.answer("engine-0")
     assert (seen.sees_driver, seen.wrote, seen.missing_folders) == (True, True, ())
@@ -100,7 +100,7 @@ def test_a_folder_that_both_see_passes_and_nothing_is_left(tmp_path: Path) -> No
 
 def test_a_copy_at_the_same_path_and_an_absent_model_are_found_out(tmp_path: Path) -> None:
     path = tmp_path / "sweep"
-    probe = Probe(str(path), "owner", (str(tmp_path / "model"),))
+    probe = FolderProbe(str(path), "owner", (str(tmp_path / "model"),))
     probe.leave()
     lacks_model = probe.answer("engine-0")
     shutil.copytree(path, tmp_path / "copy")

@@ -14,7 +14,7 @@ from search_spaces.experiment import load_experiment
 from sweep.request.commit import commit
 from sweep.request.existing_sweep import about_older, sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Prepared, prepare
+from sweep.request.prepare import PreparedSweep, prepare
 from sweep.request.run_options import RunOptions
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.records import atomic_files
@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_place(tmp_path, monkeypatch, OWN)
 
 
-def prepared(name: str = "own.py") -> Prepared:
+def prepared(name: str = "own.py") -> PreparedSweep:
     wanted, how = request(name, Changes()), RunOptions(out=Path("run").absolute())
     return prepare(wanted, how, sweep_to_extend(wanted, how))
 

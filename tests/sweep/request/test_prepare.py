@@ -20,7 +20,7 @@ from sweep.request import estimates, output_folder
 from sweep.request.commit import commit
 from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Changes, request
-from sweep.request.prepare import Prepared, prepare
+from sweep.request.prepare import PreparedSweep, prepare
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial
 from trainables import pocket
@@ -47,7 +47,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_place(tmp_path, monkeypatch, OWN)
 
 
-Written = tuple[Prepared, list[PlannedTrial], list[TrialJob]]
+Written = tuple[PreparedSweep, list[PlannedTrial], list[TrialJob]]
 
 
 def write(name: str = "own.py", out: str = "run", changes: Changes | None = None, **options: object) -> Written:

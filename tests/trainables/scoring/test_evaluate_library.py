@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.environment.ray_variables import Hidden
+from sweep.environment.ray_variables import HiddenSecrets
 from trainables.config import EvalConfig, configured, eval_id, external_of, generation_id
 from trainables.data.corpus import Example
 from trainables.errors import UserError
@@ -130,7 +130,7 @@ def test_a_metric_that_lacks_a_variable_names_what_was_withheld_and_it_can_be_pa
 ) -> None:
     folder = script(tmp_path, imports="import os\nKEY = os.environ['JUDGE_API_KEY']")
     entry = f"evaluate:{folder}#same"
-    hidden = Hidden()
+    hidden = HiddenSecrets()
     for passed in ("OTHER_KEY", "OTHER_KEY,JUDGE_API_KEY"):
         monkeypatch.setenv("PACKSWEEP_PASS_ENV", passed)
         for name in ("JUDGE_API_KEY", "OTHER_KEY", "A_TOKEN"):

@@ -14,7 +14,7 @@ from waiting import wait_until
 from search_spaces.experiment import load_experiment
 from sweep.engine_actor.slots import Slots
 from sweep.monitor.engine_status import TrialEnd
-from sweep.ray_driver.pbt.groups import check, every_steps, mutated, populations
+from sweep.ray_driver.pbt.groups import check_population, every_steps, mutated, populations
 from sweep.ray_driver.pbt.tune_trial import change_of
 from trainables.config import TrainConfig
 from trainables.errors import UserError
@@ -83,19 +83,19 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     trains: list[TrainConfig], engine: str, most: int | None, words: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
-        check(trains, 1, engine, {"--max-concurrent": most})
+        check_population(trains, 1, engine, {"--max-concurrent": most})
     assert [word for word in words if word not in str(caught.value)] == []
 
 
 def test_every_seed_needs_a_place_of_its_own() -> None:
-    check(FOUR, 1, "packed", {"--max-concurrent": 4})
+    check_population(FOUR, 1, "packed", {"--max-concurrent": 4})
     with pytest.raises(UserError, match="at least 8"):
-        check(FOUR, 2, "packed", {"--max-concurrent": 4})
+        check_population(FOUR, 2, "packed", {"--max-concurrent": 4})
 
 
 def test_configurations_in_no_population_are_told() -> None:
-    assert check(FOUR, 1, "packed", {}) is None
-    told = check([*FOUR, train(lora_rank=4)], 1, "packed", {})
+    assert check_population(FOUR, 1, "packed", {}) is None
+    told = check_population([*FOUR, train(lora_rank=4)], 1, "packed", {})
     assert told is not None
     assert told.startswith("1 of 5 configurations have fewer than 3 others")
 
