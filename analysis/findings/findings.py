@@ -7,7 +7,9 @@ from functools import cached_property
 
 from analysis.comparison.comparison import Comparison
 from analysis.findings import baselines, choice, effects, mixed_model, searches, sentences, winner
+from analysis.findings.baseline_sentences import baseline_sentences
 from analysis.findings.baselines import BaselineTest
+from analysis.findings.effect_sentences import effect_sentences
 from analysis.findings.effects import Effect, EffectShare, Trend
 from analysis.findings.mixed_model import CrossedDifference
 from analysis.findings.searches import ExpectedBest, Importance
@@ -103,9 +105,9 @@ class Findings:
     def sentences(self) -> list[str]:
         """What the tests, the winner and the effects amount to; what `conclusions` says is not repeated."""
         return [
-            *baselines.sentences(self.comparison, self.tests),
+            *baseline_sentences(self.comparison, self.tests),
             *choice.sentences(self.comparison, self.winner, self.agreement),
-            *effects.sentences(self.comparison, self.effects, self.trends),
+            *effect_sentences(self.comparison, self.effects, self.trends),
             *self._left_out(),
         ]
 

@@ -240,7 +240,7 @@ def _further(findings: Findings, learned: str, unlike: list[str]) -> list[str]:
 
 
 def _caution(findings: Findings) -> str:
-    from analysis.findings.effects import caution
+    from analysis.findings.effect_sentences import caution
 
     return caution(findings.effects) or ""
 

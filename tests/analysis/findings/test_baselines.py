@@ -13,7 +13,8 @@ from simulated import comparison, systems
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.compare import compare
-from analysis.findings import baselines, mixed_model
+from analysis.findings import mixed_model
+from analysis.findings.baseline_sentences import baseline_sentences
 from analysis.findings.baselines import against_baselines, compare_runs, frame
 from analysis.findings.findings import Findings
 from analysis.statistics.multiple_testing import benjamini_hochberg, holm
@@ -68,14 +69,14 @@ def test_a_lower_loss_is_better_and_is_that_of_the_corpus(make_sweep: Make) -> N
 
 def test_all_or_none_or_some_are_said_to_be_better(make_sweep: Make) -> None:
     every = compare(make_sweep(grid()))
-    assert baselines.sentences(every, against_baselines(every))[0].startswith("All 8 configurations are better")
+    assert baseline_sentences(every, against_baselines(every))[0].startswith("All 8 configurations are better")
     some = compare(
         make_sweep([baseline(quality=0.3), configuration("A", quality=0.9), configuration("B", rank=16, quality=0.3)])
     )
-    said = baselines.sentences(some, against_baselines(some))[0]
+    said = baseline_sentences(some, against_baselines(some))[0]
     assert said.startswith("1 of 2 configurations (A) is better than the untrained model with the same prompt")
     worse = compare(make_sweep([baseline(quality=0.9), configuration("A", quality=0.1)]))
-    said = baselines.sentences(worse, against_baselines(worse))
+    said = baseline_sentences(worse, against_baselines(worse))
     assert [one.split(" the untrained")[0] for one in said] == ["The one configuration is worse than"]
 
 
@@ -85,7 +86,7 @@ def test_no_star_is_given_or_expected_of_too_few_examples(make_sweep: Make) -> N
     tests = against_baselines(found, ["rougeL"])
     assert all(one.difference > 0.1 for one in tests)
     assert not any(one.has_star or one.star_attainable for one in tests)
-    said = baselines.sentences(found, tests)
+    said = baseline_sentences(found, tests)
     assert said[0].startswith("With 5 examples and 8 configurations no difference from a baseline could have been")
     assert "better than the untrained" not in " ".join(said)
 
@@ -136,7 +137,7 @@ def test_what_has_not_finished_is_not_compared(make_sweep: Make) -> None:
     assert {one.name for one in against_baselines(compare(make_sweep(trials)))} == set("CDEFGH")
     assert against_baselines(compare(make_sweep([configuration("A")]))) == ()
     nothing = compare(make_sweep([]))
-    assert (against_baselines(nothing), baselines.sentences(nothing, ())) == ((), [])
+    assert (against_baselines(nothing), baseline_sentences(nothing, ())) == ((), [])
 
 
 def test_a_trial_scored_on_other_examples_is_compared_on_those_in_common_and_named(make_sweep: Make) -> None:

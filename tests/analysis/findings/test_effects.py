@@ -17,6 +17,7 @@ from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.compare import compare
 from analysis.findings import effects, searches
+from analysis.findings.effect_sentences import caution, effect_sentences
 from analysis.findings.findings import Findings
 from analysis.render.markdown import to_markdown
 from analysis.statistics.factorial import expected_best, factor_of, half_normal_quantiles, lenth, shares, terms
@@ -105,7 +106,7 @@ def test_seeds_give_an_interval_over_runs(make_sweep: Make) -> None:
     assert len(found) == 1
     assert (found[0].run_low, found[0].run_high) == pytest.approx((interval.low, interval.high))
     assert found[0].p_runs == pytest.approx(oracle.pvalue)
-    assert effects.caution(found) is None
+    assert caution(found) is None
     assert effects.half_normal(compare(make_sweep(trials))) == ()
 
 
@@ -115,7 +116,7 @@ def test_a_planted_effect_is_found_and_no_other_is_claimed(make_sweep: Make) -> 
     found = compare(make_sweep(grid(**better, **same)))
     known = effects.effects(found)
     assert [one.term for one in known if one.is_clear] == ["prompt"]
-    said = effects.sentences(found, known, ())[0]
+    said = effect_sentences(found, known, ())[0]
     assert said.startswith("Effects on ROUGE-L that hold after Holm's correction for 7 effects: prompt (v1 → v2) +")
     assert effects.effect_shares(found)[0].factors == ("prompt",)
     points = effects.half_normal(found)
@@ -126,7 +127,7 @@ def test_a_planted_effect_is_found_and_no_other_is_claimed(make_sweep: Make) -> 
 def test_a_grid_with_a_hole_states_no_effect_and_says_why(make_sweep: Make) -> None:
     found = compare(make_sweep(grid(C={"state": "failed", "cause": "no"})))
     assert (effects.effects(found), effects.effect_shares(found), effects.trends(found)) == ((), (), ())
-    assert effects.sentences(found, (), ()) == [
+    assert effect_sentences(found, (), ()) == [
         "Effects need every combination of the axes, 8; 7 have finished, so none is stated."
     ]
     assert not searches.is_search(found)

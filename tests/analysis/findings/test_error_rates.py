@@ -15,8 +15,9 @@ from simulated import comparison, systems
 from sweeps_on_disk import baseline, configuration, grid
 
 from analysis.compare import compare
-from analysis.findings import baselines, effects
-from analysis.findings.baselines import against_baselines, examples_for
+from analysis.findings import effects
+from analysis.findings.baseline_sentences import baseline_sentences, examples_for
+from analysis.findings.baselines import against_baselines
 from analysis.findings.findings import Findings
 from analysis.findings.winner import winner
 from analysis.statistics.paired import paired
@@ -125,5 +126,5 @@ def test_a_planted_gain_is_found_where_it_is_and_nowhere_else(make_sweep: Make) 
     assert found.best
     assert found.best.name == "D"
     assert all(one.is_separable for one in Findings(found).against_best)
-    assert baselines.sentences(found, tests)[0].startswith("1 of 4 configurations (D) is better")
+    assert baseline_sentences(found, tests)[0].startswith("1 of 4 configurations (D) is better")
     assert [one.term for one in effects.effects(found) if one.is_clear] == ["lora_rank"]
