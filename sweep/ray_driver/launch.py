@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sweep.environment import exit_process
 from sweep.environment.lease import Lease
@@ -40,7 +40,6 @@ class LaunchOutcome:
     status: Status
     signal: int | None = None
     unfinished: tuple[str, ...] = ()
-    facts: dict[str, Any] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -101,7 +100,7 @@ def launch(
     status, reason = _end(caught, ended_early, loss or session.statuses.paused, len(unfinished))
     if status not in ("finished", "interrupted"):
         display.say_how_to_continue(reason, options.command)
-    outcome = LaunchOutcome(status, caught.number, unfinished, session.facts)
+    outcome = LaunchOutcome(status, caught.number, unfinished)
     exit_process.with_code(outcome.exit_code)
     return outcome
 

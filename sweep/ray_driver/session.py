@@ -62,7 +62,6 @@ class Session:
         self.options = options
         self.cluster = Cluster(options.address)
         self.error: BaseException | None = None
-        self.facts: dict[str, Any] | None = None
         self._engines: dict[str, Any] = {}
         self._places: dict[str, EnginePlace] = {}
         self._shares: dict[str, tuple[str, ...]] = {}  # trials of each engine
@@ -266,7 +265,6 @@ class Session:
                 if isinstance(answer, Unprepared):
                     self._refuse(answer)
             self.folder.engine_error_path.unlink(missing_ok=True)
-            self.facts = prepared[0].facts
             self.news += dict.fromkeys(line for answer in prepared for line in answer.facts.get("said", ()))
             self.statuses.is_open = True
             with contextlib.suppress(*engine_gone()):  # a new process is opened when it is first seen
