@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rapidfuzz.distance import LCSseq
 
 from analysis.records.scores import Scores
 from analysis.records.table import ResultRow, ResultTable
@@ -159,6 +158,8 @@ def best_constant(summaries: Sequence[str]) -> str:
     tokens = [rouge_words(text) for text in summaries]
     counts = Counter(tuple(one) for one in tokens)  # repeated summaries are compared once
     others = [(one, count) for one, count in counts.items() if one]
+
+    from rapidfuzz.distance import LCSseq  # 30 ms, which a table whose reference rows are kept does not wait for
 
     def total(candidate: list[str]) -> float:
         return math.fsum(

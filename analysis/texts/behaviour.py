@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rapidfuzz.distance import LCSseq
-
 from analysis.texts import claims
 from analysis.texts.copied_text import SourceTokens, extractiveness, tokens_of
 from analysis.texts.outputs import REFERENCES, Outputs, System
@@ -312,6 +310,8 @@ def _rouge1(tokens: Sequence[str], reference: Sequence[str]) -> tuple[float, flo
 
 
 def _rougel(tokens: Sequence[str], reference: Sequence[str]) -> tuple[float, float, float]:
+    from rapidfuzz.distance import LCSseq  # 30 ms, which a table does not wait for
+
     return _prf(LCSseq.similarity(tokens, reference), len(tokens), len(reference))
 
 
