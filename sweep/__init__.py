@@ -8,11 +8,11 @@ import importlib.util
 import sys
 from pathlib import Path
 
-_HOUSE = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 def _take_from_beside(room: str) -> None:
-    init = _HOUSE / room / "__init__.py"
+    init = _ROOT / room / "__init__.py"
     there = sys.modules.get(room)
     if there is not None and Path(there.__file__ or "").resolve() == init:
         return

@@ -32,8 +32,7 @@ from sweep.cli_support.options import (
 )
 from sweep.environment.devices import resolve_device
 from sweep.environment.provenance import command_line
-from sweep.request import estimates, output_folder
-from sweep.request import resolve as on
+from sweep.request import estimates, found_sources, output_folder
 from trainables.config import DECODINGS, EvalConfig, TrialConfig, configured, eval_id, generation_id
 from trainables.data.corpus import Example, example_of
 from trainables.errors import UserError, cannot_write, one_of
@@ -196,10 +195,10 @@ def _setup(
     trust_remote_code: bool,
     memory_bytes: int | None,
 ) -> EngineSetup:
-    bases = on.find_models_again(sweep.resolved, sweep.model_hint, trust_remote_code)
+    bases = found_sources.find_models_again(sweep.resolved, sweep.model_hint, trust_remote_code)
     for train in (record.train_config() for record in left):
         estimates.check_new_tokens(train, evaluation, bases.model_folders[train.model])
-    on.sources.go_offline()
+    found_sources.sources.go_offline()
     used = resolve_device(devices.device, False, sweep.experiment)
     note(f"{used.sentence}, {sweep.resolved.precision}")
     if sweep.banner:

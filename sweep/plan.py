@@ -14,13 +14,12 @@ from sweep.cli_support.heartbeat import telling
 from sweep.cli_support.options import DeviceOptions, ExperimentOptions, JsonOption, SmokeOption, TrustOption
 from sweep.environment.devices import Device, resolve_device
 from sweep.ray_driver import pack_order
-from sweep.request import estimates, sanity_report
-from sweep.request import resolve as on
+from sweep.request import estimates, found_sources, sanity_report
 from sweep.request.corpus import data_lines
 from sweep.request.existing_sweep import ExistingSweep, about_older, sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import KnownWidths, check_memory, known_widths
-from sweep.request.prepare import Loaded, bases_of_request, check_bases, plan_loaded, read_data, resolve
+from sweep.request.prepare import Loaded, check_bases, plan_loaded, read_data, resolve, sources_of_request
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables import units
@@ -94,7 +93,7 @@ def make_plan(wanted: Request, options: RunOptions) -> dict[str, Any]:
         "precision": resolved.precision,
         "model": [model.label for model in bases.models],
         "data": bases.data.label,
-        "banner": on.banner(bases, experiment, wanted, options.source),
+        "banner": found_sources.banner(bases, experiment, wanted, options.source),
         "configurations": sum(not trial.is_baseline for trial in planned),
         "baselines": sum(trial.is_baseline for trial in planned),
         "left": len(to_run),
@@ -114,12 +113,12 @@ def _load(wanted: Request, options: RunOptions, existing: ExistingSweep | None, 
     """Return the request with its data, or by the names of its sources alone where these are nowhere."""
     device = _device(wanted, options, notes)
     try:
-        bases = bases_of_request(wanted, options, existing)
+        bases = sources_of_request(wanted, options, existing)
     except UserError as error:
         if existing or {"model", "data"} & wanted.changed or options.source != "auto":
             raise  # the user named it
         notes.append(f"the plan knows the trials alone: {error}")
-        resolved = resolve(wanted, options, device, on.unresolved(wanted.experiment), None)
+        resolved = resolve(wanted, options, device, found_sources.unresolved(wanted.experiment), None)
         return Loaded(resolved, resolved.experiment, DataEntry())
     resolved = resolve(wanted, options, device, bases, existing)
     check_bases(resolved, may_load_torch=True)
@@ -136,7 +135,11 @@ def _device(wanted: Request, options: RunOptions, notes: list[str]) -> Device:
 
 @stage("measuring the texts that trials read")
 def _widths(
-    planned: Sequence[PlannedTrial], bases: on.Bases, corpus: Corpus | None, device: Device, options: RunOptions
+    planned: Sequence[PlannedTrial],
+    bases: found_sources.FoundSources,
+    corpus: Corpus | None,
+    device: Device,
+    options: RunOptions,
 ) -> list[KnownWidths]:
     """Return the widths that these trials would have; raises UserError where not even one of them fits."""
     if not bases.found or corpus is None or not planned:
@@ -152,7 +155,7 @@ def _widths(
 class _Lengths:
     """Mean tokens of a training row, per prompt and subset, measured once on a sample."""
 
-    def __init__(self, bases: on.Bases, corpus: Corpus | None) -> None:
+    def __init__(self, bases: found_sources.FoundSources, corpus: Corpus | None) -> None:
         self.folders = bases.model_folders if bases.found else {}
         self.corpus = corpus
         self.encoders: dict[str, Encoder] = {}
@@ -184,7 +187,7 @@ class _Lengths:
         return statistics.fmean(len(row.prompt_ids) + len(row.target_ids) for row in rows)
 
 
-def _row(trial: PlannedTrial, bases: on.Bases, lengths: _Lengths, state: str) -> dict[str, Any]:
+def _row(trial: PlannedTrial, bases: found_sources.FoundSources, lengths: _Lengths, state: str) -> dict[str, Any]:
     train = trial.trial.train
     need = estimates.needs_of(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
     return {

@@ -13,8 +13,7 @@ from analysis.format.terminal import Text, cell, text
 from search_spaces.experiment import built_in
 from sweep.cli_support import command
 from sweep.cli_support.options import DataOption, FieldsOption, JsonOption, ModelOption, Overrides, SourceOption
-from sweep.request import estimates
-from sweep.request import resolve as on
+from sweep.request import estimates, found_sources
 from sweep.request.corpus import read_corpus
 from sweep.request.overrides import Changes, request
 from trainables.config import TrainConfig
@@ -64,8 +63,8 @@ Chosen = tuple[list[TrainConfig], dict[str, str], list[Example]]
 
 def _of_experiment(name: str, changes: Changes, source: str, count: int) -> Chosen:
     wanted = request(name, changes)
-    bases = on.find_bases(wanted, source)
-    experiment = on.on_bases(wanted, bases, "fp32")
+    bases = found_sources.find_sources(wanted, source)
+    experiment = found_sources.with_sources(wanted, bases, "fp32")
     corpus = read_corpus(bases.data, experiment)
     trains = _one_per_prompt(experiment.configurations())
     return trains, bases.model_folders, training_order(corpus.splits["train"], trains[0].data_seed)[:count]
@@ -73,7 +72,7 @@ def _of_experiment(name: str, changes: Changes, source: str, count: int) -> Chos
 
 def _of_sweep(folder: SweepFolder, count: int) -> Chosen:
     sweep = folder.manifest()
-    bases = on.find_models_again(sweep.resolved, sweep.model_hint)
+    bases = found_sources.find_models_again(sweep.resolved, sweep.model_hint)
     trains = _one_per_prompt([record.train_config() for record in folder.records()])
     if not trains:
         raise UserError(f"{folder.folder} has no trial yet")

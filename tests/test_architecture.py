@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,24 @@ def test_who_imports_whom_is_as_the_contracts_say() -> None:
     command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_every_room_of_sweep_stands_in_the_contract() -> None:
+    """Its verbs need not: a room that imports one is a circle."""
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / "setup.cfg", encoding="utf-8")
+    layers = contracts["importlinter:contract:sweep"]["layers"]
+    assert set(re.findall(r"\w+", layers)) == {path.parent.name for path in (ROOT / "sweep").glob("*/__init__.py")}
+
+
+def test_no_class_of_the_product_has_the_name_of_another() -> None:
+    found: dict[str, list[str]] = {}
+    for package in PACKAGES:
+        for path in modules_of(package):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
 
 
 def test_every_room_says_what_it_is_for() -> None:
@@ -90,12 +110,12 @@ def test_light_modules_load_neither_torch_nor_ray() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_no_module_is_far_over_four_hundred_lines() -> None:
+def test_no_module_is_over_four_hundred_lines() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for package in (*PACKAGES, "tests", "benchmarks")
         for path in modules_of(package)
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 420
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert long == {}
 

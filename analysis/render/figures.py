@@ -29,7 +29,6 @@ from analysis.statistics.paired import FEWEST_EXAMPLES
 from trainables.metric_table import LOWER_IS_BETTER, metric_of
 
 MOST_LINES = 24
-POINTS = 100.0
 NO_INTERVALS = " There are no intervals: the examples are too few, or all alike."
 
 

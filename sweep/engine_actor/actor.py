@@ -21,7 +21,7 @@ from typing import Literal
 
 from sweep.engine_actor.crash_log import CrashLog, after_death
 from sweep.engine_actor.notifier import Notifier
-from sweep.engine_actor.slots import Slots, TrialEngine, write_failure
+from sweep.engine_actor.slots import HostedEngine, Slots, write_failure
 from sweep.environment import lease
 from sweep.environment.lease import LeaseLost, Process
 from sweep.environment.ray_variables import strip_worker
@@ -175,10 +175,8 @@ class EngineHost:
         """Return what this process does."""
         if self.slots is None:
             return EngineStatus(os.getpid(), self.opened, current())
-        now, slots = time.monotonic(), self.slots
-        runs = tuple(
-            RunStatus(run.key, now - run.started, run.reports[-1] if run.reports else None) for run in slots.active()
-        )
+        slots = self.slots
+        runs = tuple(RunStatus(run.key, run.reports[-1] if run.reports else None) for run in slots.active())
         return EngineStatus(os.getpid(), self.opened, current(), slots.paused, runs, slots.width.occupancy())
 
     async def answer(self, probe: FolderProbe, name: str) -> SeenFolders:
@@ -230,10 +228,10 @@ class EngineHost:
                 await asyncio.to_thread(adopt, record, change, control)
 
 
-def build_engine(kind: str, setup: EngineSetup, fence: Fence) -> TrialEngine:
+def build_engine(kind: str, setup: EngineSetup, fence: Fence) -> HostedEngine:
     """Return the engine of that kind, or of a `module:Class` beside the built-in ones."""
     module, name = ENGINES.get(kind, kind).split(":")
-    engine: TrialEngine = getattr(importlib.import_module(module), name)(setup, fence)
+    engine: HostedEngine = getattr(importlib.import_module(module), name)(setup, fence)
     return engine
 
 

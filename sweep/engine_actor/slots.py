@@ -36,7 +36,7 @@ RunVerdict = Literal["go", "stop", "interrupt"]
 INTERRUPTED = TrialEnd("interrupted")
 
 
-class TrialEngine(Protocol):
+class HostedEngine(Protocol):
     """What trains and evaluates trials; `run` is called from as many threads as there are slots."""
 
     name: str
@@ -56,7 +56,6 @@ class SlotRun:
     job: TrialJob
     caller: Process | None
     last_call: float
-    started: float
     begun: bool = False
     reports: list[TrialReport] = field(default_factory=list)
     consumed: int = 0
@@ -74,7 +73,7 @@ class Slots:
     `early` what they will ask for next: such a run waits at its first report until its trial has come.
     """
 
-    engine: TrialEngine
+    engine: HostedEngine
     jobs: dict[str, TrialJob]
     fence: Fence = no_fence
     lockstep: bool = False
@@ -144,7 +143,7 @@ class Slots:
                 return "wait"
             if run is not None and run.end is None:
                 return "wait"  # told to leave and not gone yet
-            self._seat(key, caller)
+            self._take_slot(key, caller)
             return "taken"
 
     def _follow_later(self, key: str) -> Literal["taken", "wait"]:
@@ -158,14 +157,14 @@ class Slots:
         reports = [TrialReport(row["step"], row["eval_loss"], recorded=True) for row in rows]
         result = record.result()
         end = TrialEnd(result.state if result else TrialState.FAILED)
-        self.runs[key] = SlotRun(key, job, None, now, now, begun=True, reports=reports, end=end)
+        self.runs[key] = SlotRun(key, job, None, now, begun=True, reports=reports, end=end)
         return "taken"
 
-    def _seat(self, key: str, caller: Process | None, begun: bool = False) -> SlotRun:
+    def _take_slot(self, key: str, caller: Process | None, begun: bool = False) -> SlotRun:
         now = time.monotonic()
         if key in self._left:
             self._left.remove(key)
-        run = SlotRun(key, self.jobs[key], caller, now, now, begun=begun)
+        run = SlotRun(key, self.jobs[key], caller, now, begun=begun)
         self.runs[key] = run
         self.width.now(self._in_slots())
         return run
@@ -187,7 +186,7 @@ class Slots:
             key = next((name for name in waiting if self._has_room_for(name)), None)
             if key is None:
                 return
-            self._start(self._seat(key, None, begun=True))
+            self._start(self._take_slot(key, None, begun=True))
 
     def _start(self, run: SlotRun) -> None:
         run.begun = True

@@ -55,12 +55,12 @@ def version(name: str) -> str | None:
 
 def code_commit() -> str | None:
     """Return the commit of the code, with `+changes` where files differ from it; None outside a checkout."""
-    house = Path(__file__).resolve().parents[2]
-    if not (house / ".git").exists():
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
         return None
     try:
-        head = _git(house, "rev-parse", "HEAD")
-        return head + ("+changes" if _git(house, "status", "--porcelain", "--untracked-files=no") else "")
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -25,7 +25,6 @@ class RunStatus:
     """One run in a slot, with its last report."""
 
     key: str
-    started_s_ago: float
     report: TrialReport | None = None
 
 

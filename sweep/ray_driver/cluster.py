@@ -22,7 +22,7 @@ from sweep.ray_driver.ray_processes import CoreProcesses, left_behind
 from trainables.errors import UserError
 from trainables.secret_variables import PASS_ENV
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 # Read by Ray's processes when they start and by Tune when it is imported.
 QUIET = {
@@ -199,8 +199,8 @@ def prepare_environment(address: str | None) -> None:
     # Workers import this house from wherever they start; an installed one they find by themselves, and a
     # site-packages folder in front of everything could hide modules of the standard library.
     known = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    if HOUSE.name not in ("site-packages", "dist-packages") and str(HOUSE) not in known:
-        known.insert(0, str(HOUSE))
+    if ROOT.name not in ("site-packages", "dist-packages") and str(ROOT) not in known:
+        known.insert(0, str(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join(known)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.experiment import Experiment
 from sweep.cli_support.counting import ticker
-from sweep.request import resolve as on
+from sweep.request import found_sources
 from sweep.request.overrides import Request
 from sweep.request.sanity_report import in_data
 from trainables.config import EvalConfig, configured
@@ -21,11 +21,11 @@ from trainables.records.manifest import DataEntry
 from trainables.scoring.metrics import mostly_unseen
 
 
-def read_corpus(place: on.Base, experiment: Experiment) -> Corpus:
+def read_corpus(place: found_sources.FoundSource, experiment: Experiment) -> Corpus:
     """Read the data of an experiment; raises UserError for a field or split that it does not have."""
     base = experiment.grid.base
     needed = ("train", *experiment.evaluation.examples)
-    source = on.data_source(place)
+    source = found_sources.data_source(place)
     corpus = load_corpus(source, base.source_field, base.target_field, experiment.keep_leaked, needed, ticker())
     for name in experiment.grid.axes.get("prompt", (base.prompt,)):
         check_fields(name, template_of(name, experiment.prompts), corpus.columns)
@@ -37,12 +37,12 @@ def data_lines(report: Mapping[str, Any]) -> list[str]:
     return [f"data: {line}" for line in report_lines(report)]
 
 
-def data_entry_of(base: on.Base, corpus: Corpus) -> DataEntry:
+def data_entry_of(base: found_sources.FoundSource, corpus: Corpus) -> DataEntry:
     """Return what sweep.json keeps of a data set that has been read."""
     found: dict[str, Any] = {
         "report": corpus.report,
         "sizes": {split: len(examples) for split, examples in corpus.splits.items()},
-        "stamp": on.stamp(base),
+        "stamp": found_sources.stamp(base),
     }
     if mostly_unseen([one.references for one in corpus.splits["train"]]):
         found["rouge_sees_words"] = False

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from analysis.records.older_trials import is_older
 from search_spaces.experiment import Experiment
-from sweep.request import output_folder
-from sweep.request import resolve as on
+from sweep.request import found_sources, output_folder
 from sweep.request.corpus import read_corpus, within_data
 from sweep.request.overrides import Request
 from sweep.request.run_options import RunOptions
@@ -46,10 +45,10 @@ def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | No
         return None
     resolved = manifest.resolved
     output_folder.check_extends(options.out, manifest, request, options.source)
-    on.check_requested(options.out, resolved, request.experiment)
+    found_sources.check_requested(options.out, resolved, request.experiment)
     _check_data_files(manifest, request.experiment)
-    on_its_bases = on.on_bases(request, on.stored_bases(resolved), resolved.precision)
-    experiment = within_data(on_its_bases, resolved.data, request)[0]
+    with_its_sources = found_sources.with_sources(request, found_sources.stored_sources(resolved), resolved.precision)
+    experiment = within_data(with_its_sources, resolved.data, request)[0]
     folder = SweepFolder(options.out)
     configurations = tuple(experiment.configurations())
     planned = tuple(plan_trials(experiment, options.seeds, known_trials(folder), configurations))
@@ -63,10 +62,12 @@ def _check_data_files(manifest: SweepManifest, experiment: Experiment) -> None:
     place, configuration = parted(name)
     if entry.kind != "local" or not Path(place).exists():
         return
-    base = on.Base(name, entry.label, "local", str(Path(place).resolve()), None, configuration=configuration)
-    if on.stamp(base) != entry.stamp:
+    base = found_sources.FoundSource(
+        name, entry.label, "local", str(Path(place).resolve()), None, configuration=configuration
+    )
+    if found_sources.stamp(base) != entry.stamp:
         corpus = read_corpus(base, experiment)
-        on.check_same("data", entry, corpus.fingerprint)
+        found_sources.check_same("data", entry, corpus.fingerprint)
 
 
 def about_older(folder: SweepFolder, manifest: SweepManifest, planned: Sequence[PlannedTrial]) -> list[str]:

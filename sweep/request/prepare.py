@@ -12,8 +12,7 @@ from pathlib import Path
 from search_spaces.experiment import Experiment
 from sweep.environment.devices import Device, resolve_device, resolve_precision
 from sweep.environment.provenance import provenance
-from sweep.request import estimates, output_folder, sanity_report
-from sweep.request import resolve as on
+from sweep.request import estimates, found_sources, output_folder, sanity_report
 from sweep.request.corpus import data_entry_of, data_lines, read_corpus, within_data
 from sweep.request.examples import Examples, examples_from, examples_on_disk, examples_wanted
 from sweep.request.existing_sweep import ExistingSweep, about_older
@@ -38,7 +37,7 @@ class Resolved:
     request: Request
     options: RunOptions
     device: Device
-    bases: on.Bases
+    bases: found_sources.FoundSources
     precision: str
     experiment: Experiment
     configurations: tuple[TrainConfig, ...]  # of the experiment
@@ -53,42 +52,48 @@ class Resolved:
         """Whether somebody chose max_length_tokens for these models; else it is cut to their context."""
         if self.existing:
             return "max_length_tokens" in self.request.changed
-        return on.asks_for_its_length(self.request, self.bases)
+        return found_sources.asks_for_its_length(self.request, self.bases)
 
     def model_notes(self) -> list[str]:
         """Check where each model's texts end, and return what there is to say of the models."""
-        return on.model_notes(self.bases, self.existing.manifest.resolved if self.existing else None)
+        return found_sources.model_notes(self.bases, self.existing.manifest.resolved if self.existing else None)
 
 
-def bases_of_request(request: Request, options: RunOptions, existing: ExistingSweep | None) -> on.Bases:
+def sources_of_request(
+    request: Request, options: RunOptions, existing: ExistingSweep | None
+) -> found_sources.FoundSources:
     """Find model and data; those of an existing sweep are found again, its data once they are read."""
     if existing is None:
-        return on.find_bases(request, options.source, options.trust_remote_code)
+        return found_sources.find_sources(request, options.source, options.trust_remote_code)
     kept = existing.manifest
-    return on.find_models_again(kept.resolved, kept.model_hint, options.trust_remote_code)
+    return found_sources.find_models_again(kept.resolved, kept.model_hint, options.trust_remote_code)
 
 
 def resolve(
-    request: Request, options: RunOptions, device: Device, bases: on.Bases, existing: ExistingSweep | None
+    request: Request,
+    options: RunOptions,
+    device: Device,
+    bases: found_sources.FoundSources,
+    existing: ExistingSweep | None,
 ) -> Resolved:
     """Return the request on these bases; an existing sweep keeps its own precision."""
     if existing:
         known = (existing.manifest.resolved.precision, existing.experiment, existing.configurations)
         return Resolved(request, options, device, bases, *known, existing)
     precision = _precision(request.experiment.grid.base, device, bases)
-    experiment = on.on_bases(request, bases, precision)
+    experiment = found_sources.with_sources(request, bases, precision)
     check_seeds(experiment, options.seeds)
     return Resolved(request, options, device, bases, precision, experiment, tuple(experiment.configurations()))
 
 
-def _precision(base: TrainConfig, device: Device, bases: on.Bases) -> str:
-    return resolve_precision(device, on.folders(bases)) if base.precision == "auto" else base.precision
+def _precision(base: TrainConfig, device: Device, bases: found_sources.FoundSources) -> str:
+    return resolve_precision(device, found_sources.folders(bases)) if base.precision == "auto" else base.precision
 
 
 def check_bases(resolved: Resolved, may_load_torch: bool) -> None:
     """Raise UserError for models that cannot be trained as asked; before the data are read, which may take long."""
     folders = resolved.bases.model_folders
-    estimates.check_weights(on.folders(resolved.bases), resolved.options.trust_remote_code, may_load_torch)
+    estimates.check_weights(found_sources.folders(resolved.bases), resolved.options.trust_remote_code, may_load_torch)
     evaluation = resolved.experiment.evaluation
     estimates.check_models(resolved.configurations, evaluation, folders, resolved.asks_for_its_length)
 
@@ -113,7 +118,7 @@ def read_data(resolved: Resolved) -> Loaded:
     existing = resolved.existing
     if existing:
         kept = existing.manifest
-        corpus = read_corpus(on.find_data_again(kept.resolved, kept.data_hint), resolved.experiment)
+        corpus = read_corpus(found_sources.find_data_again(kept.resolved, kept.data_hint), resolved.experiment)
         return Loaded(resolved, resolved.experiment, kept.resolved.data, corpus)
     corpus = read_corpus(resolved.bases.data, resolved.experiment)
     data = data_entry_of(resolved.bases.data, corpus)
@@ -131,10 +136,10 @@ def load_examples(resolved: Resolved) -> Loaded:
     if kept is None:
         loaded = read_data(resolved)
         assert loaded.corpus is not None
-        on.check_same("data", entry, loaded.corpus.fingerprint)
+        found_sources.check_same("data", entry, loaded.corpus.fingerprint)
     else:
         loaded = Loaded(resolved, resolved.experiment, entry, kept=kept)
-    on.sources.go_offline()
+    found_sources.sources.go_offline()
     return loaded
 
 
@@ -185,7 +190,7 @@ class PreparedSweep:
         return self.planned.loaded.resolved.device
 
     @property
-    def bases(self) -> on.Bases:
+    def bases(self) -> found_sources.FoundSources:
         return self.planned.loaded.resolved.bases
 
     @property
@@ -215,7 +220,7 @@ def prepare(request: Request, options: RunOptions, existing: ExistingSweep | Non
     grid = (existing or request).experiment.grid
     if device.kind == "cpu" and "fp16" in grid.axes.get("precision", (grid.base.precision,)):
         raise UserError("precision must be fp32 or bf16 on a CPU, got 'fp16'")
-    resolved = resolve(request, options, device, bases_of_request(request, options, existing), existing)
+    resolved = resolve(request, options, device, sources_of_request(request, options, existing), existing)
     check_bases(resolved, may_load_torch=False)  # the engine will
     prepared = judge_planned(plan_loaded(load_examples(resolved)))
     check_memory(resolved.configurations, resolved.bases.model_folders, device, options.memory_bytes)
@@ -274,7 +279,7 @@ def _new_manifest(loaded: Loaded) -> SweepManifest:
             target_modules=bases.target_modules,
             device=resolved.device.kind,
         ),
-        banner=on.banner(bases, loaded.experiment, resolved.request, resolved.options.source),
+        banner=found_sources.banner(bases, loaded.experiment, resolved.request, resolved.options.source),
         model_hint=bases.model_folders,
         data_hint=bases.data.place,
         provenance=SweepOrigin.model_validate(provenance(resolved.device)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search_spaces.experiment import Experiment
 from sweep.request import estimates
-from sweep.request.resolve import Bases
+from sweep.request.found_sources import FoundSources
 from sweep.request.trials import PlannedTrial
 from trainables.data.corpus import Corpus, Example, evaluation_order, training_order
 from trainables.sanity_checks import adapter_sizes, prompt_rows, settings, splits, texts
@@ -44,7 +44,7 @@ def in_plan(
 def in_plan_of(
     planned: Sequence[PlannedTrial],
     experiment: Experiment,
-    bases: Bases,
+    bases: FoundSources,
     corpus: Corpus | None,
     about_data: Sequence[str] = (),
 ) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from search_spaces.experiment import Experiment
 from search_spaces.grid import grid
 from sweep.request import sanity_report
-from sweep.request.resolve import Base, Bases
+from sweep.request.found_sources import FoundSource, FoundSources
 from sweep.request.trials import plan_trials
 from trainables.config import Decoding, EvalConfig, TrainConfig
 from trainables.data.load_corpus import load_corpus
@@ -168,5 +168,8 @@ def named(mistake: Mistake, records: Records, model: Path, place: Path, **base: 
         prompts={"own": mistake.prompt},
     )
     corpus = load_corpus(DataSource("data", str(data), "local"), "dialogue", "summary", mistake.keep_leaked)
-    bases = Bases((Base("model", "model", "local", str(model), None),), Base("data", "data", "local", str(data), None))
+    bases = FoundSources(
+        (FoundSource("model", "model", "local", str(model), None),),
+        FoundSource("data", "data", "local", str(data), None),
+    )
     return sanity_report.in_plan_of(plan_trials(experiment), experiment, bases, corpus, sanity_report.in_data(corpus))

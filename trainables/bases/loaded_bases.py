@@ -59,10 +59,6 @@ class BaseCache:
         """Bytes of the bases that are loaded and not in use."""
         return sum(nbytes_of(base) for base in list(self._held.values())[:-1])
 
-    def drop_idle(self) -> None:
-        """Let go of all bases but the one in use."""
-        self._drop(list(self._held)[:-1])
-
     def _make_room(self, need_bytes: int) -> None:
         most = KEPT_SHARE * usable_bytes(self.setup)
         held = {key: nbytes_of(base) for key, base in self._held.items()}

@@ -1,4 +1,4 @@
-"""The pocket model and corpus: small stand-ins for gpt2 and SAMSum that work offline; torch-free to import."""
+"""The pocket model and corpus: stand-ins for gpt2 and SAMSum that work offline. It imports neither torch nor a room."""
 
 from __future__ import annotations
 

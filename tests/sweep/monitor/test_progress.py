@@ -35,7 +35,7 @@ def jobs(tmp_path: Path) -> list[TrialJob]:
 
 
 def running(job: TrialJob, report: TrialReport | None = None) -> list[RunStatus]:
-    return [RunStatus(Path(job.folder).name, 1.0, report)]
+    return [RunStatus(Path(job.folder).name, report)]
 
 
 def finish(job: TrialJob, **result: Any) -> None:
@@ -130,7 +130,7 @@ folder, jobs, _ = write_sweep(Path(sys.argv[1]), [{"max_steps": 0}, {"max_steps"
 with ProgressDisplay(folder, jobs, "2 trials on CPU") as display:
     TrialRecord(Path(jobs[1].folder)).append_metrics({"kind": "eval", "step": 4, "eval_loss": 2.25, "examples": 4})
     TrialRecord(Path(jobs[0].folder)).write_result(TrialResult(state="failed", cause="no luck"))
-    display.update([RunStatus(Path(jobs[1].folder).name, 1.0)])
+    display.update([RunStatus(Path(jobs[1].folder).name)])
 display.say_how_to_continue("interrupted by SIGTERM")
 """
 

@@ -18,9 +18,9 @@ from sweep.plan import make_plan
 from sweep.request import sanity_report
 from sweep.request.commit import commit
 from sweep.request.existing_sweep import sweep_to_extend
+from sweep.request.found_sources import FoundSource, FoundSources
 from sweep.request.overrides import Changes, request
 from sweep.request.prepare import prepare
-from sweep.request.resolve import Base, Bases
 from sweep.request.run_options import RunOptions
 from sweep.request.trials import plan_trials
 from trainables import pocket
@@ -108,7 +108,7 @@ def test_plan_and_run_name_the_same_mistakes_and_a_continued_sweep_does_not_read
 
 
 def test_the_built_in_experiments_set_nothing_that_looks_like_a_mistake() -> None:
-    nowhere = Bases((Base("m", "m", "local", "", None),), Base("d", "d", "local", "", None))
+    nowhere = FoundSources((FoundSource("m", "m", "local", "", None),), FoundSource("d", "d", "local", "", None))
     for name in built_in():
         experiment = load_experiment(name)
         assert sanity_report.in_plan_of(plan_trials(experiment), experiment, nowhere, None) == []
@@ -156,8 +156,8 @@ def test_real_corpora_raise_no_false_alarm(tmp_path: Path) -> None:
 
 def _said_of(corpus: Corpus) -> list[str]:
     experiment = Experiment("own", "", Grid(TrainConfig(model="m", data="d"), {}), EvalConfig())
-    model = Base("m", "m", "local", str(REAL / "models" / "dialogue-7M-gpt2"), None)
-    bases = Bases((model,), Base("d", "d", "local", "", None))
+    model = FoundSource("m", "m", "local", str(REAL / "models" / "dialogue-7M-gpt2"), None)
+    bases = FoundSources((model,), FoundSource("d", "d", "local", "", None))
     return sanity_report.in_plan_of(plan_trials(experiment), experiment, bases, corpus, sanity_report.in_data(corpus))
 
 

@@ -24,7 +24,7 @@ from trainables.tokenization.encoder import load_encoder
 
 
 @dataclass(frozen=True)
-class Base:
+class FoundSource:
     """A model or data set as found: `requested` is what the user called it, `place` where it is on this machine."""
 
     requested: str
@@ -56,11 +56,11 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Bases:
+class FoundSources:
     """The models of a sweep, in the order of their first use, and its data set."""
 
-    models: tuple[Base, ...]
-    data: Base
+    models: tuple[FoundSource, ...]
+    data: FoundSource
     target_modules: tuple[str, ...] | None = (
         None  # in place of the experiment's, which the user's model calls otherwise
     )
@@ -74,7 +74,7 @@ class Bases:
         return {model.label: model.place for model in self.models}
 
 
-def folders(bases: Bases) -> list[str]:
+def folders(bases: FoundSources) -> list[str]:
     """Return the folders of the models that were found."""
     return [model.place for model in bases.models if model.place]
 
@@ -86,19 +86,19 @@ def model_names(experiment: Experiment) -> list[str]:
 
 
 @stage("finding model and data")
-def find_bases(request: Request, source: str, trust_remote_code: bool = False) -> Bases:
+def find_sources(request: Request, source: str, trust_remote_code: bool = False) -> FoundSources:
     """Find model and data; raises UserError naming what was tried. The hub is asked once, then left alone."""
     names, may_stand_in = model_names(request.experiment), request.may_stand_in
     models = [_model(name, source, "model" in may_stand_in and len(names) == 1, trust_remote_code) for name in names]
     data = _data(request.experiment.grid.base.data, source, "data" in may_stand_in)
-    bases = Bases(tuple(models), data, _targets(request, models))
+    bases = FoundSources(tuple(models), data, _targets(request, models))
     if len(bases.model_folders) < len(models):
         raise UserError(f"the models {', '.join(names)} must have different names: tables tell them apart by these")
     sources.go_offline()
     return bases
 
 
-def _targets(request: Request, models: list[Base]) -> tuple[str, ...] | None:
+def _targets(request: Request, models: list[FoundSource]) -> tuple[str, ...] | None:
     """Return the adapted layers by the name of a model that the user put in the place of the experiment's own."""
     grid = request.experiment.grid
     if "model" not in request.changed or len(models) > 1 or {"target_modules"} & {*request.changed, *grid.axes}:
@@ -106,21 +106,23 @@ def _targets(request: Request, models: list[Base]) -> tuple[str, ...] | None:
     return estimates.layers_in_place_of(grid.base.target_modules, models[0].place)
 
 
-def asks_for_its_length(request: Request, bases: Bases) -> bool:
+def asks_for_its_length(request: Request, bases: FoundSources) -> bool:
     """Tell whether somebody chose max_length_tokens for the very models that are used: no default, no other model."""
     own_models = "model" not in request.changed and not any(model.stood_in for model in bases.models)
     return "max_length_tokens" in (request.changed | request.in_file if own_models else request.changed)
 
 
-def unresolved(experiment: Experiment) -> Bases:
+def unresolved(experiment: Experiment) -> FoundSources:
     """Return the bases by the names that the experiment gives them, for a plan without any of them at hand."""
-    models = tuple(Base(name, name, "absent", "", None) for name in model_names(experiment))
+    models = tuple(FoundSource(name, name, "absent", "", None) for name in model_names(experiment))
     data = experiment.grid.base.data
-    return Bases(models, Base(data, data, "absent", "", None))
+    return FoundSources(models, FoundSource(data, data, "absent", "", None))
 
 
 @stage("reading the model's files")
-def find_models_again(stored: SweepSources, hints: Mapping[str, str], trust_remote_code: bool | None = None) -> Bases:
+def find_models_again(
+    stored: SweepSources, hints: Mapping[str, str], trust_remote_code: bool | None = None
+) -> FoundSources:
     """Find the very models of a sweep again; raises UserError where one is gone, has changed or runs other code.
 
     Without a word on `trust_remote_code` nothing of them is run, and they are compared as they were then.
@@ -135,10 +137,10 @@ def find_models_again(stored: SweepSources, hints: Mapping[str, str], trust_remo
         _check_code(entry, found)
         check_same("model", entry, _fingerprint(entry, found))
         models.append(found)
-    return Bases(tuple(models), stored_bases(stored).data)
+    return FoundSources(tuple(models), stored_sources(stored).data)
 
 
-def _check_code(entry: ModelEntry, found: Base) -> None:
+def _check_code(entry: ModelEntry, found: FoundSource) -> None:
     """Raise UserError unless a model's own code is run now as it was; a sweep of the first scheme does not say."""
     if entry.fingerprint_scheme == 1 or entry.own_code == found.own_code:
         return
@@ -149,7 +151,7 @@ def _check_code(entry: ModelEntry, found: Base) -> None:
     )
 
 
-def _fingerprint(entry: ModelEntry, found: Base) -> str | None:
+def _fingerprint(entry: ModelEntry, found: FoundSource) -> str | None:
     """Return a model's fingerprint by the scheme of the sweep; raises UserError where its texts would end otherwise."""
     if entry.fingerprint_scheme == found.fingerprint_scheme:
         return found.fingerprint
@@ -162,7 +164,7 @@ def _fingerprint(entry: ModelEntry, found: Base) -> str | None:
     return sources.model_fingerprint(Path(found.place), entry.fingerprint_scheme)
 
 
-def model_notes(bases: Bases, stored: SweepSources | None = None) -> list[str]:
+def model_notes(bases: FoundSources, stored: SweepSources | None = None) -> list[str]:
     """Check where each model's texts end; say which end is trained of several, and how an old sweep is compared."""
     notes = [
         f"model: the fingerprint of {entry.label} was made when it covered configuration, vocabulary and weights "
@@ -178,7 +180,7 @@ def model_notes(bases: Bases, stored: SweepSources | None = None) -> list[str]:
     return notes
 
 
-def find_data_again(stored: SweepSources, hint: str) -> Base:
+def find_data_again(stored: SweepSources, hint: str) -> FoundSource:
     """Find the data of a sweep again; what it holds is compared once it has been read."""
     entry = stored.data
     asked, configuration = parted(entry.requested)
@@ -223,20 +225,20 @@ def check_same(noun: str, entry: SourceEntry, fingerprint: str | None) -> None:
         )
 
 
-def stored_bases(stored: SweepSources) -> Bases:
+def stored_sources(stored: SweepSources) -> FoundSources:
     """Return the bases as sweep.json names them, without a place on this machine."""
     models = (
         replace(_stored(model), fingerprint_scheme=model.fingerprint_scheme, own_code=model.own_code)
         for model in stored.models
     )
-    return Bases(tuple(models), _stored(stored.data), stored.target_modules or None)
+    return FoundSources(tuple(models), _stored(stored.data), stored.target_modules or None)
 
 
-def _stored(entry: SourceEntry) -> Base:
-    return Base(**_names(entry), place="", revision=entry.revision, fingerprint=entry.fingerprint)
+def _stored(entry: SourceEntry) -> FoundSource:
+    return FoundSource(**_names(entry), place="", revision=entry.revision, fingerprint=entry.fingerprint)
 
 
-def on_bases(request: Request, bases: Bases, precision: str) -> Experiment:
+def with_sources(request: Request, bases: FoundSources, precision: str) -> Experiment:
     """Return the experiment with the labels of what it stands on, and its precision decided.
 
     Where a stand-in runs, its own axes replace the experiment's, but never what the user asked for.
@@ -276,7 +278,7 @@ def _decided(name: str, values: tuple[Any, ...], precision: str) -> tuple[Any, .
     return tuple(dict.fromkeys(precision if value == "auto" else value for value in values))
 
 
-def banner(bases: Bases, experiment: Experiment, request: Request, source: str) -> str | None:
+def banner(bases: FoundSources, experiment: Experiment, request: Request, source: str) -> str | None:
     """Say what stands in for what and with which settings of its own, None where nothing does."""
     stood_in = [base for base in (*bases.models, bases.data) if base.stood_in]
     if not stood_in:
@@ -291,24 +293,24 @@ def banner(bases: Bases, experiment: Experiment, request: Request, source: str) 
     return text
 
 
-def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> Base:
+def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> FoundSource:
     found = sources.resolve_model(name, source, stand_in, trust_remote_code)
     about = (found.label, found.kind, found.folder, found.revision, found.fingerprint)
-    return Base(name, *about, fingerprint_scheme=SCHEME, own_code=found.own_code)
+    return FoundSource(name, *about, fingerprint_scheme=SCHEME, own_code=found.own_code)
 
 
-def _data(name: str, source: str, stand_in: bool) -> Base:
+def _data(name: str, source: str, stand_in: bool) -> FoundSource:
     found = sources.resolve_data(name, source, stand_in)
-    return Base(name, found.label, found.kind, found.location, found.revision, configuration=found.configuration)
+    return FoundSource(name, found.label, found.kind, found.location, found.revision, configuration=found.configuration)
 
 
-def data_source(base: Base) -> sources.DataSource:
+def data_source(base: FoundSource) -> sources.DataSource:
     """Return a data set as the loader takes it."""
     kind: Any = base.kind
     return sources.DataSource(base.label, base.place, kind, base.revision, base.configuration)
 
 
-def stamp(base: Base) -> str | None:
+def stamp(base: FoundSource) -> str | None:
     """Return a cheap mark of a local data set's files, None for other kinds: where it is equal, so is the content."""
     path = Path(base.place)
     if base.kind != "local" or not path.exists():
