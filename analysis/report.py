@@ -13,7 +13,7 @@ from analysis.comparison.comparison import Comparison, compare
 from analysis.findings.findings import Findings
 from analysis.format.terminal import Console, print_json, results
 from analysis.records import reference_rows
-from analysis.render import behaviour_tables, csv_tables, json_report, latex, markdown, page, terminal_tables
+from analysis.render import behaviour_tables, csv_tables, latex, markdown, page, terminal_tables
 from analysis.statistics.multiple_testing import CORRECTIONS, EQUIVALENCE_MARGIN
 from trainables.errors import UserError, cannot_write, nearest
 from trainables.records import atomic_files
@@ -114,6 +114,8 @@ def report(
     except OSError as error:
         raise cannot_write(SweepFolder(run).report_folder, error) from None
     if as_json:
+        from analysis.render import json_report  # its types take 60 ms
+
         document = {"alarm": alarm or None, **json_report.report_of(findings).document()}
         print_json(document)
         return

@@ -37,7 +37,6 @@ def best(
     from analysis.compare import compare
     from analysis.findings.findings import Findings
     from analysis.findings.sentences import conclusions, headline
-    from analysis.render.json_report import report_of
 
     folder = existing_sweep(run)
     found = compare(folder.folder, metric, evaluation)
@@ -50,6 +49,8 @@ def best(
     if export is not None:
         export_best(found, trial, folder.manifest(), export)
     if as_json:
+        from analysis.render.json_report import report_of  # its types take 60 ms
+
         document = report_of(Findings(found)).document()
         del document["rows"]
         place = {"adapter": str(export or adapter_of(trial)), "train": trial.train and trial.train.model_dump()}

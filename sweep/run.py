@@ -190,7 +190,7 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
     """Print and write the comparison, and its page where trials have ended; return 1 where one has failed."""
     from analysis.compare import compare
     from analysis.findings.findings import Findings
-    from analysis.render import json_report, terminal_tables
+    from analysis.render import terminal_tables
     from analysis.render.page import known_alarm
     from analysis.report import write_comparison, write_page
 
@@ -202,6 +202,8 @@ def _conclude(out: Path, planned: Sequence[PlannedTrial], metric: str, as_json: 
         if metric == found.table.metric:
             write_comparison(findings)
     if as_json:
+        from analysis.render import json_report  # its types take 60 ms
+
         command.print_json({"folder": str(out), **json_report.report_of(findings).document()})
     else:
         terminal_tables.to_terminal(command.results(), findings, known_alarm(found))
