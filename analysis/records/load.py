@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NEEDED = ("experiment", "resolved", "evaluation", "eval_id")  # every sweep has had them
+
+
 def default_eval_id(folder: Path) -> str:
     """Return the identity of the evaluation that the sweep was last asked for."""
     return read_sweep(folder).eval_id
@@ -32,11 +35,14 @@ def default_eval_id(folder: Path) -> str:
 def read_sweep(folder: Path) -> SweepManifest:
     """Return sweep.json; raises UserError where there is none or it is damaged."""
     try:
-        return SweepFolder(folder).manifest()
+        found = SweepFolder(folder).manifest()
     except FileNotFoundError:
         raise UserError(f"{folder} is no sweep: it has no sweep.json") from None
     except DamagedFile as error:
         raise UserError(str(error)) from None
+    if missing := [name for name in NEEDED if name not in found.model_fields_set]:
+        raise UserError(f"{SweepFolder(folder).sweep_path} is damaged: {missing[0]} is missing")
+    return found
 
 
 def load(folder: Path, eval_id: str | None = None) -> ResultTable:

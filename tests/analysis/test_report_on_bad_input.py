@@ -18,6 +18,7 @@ from analysis.render.csv_tables import to_csv
 from analysis.render.markdown import to_markdown
 from analysis.report import write, write_page
 from trainables.config import EvalConfig
+from trainables.errors import UserError
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import means, score
@@ -146,3 +147,29 @@ def test_one_example_gives_scores_and_no_claim(make_sweep: Make) -> None:
     assert not re.search(r"\b(is|are) (better|worse)", text)
     assert not re.search(r"\b(nan|inf)\b", text.lower())
     assert all(math.isfinite(test.score) and not test.has_star for test in findings.every_test)
+
+
+@pytest.mark.parametrize("name", ["eval_id", "evaluation", "experiment", "resolved"])
+def test_a_sweep_whose_json_lacks_what_every_sweep_has_is_damaged(make_sweep: Make, name: str) -> None:
+    folder = make_sweep()
+    path = SweepFolder(folder).sweep_path
+    content = atomic_files.read_json(path)
+    del content[name]
+    atomic_files.write_json(path, content)
+    with pytest.raises(UserError, match=rf"sweep\.json is damaged: {name} is missing"):
+        compare(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is no whole JSON document"),
+        ("[1]", "it is no JSON object"),
+        ('{"schema": 1}', "its checksum is missing"),
+    ],
+)
+def test_a_sweep_whose_json_is_none_says_what_it_is_in_words(make_sweep: Make, text: str, why: str) -> None:
+    folder = make_sweep()
+    SweepFolder(folder).sweep_path.write_text(text)
+    with pytest.raises(UserError, match=rf"sweep\.json is damaged: {why}"):
+        compare(folder)

@@ -67,10 +67,13 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a document of write_json; raises FileNotFoundError, or DamagedFile naming the file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        stored = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{path} is damaged: {type(error).__name__}: {error}") from None
-    if stored != _checksum(content):
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{path} is damaged: it is no whole JSON document: {error}") from None
+    if not isinstance(content, dict):
+        raise DamagedFile(f"{path} is damaged: it is no JSON object")
+    if "sha256" not in content:
+        raise DamagedFile(f"{path} is damaged: its checksum is missing")
+    if content.pop("sha256") != _checksum(content):
         raise DamagedFile(f"{path} is damaged: its checksum does not match its content")
     return dict(content)
 
