@@ -216,7 +216,7 @@ def _setup(
 def has_same_texts(record: TrialRecord, evaluation: EvalConfig) -> bool:
     """Tell whether a whole evaluation has the texts that `evaluation` asks for, so that no model is needed."""
     summaries = (record.summary(identity) for identity in record.evaluation_ids())
-    return any(summary and summary["generation_id"] == generation_id(evaluation) for summary in summaries)
+    return any(summary and summary.generation_id == generation_id(evaluation) for summary in summaries)
 
 
 def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Example]]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from analysis.format.columns import MAIN_AXES
 from analysis.records import older_trials
-from analysis.records.table import EvaluationSummary, ResultRow, ResultTable
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
 from trainables.records.atomic_files import DamagedFile
@@ -97,7 +97,7 @@ def _evaluation(sweep: SweepManifest, records: Iterable[TrialRecord], identity: 
     for record in records:
         known.update(record.evaluation_ids())
         if identity in known and (summary := record.summary(identity)):
-            return EvalConfig.model_validate(summary["evaluation"])
+            return EvalConfig.model_validate(summary.evaluation)
     raise UserError(f"no trial has the evaluation {identity!r}; {nearest(identity, sorted(known))}")
 
 
@@ -117,8 +117,7 @@ def _read(record: TrialRecord, identity: str) -> ResultRow:
             name, label, kind, TrialState.PENDING, cause, record=record, damage=damage, is_hidden=is_hidden
         )
     result = record.result()
-    content = record.summary(identity) if result else None
-    summary = EvaluationSummary.model_validate(content) if content else None
+    summary = record.summary(identity) if result else None
     state: str = result.state if result else TrialState.PENDING
     why = damage if is_hidden else result.cause if result else None
     if not is_hidden and state == TrialState.DONE and summary is None:

@@ -6,23 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column, of_metric
 from trainables.config import EvalConfig, TrainConfig
 from trainables.metric_table import metric_of
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import TrialRecord
 from trainables.scoring.metrics import score_names, signature
-
-
-class EvaluationSummary(BaseModel):
-    """What a trial's `summary.json` of an evaluation says that a table needs; the means are by split and name."""
-
-    model_config = ConfigDict(frozen=True)
-
-    signature: str = ""  # how the scores were made
-    checksums: dict[str, str] = Field(default_factory=dict)  # of its files of predictions, by name
-    splits: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

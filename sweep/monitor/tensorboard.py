@@ -15,6 +15,7 @@ from typing import Any
 
 from sweep.monitor.jsonl_tail import JournalTail
 from trainables.records.atomic_files import DamagedFile
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.lineage import sentence
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
@@ -138,7 +139,7 @@ class TrialEvents:
             return  # still being evaluated
         summary = self.record.summary(result.first_eval_id or identities[0]) if identities else None
         wall = self.record.result_path.stat().st_mtime
-        for name, value in final_metrics(result, summary or {}).items():
+        for name, value in final_metrics(result, summary).items():
             self._add_scalar(name, value, result.steps or 0, wall)
         self._add_session_end(result.is_trained, wall)
         self._has_end = True
@@ -196,10 +197,10 @@ def knobs(config: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def final_metrics(result: TrialResult, summary: dict[str, Any]) -> dict[str, float]:
+def final_metrics(result: TrialResult, summary: EvaluationSummary | None) -> dict[str, float]:
     """Return the numbers by which trials are compared in the HParams tab, as `final/<split>/<score>`."""
     found: dict[str, float] = {}
-    for split, means in summary.get("splits", {}).items():
+    for split, means in (summary.splits if summary else {}).items():
         for name, value in means.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 found[f"final/{split}/{name}"] = float(value)

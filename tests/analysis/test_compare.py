@@ -53,7 +53,7 @@ def test_the_best_is_that_of_validation(make_sweep: Make, metric: str) -> None:
     for name, (record, *_) in records_by_name(folder).items():
         summary = record.summary(eval_id(SMALL))
         assert summary
-        values[name] = summary["splits"]["validation"][metric]
+        values[name] = summary.splits["validation"][metric]
     ordered = sorted("ABCDEFGH", key=lambda name: values[name], reverse=metric != "eval_loss")
     assert [one.name for one in found.ranking] == ordered
     assert found.ranking[0].selection == values[ordered[0]]
@@ -117,10 +117,11 @@ def test_what_did_not_end_well_is_never_best_even_with_scores(make_sweep: Make, 
 def test_a_loss_that_is_not_finite_is_never_best(make_sweep: Make) -> None:
     folder = make_sweep([configuration("A"), configuration("B", rank=16)])
     record = records_by_name(folder)["B"][0]
-    summary = record.summary(eval_id(SMALL)) or {}
-    summary["splits"]["validation"]["eval_loss"] = -math.inf
+    summary = record.summary(eval_id(SMALL))
+    assert summary
+    summary.splits["validation"]["eval_loss"] = -math.inf
     predictions = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
-    record.write_evaluation(SMALL, predictions, {"signature": summary["signature"], "splits": summary["splits"]})
+    record.write_evaluation(SMALL, predictions, summary)
     assert [one.name for one in compare(folder, "eval_loss").ranking] == ["A"]
 
 
@@ -224,9 +225,11 @@ def test_chosen_and_reported_on_one_split_is_called_optimistic(make_sweep: Make)
 def test_scores_made_in_different_ways_are_not_passed_over(make_sweep: Make) -> None:
     folder = make_sweep([configuration("A"), configuration("B", rank=16)])
     record = records_by_name(folder)["B"][0]
-    summary = record.summary(eval_id(SMALL)) or {}
+    summary = record.summary(eval_id(SMALL))
+    assert summary
     predictions = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
-    record.write_evaluation(SMALL, predictions, {"signature": "ROUGE: another version", "splits": summary["splits"]})
+    other = summary.model_copy(update={"signature": "ROUGE: another version"})
+    record.write_evaluation(SMALL, predictions, other)
     found = compare(folder)
     assert len(found.table.signatures) == 2
     assert "scored in different ways" in said(found)
@@ -235,11 +238,12 @@ def test_scores_made_in_different_ways_are_not_passed_over(make_sweep: Make) -> 
 def test_losses_over_other_tokens_are_not_compared(make_sweep: Make) -> None:
     folder = make_sweep([configuration("A"), configuration("B", rank=16, train={"model": "another"})])
     record = records_by_name(folder)["B"][0]
-    summary = record.summary(eval_id(SMALL)) or {}
+    summary = record.summary(eval_id(SMALL))
+    assert summary
     predictions = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
     for row in predictions["test"]:
         row["nll_tokens"] += 3
-    record.write_evaluation(SMALL, predictions, {"signature": summary["signature"], "splits": summary["splits"]})
+    record.write_evaluation(SMALL, predictions, summary)
     found = compare(folder, "eval_loss")
     assert "runner-up" not in by_role(found)
     assert "Losses of different base models cannot be compared" in said(found)
@@ -248,10 +252,11 @@ def test_losses_over_other_tokens_are_not_compared(make_sweep: Make) -> None:
 def test_examples_without_a_loss_are_left_out_of_both(make_sweep: Make) -> None:
     folder = make_sweep([configuration("A"), configuration("B", rank=16)])
     record = records_by_name(folder)["B"][0]
-    summary = record.summary(eval_id(SMALL)) or {}
+    summary = record.summary(eval_id(SMALL))
+    assert summary
     predictions = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
     predictions["test"][3] |= {"nll": None, "nll_tokens": 0, "ended": "error"}
-    record.write_evaluation(SMALL, predictions, {"signature": summary["signature"], "splits": summary["splits"]})
+    record.write_evaluation(SMALL, predictions, summary)
     difference = next(one for one in compare(folder, "eval_loss").differences if one.role == "runner-up")
     assert difference.paired.n == 19
 

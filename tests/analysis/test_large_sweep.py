@@ -11,6 +11,7 @@ import pytest
 from sweeps_on_disk import baseline, configuration, evaluate, make_examples, write_sweep, write_trial
 
 from trainables.config import EvalConfig, TrialConfig
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.scoring.metrics import signature
 
@@ -46,7 +47,8 @@ def large_sweep(folder: Path, trials: int, examples: int) -> Path:
         trial = configuration("X", quality=quality)
         texts = {split: evaluate(trial, found, evaluation.metrics, split) for split, found in rows.items()}
         splits = {split: summary for split, (_, summary) in texts.items()}
-        summary = {"signature": signature(evaluation.metrics, evaluation), "decoding": "greedy", "splits": splits}
+        made_by = signature(evaluation.metrics, evaluation)
+        summary = EvaluationSummary(signature=made_by, decoding="greedy", splits=splits)
         made.append(({split: lines for split, (lines, _) in texts.items()}, summary))
     for place in range(1, trials + 1):
         one = configuration(f"C{place}", rank=1 + place % 64, rate=1e-4 * (1 + place // 64), evaluations=())

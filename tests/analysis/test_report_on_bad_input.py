@@ -46,13 +46,13 @@ def in_cyrillic(folder: Path, ending: str = "") -> None:
             known = {
                 row["id"]: row["references"] for row in atomic_files.read_lines(sweep.evaluation_examples_path(split))
             }
-            lines = record.predictions(summary["eval_id"], split)
+            lines = record.predictions(summary.eval_id, split)
             for line in lines:
                 line["text"] = line["text"].lower().translate(letters)
                 line["scores"] = score(line["text"], known[line["id"]], evaluation.metrics)
-            summary["splits"][split] |= means([line["scores"] for line in lines])
+            summary.splits[split] |= means([line["scores"] for line in lines])
             predictions[split] = lines
-        record.write_evaluation(evaluation, predictions, {key: summary[key] for key in ("signature", "splits")})
+        record.write_evaluation(evaluation, predictions, summary)
 
 
 @pytest.mark.parametrize("ending", ["", " 7:00", " Zoom 7:00"])

@@ -12,6 +12,7 @@ from small_sweep import EVALUATION
 
 from trainables.config import TrialConfig
 from trainables.jobs import Control, EngineSetup, Interrupted, OnReport, TrialJob
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import Fence, TrialRecord
 from trainables.records.trial_result import TrialResult
 
@@ -37,7 +38,7 @@ class DeadlyEngine:
         record = TrialRecord(Path(job.folder), self.fence)
         if record.config()["name"] == "B":
             self.break_down()
-        record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
+        record.write_evaluation(EVALUATION, {"test": []}, EvaluationSummary(splits={}))
         result = TrialResult(state="done", steps=job.trial.train.max_steps)
         record.write_result(result)
         return result
@@ -77,7 +78,7 @@ class MortalEngine(DeadlyEngine):
 
     def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         record = TrialRecord(Path(job.folder), self.fence)
-        record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
+        record.write_evaluation(EVALUATION, {"test": []}, EvaluationSummary(splits={}))
         result = TrialResult(state="done", steps=job.trial.train.max_steps)
         record.write_result(result)
         return result

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from analysis.comparison.candidates import candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.records.scores import Scores
-from analysis.records.table import EvaluationSummary, ResultRow, ResultTable
+from analysis.records.table import ResultRow, ResultTable
 from trainables.config import EvalConfig, TrainConfig
+from trainables.records.evaluation_summary import EvaluationSummary
 
 Array = NDArray[np.float64]
 METRIC = "rougeL"

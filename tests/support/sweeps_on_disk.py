@@ -11,6 +11,7 @@ from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id
 from trainables.records import atomic_files
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.manifest import DataEntry, ModelEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
@@ -100,8 +101,9 @@ def write_evaluation(record: TrialRecord, trial: Trial, evaluation: EvalConfig, 
     for split, count in evaluation.examples.items():
         examples = make_examples(split, count)
         predictions[split], splits[split] = evaluate(trial, examples, evaluation.metrics, split)
-    summary = {"signature": signature(evaluation.metrics, evaluation), "decoding": "greedy", "splits": splits}
-    record.write_evaluation(evaluation, predictions, {**summary, "wall_s": 3.2})
+    made_by = signature(evaluation.metrics, evaluation)
+    summary = EvaluationSummary(signature=made_by, decoding="greedy", splits=splits, wall_s=3.2)
+    record.write_evaluation(evaluation, predictions, summary)
 
 
 def write_sweep(

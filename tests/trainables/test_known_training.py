@@ -85,7 +85,7 @@ def by_packed(sweep: SweepFolder, one: TrialConfig) -> Ran:
 def validation_loss(ran: Ran) -> float:
     summary = ran.record.summary(ran.trial.eval_id)
     assert summary is not None
-    return float(summary["splits"]["validation"]["eval_loss"])
+    return float(summary.splits["validation"]["eval_loss"])
 
 
 def validation_texts(ran: Ran) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from trainables.records import atomic_files, journal, trial_result
+from trainables.records import atomic_files, evaluation_summary, journal, trial_result
 from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
 
@@ -51,9 +51,9 @@ def hides_score(record: TrialRecord, faults: Faults) -> bool:
 def evaluation_faults(record: TrialRecord, identity: str) -> Faults:
     """Return what is wrong with an evaluation; nothing where there is none."""
     path = record.summary_path(identity)
-    summary = atomic_files.read_json_if_whole(path)
+    summary = evaluation_summary.read(path)
     found = {} if summary else _document(record, path)
-    for name, checksum in (summary or {"checksums": {}})["checksums"].items():
+    for name, checksum in (summary.checksums if summary else {}).items():
         predictions = path.with_name(name)
         if not predictions.exists():
             found[_name(record, predictions)] = "is gone"

@@ -15,7 +15,8 @@ from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
 from trainables.errors import UserError
-from trainables.records import atomic_files, journal, manifest, planned_trials, trial_result
+from trainables.records import atomic_files, evaluation_summary, journal, manifest, planned_trials, trial_result
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.manifest import SCHEMA_VERSION, SweepManifest
 from trainables.records.trial_result import TrialResult
 from trainables.visible_text import visible
@@ -177,7 +178,7 @@ class TrialRecord:
     # --- evaluations ---------------------------------------------------------------------------------------------
 
     def write_evaluation(
-        self, evaluation: EvalConfig, predictions: dict[str, Sequence[dict[str, Any]]], summary: dict[str, Any]
+        self, evaluation: EvalConfig, predictions: dict[str, Sequence[dict[str, Any]]], summary: EvaluationSummary
     ) -> None:
         """Commit an evaluation: predictions per split first, the summary with their checksums last."""
         identity = eval_id(evaluation)
@@ -191,22 +192,19 @@ class TrialRecord:
             atomic_files.write_lines(path, rows)
             checksums[path.name] = atomic_files.sha256_of(path)
         self.fence()
-        atomic_files.write_json(
-            self.summary_path(identity),
-            {
-                "schema": SCHEMA_VERSION,
-                "eval_id": identity,
-                "generation_id": generation_id(evaluation),
-                "evaluation": evaluation.model_dump(mode="json"),
-                **summary,
-                "checksums": checksums,
-            },
-        )
+        known = {
+            "schema_version": evaluation_summary.SCHEMA_VERSION,
+            "eval_id": identity,
+            "generation_id": generation_id(evaluation),
+            "evaluation": evaluation.model_dump(mode="json"),
+            "checksums": checksums,
+        }
+        evaluation_summary.write(self.summary_path(identity), summary.model_copy(update=known))
 
-    def summary(self, identity: str) -> dict[str, Any] | None:
+    def summary(self, identity: str) -> EvaluationSummary | None:
         """Return the summary of a whole evaluation, None where there is none."""
-        summary = atomic_files.read_json_if_whole(self.summary_path(identity))
-        for name, checksum in (summary or {"checksums": {}})["checksums"].items():
+        summary = evaluation_summary.read(self.summary_path(identity))
+        for name, checksum in (summary.checksums if summary else {}).items():
             path = self.evaluation_folder(identity) / name
             if not path.exists() or atomic_files.sha256_of(path) != checksum:
                 return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainables.config import EvalConfig, eval_id, generation_id
 from trainables.data.corpus import Example
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import TrialRecord
 from trainables.scoring import evaluate_library
 from trainables.scoring.evaluate_library import PredictionLines
@@ -18,7 +19,7 @@ from trainables.scoring.metrics import means, score, signature
 
 def rescore(
     record: TrialRecord, evaluation: EvalConfig, examples: Mapping[str, Sequence[Example]]
-) -> dict[str, Any] | None:
+) -> EvaluationSummary | None:
     """Make an evaluation from the texts of one that differs in its metrics alone; None where there is none.
 
     `examples` are those of each split, at least the ones evaluated. Writes the evaluation and returns its summary.
@@ -26,7 +27,7 @@ def rescore(
     began = time.monotonic()
     for identity in record.evaluation_ids():
         old = record.summary(identity)
-        if identity == eval_id(evaluation) or old is None or old["generation_id"] != generation_id(evaluation):
+        if identity == eval_id(evaluation) or old is None or old.generation_id != generation_id(evaluation):
             continue
         predictions: dict[str, PredictionLines] = {}
         for split in evaluation.examples:
@@ -50,13 +51,13 @@ def write(
     record: TrialRecord, evaluation: EvalConfig, predictions: Mapping[str, PredictionLines], wall_s: float
 ) -> None:
     """Commit an evaluation with its summary."""
-    summary = {
-        "signature": signature(evaluation.metrics, evaluation),
-        "decoding": evaluation.decoding.strategy,
-        "splits": {split: summarize(rows) for split, rows in predictions.items()},
-        "wall_s": wall_s,
-        "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    summary = EvaluationSummary(
+        signature=signature(evaluation.metrics, evaluation),
+        decoding=evaluation.decoding.strategy,
+        splits={split: summarize(rows) for split, rows in predictions.items()},
+        wall_s=wall_s,
+        evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
     record.write_evaluation(evaluation, dict(predictions), summary)
 
 

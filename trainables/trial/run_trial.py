@@ -126,7 +126,7 @@ class _TrialRun:
             self._check_interrupt()
             result = self._train_and_evaluate()
         summary = self.record.summary(self.trial.eval_id)
-        splits = (summary or {}).get("splits", {})
+        splits = summary.splits if summary else {}
         loss = splits.get("validation", splits.get("test", {})).get("eval_loss")
         self.report(TrialReport(result.steps or 0, loss, result.train_loss, "done", recorded=True))
         return result

@@ -42,7 +42,7 @@ def rewrite(folder: Path, name: str, change: Callable[[dict], None]) -> None:
             for rows in lines.values():
                 for row in rows:
                     change(row)
-            record.write_evaluation(SMALL, lines, {key: summary[key] for key in ("signature", "splits")})
+            record.write_evaluation(SMALL, lines, summary)
 
 
 def test_the_best_of_all_is_compared_with_the_best_of_each_in_pairs(two: tuple[Path, Path]) -> None:

@@ -147,7 +147,7 @@ def test_a_trial_scored_on_other_examples_is_compared_on_those_in_common_and_nam
     summary = record.summary(identity)
     assert summary
     kept = {split: record.predictions(identity, split)[3:] for split in SMALL.examples}
-    record.write_evaluation(SMALL, kept, {key: summary[key] for key in ("signature", "splits")})
+    record.write_evaluation(SMALL, kept, summary)
     found = compare(folder)
     tests = {one.name: one for one in against_baselines(found, ["rougeL"])}
     assert {name: one.n for name, one in tests.items()} == {**dict.fromkeys("ABDEFGH", 20), "C": 17}
@@ -164,7 +164,7 @@ def test_a_score_that_is_not_a_number_is_no_score(make_sweep: Make) -> None:
     assert summary
     lines = {split: record.predictions(identity, split) for split in SMALL.examples}
     lines["test"][4]["scores"]["rougeL"] = math.nan
-    record.write_evaluation(SMALL, lines, {key: summary[key] for key in ("signature", "splits")})
+    record.write_evaluation(SMALL, lines, summary)
     one = against_baselines(compare(folder), ["rougeL"])[0]
     assert one.n == 19
     assert all(math.isfinite(value) for value in (one.difference, one.low, one.high, one.p))

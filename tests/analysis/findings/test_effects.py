@@ -219,11 +219,12 @@ def test_losses_over_other_tokens_have_no_effects_and_the_report_says_so(make_sw
     for record in SweepFolder(folder).records():
         if record.config()["train"]["model"] != "another":
             continue
-        summary = record.summary(eval_id(SMALL)) or {}
+        summary = record.summary(eval_id(SMALL))
+        assert summary
         rows = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
         for row in (*rows["validation"], *rows["test"]):
             row["nll_tokens"] += 3
-        record.write_evaluation(SMALL, rows, {key: summary[key] for key in ("signature", "splits")})
+        record.write_evaluation(SMALL, rows, summary)
     found = compare(folder, "eval_loss")
     findings = Findings(found)
     assert (effects.effects(found), effects.trends(found), effects.half_normal(found)) == ((), (), ())

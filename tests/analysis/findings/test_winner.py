@@ -168,10 +168,10 @@ def test_metrics_that_disagree_are_said_to(make_sweep: Make) -> None:
     record = next(one for one in SweepFolder(folder).records() if one.config()["name"] == "A")
     summary = record.summary(eval_id(SMALL))
     assert summary
-    for split in summary["splits"].values():
+    for split in summary.splits.values():
         split["eval_loss"] = 9.0
     lines = {split: record.predictions(eval_id(SMALL), split) for split in SMALL.examples}
-    record.write_evaluation(SMALL, lines, {key: summary[key] for key in ("signature", "splits")})
+    record.write_evaluation(SMALL, lines, summary)
     found = compare(folder)
     rows = {(one.first, one.second): one for one in winner.metric_agreement(found)}
     assert rows["rougeL", "eval_loss"].spearman == pytest.approx(-1)

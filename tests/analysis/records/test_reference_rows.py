@@ -18,6 +18,7 @@ from analysis.records.reference_rows import best_constant, derangement, lead, lo
 from analysis.report import write
 from trainables.config import EvalConfig, eval_id
 from trainables.records import atomic_files
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import SweepFolder
 from trainables.scoring.metrics import means, score
 
@@ -104,7 +105,7 @@ def test_shuffled_texts_that_are_all_alike_score_as_they_did(make_sweep: Make) -
             for row, one in zip(examples, scores, strict=True)
         ]
     splits = {split: means(row["scores"] for row in lines) for split, lines in rows.items()}
-    record.write_evaluation(SMALL, rows, {"signature": "s", "splits": splits})
+    record.write_evaluation(SMALL, rows, EvaluationSummary(signature="s", splits=splits))
     found = compare(folder)
     shuffled = next(one for one in found.differences if one.role == "shuffled")
     assert (shuffled.paired.mean, shuffled.verdict) == (pytest.approx(0, abs=1e-12), "same")

@@ -45,10 +45,9 @@ def tampered(folder: Path, change: Change, keep_means: bool = False) -> Path:
     assert summary
     lines = {split: record.predictions(identity, split) for split in SMALL.examples}
     change(lines["test"])
-    kept = {key: summary[key] for key in ("signature", "decoding", "splits")}
     if not keep_means:
-        kept["splits"]["test"] |= {**means([line["scores"] for line in lines["test"]]), "examples": len(lines["test"])}
-    record.write_evaluation(SMALL, lines, kept)
+        summary.splits["test"] |= {**means([line["scores"] for line in lines["test"]]), "examples": len(lines["test"])}
+    record.write_evaluation(SMALL, lines, summary)
     return folder
 
 

@@ -34,8 +34,8 @@ def test_values_are_those_of_the_records(make_sweep: Make) -> None:
     assert summary
     assert result
     for name in ("rouge1", "rouge2", "rougeL", "rouge1_unstemmed", "eval_loss", "perplexity", "generated_tokens"):
-        assert row.values[name] == summary["splits"]["test"][name]
-    assert row.values["validation_rougeL"] == summary["splits"]["validation"]["rougeL"]
+        assert row.values[name] == summary.splits["test"][name]
+    assert row.values["validation_rougeL"] == summary.splits["validation"]["rougeL"]
     assert row.values["validation_rougeL"] != row.values["rougeL"]
     assert row.values["trainable_share"] == 24_576 * 16 / 6_970_000
     for name in ("adapter_bytes", "peak_memory_bytes", "seconds_per_step", "wall_s", "train_loss"):

@@ -42,8 +42,8 @@ def rewrite(folder: Path, name: str, change: Callable[[list[dict]], list[dict]])
         for row in rows:
             row["scores"] = score(row["text"], examples[split][row["id"]]["references"])
         predictions[split] = rows
-        summary["splits"][split] |= means(row["scores"] for row in rows)
-    record.write_evaluation(evaluation, predictions, {key: summary[key] for key in ("signature", "decoding", "splits")})
+        summary.splits[split] |= means(row["scores"] for row in rows)
+    record.write_evaluation(evaluation, predictions, summary)
 
 
 def test_a_working_evaluation_raises_no_alarm(make_sweep: Make) -> None:

@@ -21,6 +21,7 @@ from sweep.monitor.jsonl_tail import JournalTail
 from sweep.monitor.progress import ProgressBoard, ProgressDisplay
 from trainables.jobs import TrialJob, TrialReport
 from trainables.records.atomic_files import append_line, write_lines
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.journal import append
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
@@ -40,7 +41,7 @@ def running(job: TrialJob, report: TrialReport | None = None) -> list[RunStatus]
 
 def finish(job: TrialJob, **result: Any) -> None:
     record = TrialRecord(Path(job.folder))
-    record.write_evaluation(EVALUATION, {"test": []}, {"splits": {}})
+    record.write_evaluation(EVALUATION, {"test": []}, EvaluationSummary(splits={}))
     content = {"state": "done", "steps": 8, "train_s": 4.0, "evaluate_s": 2.0, "wall_s": 62.0, **result}
     record.write_result(TrialResult(**content))
 

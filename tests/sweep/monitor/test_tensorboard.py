@@ -12,6 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from sweep.monitor.tensorboard import TrialEvents, knobs
 from trainables.config import TrainConfig
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
 
@@ -35,7 +36,7 @@ def train(record: TrialRecord, first: int, last: int) -> None:
 
 
 def finish(record: TrialRecord, **result: Any) -> None:
-    record.write_evaluation(EVALUATION, {"test": []}, {"splits": SCORES})
+    record.write_evaluation(EVALUATION, {"test": []}, EvaluationSummary(splits=SCORES))
     content = {"state": "done", "steps": 8, "train_loss": 1.5, "first_eval_id": record.evaluation_ids()[0]}
     record.write_result(TrialResult(**{**content, **result}))
 

@@ -28,6 +28,7 @@ from trainables.errors import UserError
 from trainables.jobs import TrialJob
 from trainables.model_files.expected_tensors import expected_shapes
 from trainables.records import atomic_files
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
 
@@ -137,7 +138,7 @@ def test_a_damaged_adapter_is_set_aside_with_all_that_came_of_it() -> None:
     record = TrialRecord(Path(left[-1].folder))
     atomic_files.write_bytes(record.weights_path, b"damaged")
     record.write_result(TrialResult(state="done", adapter_sha256="0" * 64, adapter_bytes=7))
-    record.write_evaluation(planned[0].trial.evaluation, {"test": []}, {"splits": {}})
+    record.write_evaluation(planned[0].trial.evaluation, {"test": []}, EvaluationSummary(splits={}))
     _, _, left = write()
     assert str(record.folder) in {job.folder for job in left}
     assert {path.name for path in record.folder.iterdir()} == {

@@ -16,6 +16,7 @@ from trainables.config import DECODINGS, EvalConfig, TrainConfig
 from trainables.errors import UserError
 from trainables.records.atomic_files import write_bytes
 from trainables.records.damage import adapter_is_whole
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
 
@@ -41,7 +42,7 @@ def finish(folder: SweepFolder, trial: PlannedTrial, state: str = "done") -> Tri
     record = TrialRecord(folder.trials_folder / trial.folder_name)
     record.write_result(TrialResult(state=state))
     if state == "done":
-        record.write_evaluation(trial.trial.evaluation, {"test": [{"id": "a"}]}, {"splits": {}})
+        record.write_evaluation(trial.trial.evaluation, {"test": [{"id": "a"}]}, EvaluationSummary(splits={}))
     return record
 
 

@@ -214,7 +214,7 @@ def test_an_adapter_loads_in_plain_peft_and_gives_the_same_losses(
     tokenized = engine_of(SweepFolder(ran.record.folder.parents[1]), model).tokenized
     rows = tokenized.evaluation_rows(ran.trial.train, "test", 4, ran.trial.evaluation.max_new_tokens)
     found = losses(ModelReader(LoadedBase(peft), load_encoder(model), ran.trial.train, "cpu", go_on), rows)
-    recorded = ran.record.summary(ran.trial.eval_id)["splits"]["test"]["eval_loss"]  # type: ignore[index]
+    recorded = ran.record.summary(ran.trial.eval_id).splits["test"]["eval_loss"]  # type: ignore[union-attr]
     assert mean_loss(found) == pytest.approx(recorded, rel=1e-5)
     ours = json.loads((ran.record.adapter_folder / "adapter_config.json").read_text())
     theirs = json.loads((engines[0]["C"].record.adapter_folder / "adapter_config.json").read_text())

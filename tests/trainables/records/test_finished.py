@@ -10,6 +10,8 @@ import pytest
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.jobs import TrialJob
+from trainables.records import atomic_files
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.finished import is_finished
 from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
@@ -25,7 +27,7 @@ def ended(folder: Path, state: TrialState, is_evaluated: bool = True, adapter: b
     record.weights_path.write_bytes(adapter)
     record.write_result(TrialResult(state=state, adapter_sha256=sha256(ADAPTER).hexdigest()))
     if is_evaluated:
-        record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, {"splits": {}})
+        record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, EvaluationSummary(splits={}))
     return TrialJob(str(folder), TRIAL)
 
 
@@ -40,6 +42,16 @@ def test_a_trained_trial_is_finished_once_it_is_evaluated_and_while_its_adapter_
     assert is_finished(ended(tmp_path / "whole", state))
     assert not is_finished(ended(tmp_path / "unread", state, is_evaluated=False))
     assert not is_finished(ended(tmp_path / "damaged", state, adapter=b"wEights"))
+
+
+@pytest.mark.parametrize("more", [{}, {"of_a_newer_version": {"a": [1]}}])
+def test_a_result_of_another_version_is_finished_all_the_same(tmp_path: Path, more: dict[str, object]) -> None:
+    job = ended(tmp_path / "other", TrialState.DONE)
+    record = TrialRecord(Path(job.folder))
+    # An older version knew no pack_width, narrowed_to, skipped_steps, journals and adapter_files.
+    written = {"state": "done", "steps": 8, "adapter_sha256": sha256(ADAPTER).hexdigest(), **more}
+    atomic_files.write_json(record.result_path, {"schema": 1, **written})
+    assert is_finished(job)
 
 
 @pytest.mark.parametrize("state", sorted(FAILURES))

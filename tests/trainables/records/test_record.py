@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.records import atomic_files
 from trainables.records.damage import faults_of
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
 
@@ -55,7 +56,7 @@ def test_an_unknown_state_is_never_written(record: TrialRecord) -> None:
 def test_an_evaluation_counts_when_its_predictions_have_their_checksums(record: TrialRecord) -> None:
     identity = TRIAL.eval_id
     assert record.needs_evaluation(identity)
-    record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, {"splits": {}})
+    record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, EvaluationSummary(splits={}))
     assert not record.needs_evaluation(identity)
     assert record.evaluation_ids() == [identity]
     path = record.predictions_path(identity, "test")
@@ -63,7 +64,7 @@ def test_an_evaluation_counts_when_its_predictions_have_their_checksums(record: 
     assert record.needs_evaluation(identity)
     assert record.evaluation_ids() == []
     assert list(faults_of(record, identity)) == [f"evals/{identity}/predictions-test.jsonl"]
-    record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, {"splits": {}})
+    record.write_evaluation(TRIAL.evaluation, {"test": [{"id": "1", "text": "a"}]}, EvaluationSummary(splits={}))
     assert record.evaluation_ids() == [identity]
     assert (record.folder / "evals" / f"{identity}.damaged" / "predictions-test.jsonl").exists()
 
@@ -90,7 +91,7 @@ def test_nothing_is_committed_when_the_fence_is_down(record: TrialRecord) -> Non
     for commit in (
         lambda: late.write_result(TrialResult(state="done")),
         lambda: late.append_metrics({"step": 1}),
-        lambda: late.write_evaluation(TRIAL.evaluation, {"test": []}, {}),
+        lambda: late.write_evaluation(TRIAL.evaluation, {"test": []}, EvaluationSummary()),
         lambda: late.write_error("x", "y"),
     ):
         with pytest.raises(TakenOver):

@@ -247,13 +247,13 @@ def test_the_best_checkpoint_is_kept_where_asked_also_across_an_interruption(swe
     assert result.kept_step < 8, "this rate should overshoot"
     summary = record.summary(best.eval_id)
     assert summary is not None
-    assert summary["splits"]["validation"]["eval_loss"] == pytest.approx(curve[result.kept_step], abs=1e-12)
+    assert summary.splits["validation"]["eval_loss"] == pytest.approx(curve[result.kept_step], abs=1e-12)
     other_record, other_job = record_of(sweep, last, "L")
     assert engine.run(other_job, no_report, go_on).kept_step == 8
     assert train_losses(other_record) == train_losses(record)
     other = other_record.summary(last.eval_id)
     assert other is not None
-    assert other["splits"]["validation"]["eval_loss"] == pytest.approx(curve[8], abs=1e-12)
+    assert other.splits["validation"]["eval_loss"] == pytest.approx(curve[8], abs=1e-12)
 
 
 def test_a_new_evaluation_never_trains_again(sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_a_prediction_holds_text_ending_loss_and_scores(sweep: SweepFolder, mode
             assert row["ended"] == ("length" if row["new_tokens"] == 8 else "eos")
             assert row["nll_tokens"] == len(example.references[0]) + 2  # bytes, the space before, the end-of-text
         loss = math.fsum(row["nll"] for row in rows) / sum(row["nll_tokens"] for row in rows)
-        found = summary["splits"][split]
+        found = summary.splits[split]
         assert found["eval_loss"] == pytest.approx(loss, abs=1e-12)
         assert found["perplexity"] == pytest.approx(math.exp(loss))
         assert found["rougeL"] == pytest.approx(sum(row["scores"]["rougeL"] for row in rows) / len(rows))
@@ -130,7 +130,7 @@ def test_an_example_that_does_not_fit_is_a_failed_row_and_is_dropped_from_traini
     assert cut["ended"] != "error"
     summary = record.summary(one.eval_id)
     assert summary is not None
-    assert summary["splits"]["test"]["failed"] == 1
+    assert summary.splits["test"]["failed"] == 1
 
 
 def test_a_new_metric_is_computed_from_stored_texts_without_a_model(sweep: SweepFolder, model: Path) -> None:
@@ -143,11 +143,11 @@ def test_a_new_metric_is_computed_from_stored_texts_without_a_model(sweep: Sweep
     old, new = record.summary(one.eval_id), record.summary(more.eval_id)
     assert old is not None
     assert new is not None
-    assert old["generation_id"] == new["generation_id"]
-    assert new["splits"]["test"]["chrf"] >= 0
-    assert "chrf" not in old["splits"]["test"]
+    assert old.generation_id == new.generation_id
+    assert new.splits["test"]["chrf"] >= 0
+    assert "chrf" not in old.splits["test"]
     for name in ("rougeL", "eval_loss", "generated_tokens"):
-        assert old["splits"]["test"][name] == new["splits"]["test"][name]
+        assert old.splits["test"][name] == new.splits["test"][name]
     code = "import sys, trainables.scoring.rescore, trainables.model_files.layer_shapes\n"
     code += "import trainables.tokenization.tokenized_corpus; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
