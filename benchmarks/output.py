@@ -18,6 +18,7 @@ from sweep.environment.devices import Device, resolve_device
 from sweep.environment.provenance import provenance
 from trainables.errors import UserError, one_of
 from trainables.records import atomic_files
+from trainables.records.manifest import SweepOrigin
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 WIDTH = 120
@@ -99,19 +100,20 @@ def publish(findings: Findings, device: Device, results: Path, as_json: bool) ->
         console.print(part, markup=False) if isinstance(part, str) else console.print(part)
         console.print()
     if as_json:
-        command.print_json({"benchmark": findings.name.split()[0], **findings.facts, "provenance": made})
+        origin = made.model_dump(mode="json", exclude_unset=True)
+        command.print_json({"benchmark": findings.name.split()[0], **findings.facts, "provenance": origin})
 
 
-def _section(findings: Findings, made: dict[str, Any]) -> str:
+def _section(findings: Findings, made: SweepOrigin) -> str:
     """Return what is appended to the results: hardware, versions, date and commit above the tables."""
-    hardware = ", ".join(made["gpus"]) or f"{made['processor']}, {made['cores']} cores"
-    packages = made["packages"]
+    hardware = ", ".join(made.gpus) or f"{made.processor}, {made.cores} cores"
+    packages = made.packages
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "peft", "ray"))
     lines = [
         f"## `python -m benchmarks.{findings.name}`, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC",
         "",
-        f"{hardware}, {made['memory_bytes'] / 2**30:.0f} GiB; Python {made['python']}, {versions}; "
-        f"commit {made['commit'] or 'unknown'}",
+        f"{hardware}, {(made.memory_bytes or 0) / 2**30:.0f} GiB; Python {made.python}, {versions}; "
+        f"commit {made.commit or 'unknown'}",
         "",
         "```text",
     ]

@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sweep.environment.devices import Device
 from sweep.environment.secrets import without_secrets
 from trainables.hardware.machine import processor
+from trainables.records.manifest import SweepOrigin
 
 PACKAGES = (
     *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers", "datasets", "ray"),
@@ -24,20 +24,20 @@ PACKAGES = (
 )
 
 
-def provenance(device: Device) -> dict[str, Any]:
+def provenance(device: Device) -> SweepOrigin:
     """Return what made a result, as far as it is not the configuration."""
-    return {
-        "commit": code_commit(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "packages": versions(),
-        "device": device.kind,
-        "gpus": [gpu.name for gpu in device.gpus],
-        "processor": processor(),
-        "cores": device.cores,
-        "memory_bytes": installed_memory_bytes(),
-        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+    return SweepOrigin(
+        commit=code_commit(),
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        packages=versions(),
+        device=device.kind,
+        gpus=tuple(gpu.name for gpu in device.gpus),
+        processor=processor(),
+        cores=device.cores,
+        memory_bytes=installed_memory_bytes(),
+        created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
 
 
 def versions() -> dict[str, str | None]:

@@ -24,7 +24,7 @@ from trainables.config import TrainConfig
 from trainables.data.corpus import Corpus
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup
-from trainables.records.manifest import DataEntry, SweepManifest, SweepOrigin, SweepSources
+from trainables.records.manifest import DataEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder
 
 # --- models, data set, precision -------------------------------------------------------------------------------------
@@ -282,6 +282,6 @@ def _new_manifest(loaded: Loaded) -> SweepManifest:
         banner=found_sources.banner(bases, loaded.experiment, resolved.request, resolved.options.source),
         model_hint=bases.model_folders,
         data_hint=bases.data.place,
-        provenance=SweepOrigin.model_validate(provenance(resolved.device)),
+        provenance=provenance(resolved.device),
         tokenization="whole",
     )
