@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,6 +28,51 @@ from trainables.records.trial_states import FAILURES, TRAINED, TrialState
 COLORS = {TrialState.DONE: "green", TrialState.PENDING: "dim", "running": "bold", TrialState.STOPPED: "yellow"}
 
 
+@dataclass(frozen=True)
+class TrialStatus:
+    """How far a trial is; `state` is a TrialState, "running" or "damaged"."""
+
+    name: str
+    label: str
+    state: str
+    cause: str | None
+    damage: str | None
+    step: int
+    steps: int | None
+    eval_loss: float | None
+    evaluated: bool
+    wall_s: float | None
+    changes: tuple[str, ...]  # by population-based training, a sentence each
+
+
+@dataclass(frozen=True)
+class SweepWriter:
+    """The process that writes to a sweep."""
+
+    host: str
+    pid: int
+    renewed_at: str
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is, who writes it and what continues it."""
+
+    folder: str
+    experiment: str
+    banner: str | None
+    model: str
+    data: str
+    eval_id: str
+    states: dict[str, int]
+    written_by: SweepWriter | None
+    continue_with: str
+    continue_with_each: tuple[str, ...]
+    is_left: bool
+    absent_file: str | None
+    trials: tuple[TrialStatus, ...]
+
+
 SomeRun = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Folder of a sweep, or its name under runs/; default: list them.")
 ]
@@ -39,31 +85,31 @@ def status(run: SomeRun = None, as_json: JsonOption = False) -> None:
         return
     found = sweep_status(existing_sweep(run))
     if as_json:
-        command.print_json(found)
+        command.print_json(asdict(found))
     else:
         _print(found)
 
 
-def sweep_status(folder: SweepFolder) -> dict[str, Any]:
-    """Return states, progress and the lease's holder as JSON values."""
+def sweep_status(folder: SweepFolder) -> SweepStatus:
+    """Return states, progress and the lease's holder."""
     sweep = folder.manifest()
     holder = _holder(folder.folder)
-    trials = [_trial(record, sweep.eval_id, holder is not None) for record in folder.records()]
-    return {
-        "folder": str(folder.folder),
-        "experiment": sweep.experiment,
-        "banner": sweep.banner,
-        "model": sweep.resolved.model.label,
-        "data": sweep.resolved.data.label,
-        "eval_id": sweep.eval_id,
-        "states": dict(Counter(trial["state"] for trial in trials)),
-        "written_by": holder,
-        "continue_with": continue_command.line(folder),
-        "continue_with_each": continue_command.lines(folder),
-        "is_left": any(_is_left(trial) for trial in trials),
-        "absent_file": continue_command.absent_file(folder),
-        "trials": trials,
-    }
+    trials = tuple(_trial(record, sweep.eval_id, holder is not None) for record in folder.records())
+    return SweepStatus(
+        folder=str(folder.folder),
+        experiment=sweep.experiment,
+        banner=sweep.banner,
+        model=sweep.resolved.model.label,
+        data=sweep.resolved.data.label,
+        eval_id=sweep.eval_id,
+        states=dict(Counter(trial.state for trial in trials)),
+        written_by=holder,
+        continue_with=continue_command.line(folder),
+        continue_with_each=tuple(continue_command.lines(folder)),
+        is_left=any(_is_left(trial) for trial in trials),
+        absent_file=continue_command.absent_file(folder),
+        trials=trials,
+    )
 
 
 def _print_sweeps(as_json: bool) -> None:
@@ -77,7 +123,7 @@ def _print_sweeps(as_json: bool) -> None:
         command.results().print("There is no sweep under runs/; start one: python -m sweep.run grid_2x2x2")
 
 
-def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
+def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> TrialStatus:
     read = cache(journal.read)
     found = faults_of(record, eval_id, read=read)
     try:
@@ -90,69 +136,69 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> dict[str, Any]:
     state: str = result.state if result else "running" if rows and is_live else TrialState.PENDING
     if hides_score(record, found) and state != "running":
         state = "damaged"
-    return {
-        "name": config.get("name", record.folder.name),
-        "label": config.get("label", record.folder.name),
-        "state": state,
-        "cause": result.cause if result else None,
-        "damage": told(found) or None,
-        "step": max((row["step"] for row in rows), default=0),
-        "steps": config["train"].get("max_steps"),
-        "eval_loss": losses[-1] if losses else None,
-        "evaluated": not record.needs_evaluation(eval_id),
-        "wall_s": result.wall_s if result else None,
-        "changes": [sentence(line) for line in record.lineage()],
-    }
+    return TrialStatus(
+        name=config.get("name", record.folder.name),
+        label=config.get("label", record.folder.name),
+        state=state,
+        cause=result.cause if result else None,
+        damage=told(found) or None,
+        step=max((row["step"] for row in rows), default=0),
+        steps=config["train"].get("max_steps"),
+        eval_loss=losses[-1] if losses else None,
+        evaluated=not record.needs_evaluation(eval_id),
+        wall_s=result.wall_s if result else None,
+        changes=tuple(sentence(line) for line in record.lineage()),
+    )
 
 
-def _remark(trial: dict[str, Any]) -> str:
+def _remark(trial: TrialStatus) -> str:
     """Return why a trial failed, or how population-based training changed it last."""
-    changed = [] if not trial["changes"] else [f"changed {len(trial['changes'])}x, last at {trial['changes'][-1]}"]
-    return "; ".join(filter(None, (trial["cause"], trial["damage"], *changed)))
+    changed = [] if not trial.changes else [f"changed {len(trial.changes)}x, last at {trial.changes[-1]}"]
+    return "; ".join(filter(None, (trial.cause, trial.damage, *changed)))
 
 
-def _holder(folder: Path) -> dict[str, Any] | None:
+def _holder(folder: Path) -> SweepWriter | None:
     held = lease.read(folder)
     if held is None or lease.is_stale(folder, held):
         return None
-    return {"host": held["host"], "pid": held["pid"], "renewed_at": held["renewed_at"]}
+    return SweepWriter(held["host"], held["pid"], held["renewed_at"])
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(found: SweepStatus) -> None:
     console = command.results()
-    if found["banner"]:
-        console.print(found["banner"], style="bold yellow")
-    states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
-    console.print(f"{found['experiment']}: {found['model']} on {found['data']}; {states}")
+    if found.banner:
+        console.print(found.banner, style="bold yellow")
+    states = ", ".join(f"{count} {state}" for state, count in found.states.items())
+    console.print(f"{found.experiment}: {found.model} on {found.data}; {states}")
     table = Table()
     for title in ("name", "trial", "state", "step", "eval loss", "evaluated", "remark"):
         table.add_column(title, justify="right" if title in ("step", "eval loss") else "left")
-    for trial in found["trials"]:
-        loss = "" if trial["eval_loss"] is None else f"{trial['eval_loss']:.4f}"
-        step = f"{trial['step']}/{trial['steps']}" if trial["steps"] else ""
-        state = cell(trial["state"], COLORS.get(trial["state"], "red"))
-        cells = (step, loss, "yes" if trial["evaluated"] else "", _remark(trial))
-        table.add_row(trial["name"], trial["label"], state, *cells)
+    for trial in found.trials:
+        loss = "" if trial.eval_loss is None else f"{trial.eval_loss:.4f}"
+        step = f"{trial.step}/{trial.steps}" if trial.steps else ""
+        state = cell(trial.state, COLORS.get(trial.state, "red"))
+        cells = (step, loss, "yes" if trial.evaluated else "", _remark(trial))
+        table.add_row(trial.name, trial.label, state, *cells)
     console.print(table)
-    holder = found["written_by"]
+    holder = found.written_by
     if holder:
-        console.print(f"being written by process {holder['pid']} on {holder['host']}")
+        console.print(f"being written by process {holder.pid} on {holder.host}")
         return
-    again = retry_sentence((trial["state"] for trial in found["trials"]), found["continue_with"])
-    if found["is_left"]:
-        first, *others = found["continue_with_each"]
+    again = retry_sentence((trial.state for trial in found.trials), found.continue_with)
+    if found.is_left:
+        first, *others = found.continue_with_each
         console.print(f"continue with: {first}", soft_wrap=True)
         for other in others:
             console.print(f"and for what was asked before: {other}", soft_wrap=True)
     if again:
         console.print(again, soft_wrap=True)
-    if found["absent_file"] and (again or found["is_left"]):
-        console.print(found["absent_file"], soft_wrap=True)
+    if found.absent_file and (again or found.is_left):
+        console.print(found.absent_file, soft_wrap=True)
 
 
-def _is_left(trial: dict[str, Any]) -> bool:
+def _is_left(trial: TrialStatus) -> bool:
     """Tell whether the command that continues would do something about a trial."""
-    return trial["state"] not in FAILURES and (trial["state"] not in TRAINED or not trial["evaluated"])
+    return trial.state not in FAILURES and (trial.state not in TRAINED or not trial.evaluated)
 
 
 app = command.app(status)

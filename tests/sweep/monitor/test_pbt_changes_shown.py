@@ -38,7 +38,7 @@ def test_the_status_says_how_often_and_how_a_trial_was_changed(
     poor: TrialRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = sweep_status(SweepFolder(poor.folder.parents[1]))
-    assert [trial["changes"] for trial in found["trials"]] == [[], [], [CHANGE]]
+    assert [trial.changes for trial in found.trials] == [(), (), (CHANGE,)]
     _print(found)
     assert "changed 1x, last at step 9: weights of" in " ".join(capsys.readouterr().out.split())
 
