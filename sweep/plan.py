@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.format.terminal import Table
@@ -40,6 +41,51 @@ SHOWN_ROWS = 40
 LEFT = ("new", "to continue")  # states of rows that a run would take up
 
 
+@dataclass(frozen=True)
+class PlanRow:
+    """What a trial of a plan would do and need; what only absent sources could tell is None."""
+
+    index: int
+    name: str
+    label: str
+    kind: str  # "baseline" or "configuration"
+    train_id: str
+    trainable_parameters: int | None
+    total_parameters: int | None
+    tokens: int | None
+    disk_bytes: int | None
+    memory_bytes: int | None
+    state: str
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a run would do and need; what only absent sources could tell is None, and `notes` say why."""
+
+    experiment: str
+    folder: str
+    device: str
+    precision: str
+    model: tuple[str, ...]
+    data: str
+    banner: str | None
+    configurations: int
+    baselines: int
+    left: int
+    packs: tuple[str, ...]
+    tokens: int | None
+    disk_bytes: int | None
+    memory_bytes: int | None
+    pack_width: tuple[KnownWidths, ...]
+    time_s: float | None
+    evaluation: dict[str, Any]  # of EvalConfig
+    trials: tuple[PlanRow, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "pack_width": [one.as_json() for one in self.pack_width]}
+
+
 def plan(
     asked: ExperimentOptions,
     devices: DeviceOptions = DeviceOptions(),
@@ -61,13 +107,13 @@ def plan(
     with telling():
         found = make_plan(wanted, options)
     if as_json:
-        command.print_json(found)
+        command.print_json(found.as_json())
     else:
         _print(found)
 
 
-def make_plan(wanted: Request, options: RunOptions) -> dict[str, Any]:
-    """Return the plan as JSON values; what only absent sources could tell is None, and `notes` say why."""
+def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
+    """Return the plan; what only absent sources could tell is None, and `notes` say why."""
     existing = sweep_to_extend(wanted, options)
     notes: list[str] = []
     loaded = _load(wanted, options, existing, notes)
@@ -82,31 +128,31 @@ def make_plan(wanted: Request, options: RunOptions) -> dict[str, Any]:
     left = {job.folder for job in existing.left} if existing else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]
     need = estimates.disk_need(planned, bases.model_folders) if bases.found else None
-    to_run = [trial for trial, row in zip(planned, rows, strict=True) if row["state"] in LEFT]
+    to_run = [trial for trial, row in zip(planned, rows, strict=True) if row.state in LEFT]
     notes += _damage(folder, eval_id(experiment.evaluation)) if existing else []
-    if existing and (again := retry_sentence((row["state"] for row in rows), continue_command.line(folder))):
+    if existing and (again := retry_sentence((row.state for row in rows), continue_command.line(folder))):
         notes.append(again)
-    return {
-        "experiment": experiment.name,
-        "folder": str(options.out),
-        "device": resolved.device.sentence,
-        "precision": resolved.precision,
-        "model": [model.label for model in bases.models],
-        "data": bases.data.label,
-        "banner": found_sources.banner(bases, experiment, wanted, options.source),
-        "configurations": sum(not trial.is_baseline for trial in planned),
-        "baselines": sum(trial.is_baseline for trial in planned),
-        "left": len(to_run),
-        "packs": pack_order.describe(trial.trial.train for trial in planned),
-        "tokens": _sum(row["tokens"] for row in rows),
-        "disk_bytes": need,
-        "memory_bytes": max((row["memory_bytes"] or 0 for row in rows), default=0) or None,
-        "pack_width": [one.as_json() for one in _widths(to_run, bases, corpus, resolved.device, options)],
-        "time_s": _time_s(folder, planned, rows),
-        "evaluation": experiment.evaluation.model_dump(mode="json"),
-        "trials": rows,
-        "notes": notes,
-    }
+    return SweepPlan(
+        experiment=experiment.name,
+        folder=str(options.out),
+        device=resolved.device.sentence,
+        precision=resolved.precision,
+        model=tuple(model.label for model in bases.models),
+        data=bases.data.label,
+        banner=found_sources.banner(bases, experiment, wanted, options.source),
+        configurations=sum(not trial.is_baseline for trial in planned),
+        baselines=sum(trial.is_baseline for trial in planned),
+        left=len(to_run),
+        packs=tuple(pack_order.describe(trial.trial.train for trial in planned)),
+        tokens=_sum(row.tokens for row in rows),
+        disk_bytes=need,
+        memory_bytes=max((row.memory_bytes or 0 for row in rows), default=0) or None,
+        pack_width=tuple(_widths(to_run, bases, corpus, resolved.device, options)),
+        time_s=_time_s(folder, planned, rows),
+        evaluation=experiment.evaluation.model_dump(mode="json"),
+        trials=tuple(rows),
+        notes=tuple(notes),
+    )
 
 
 def _load(wanted: Request, options: RunOptions, existing: ExistingSweep | None, notes: list[str]) -> Loaded:
@@ -187,22 +233,22 @@ class _Lengths:
         return statistics.fmean(len(row.prompt_ids) + len(row.target_ids) for row in rows)
 
 
-def _row(trial: PlannedTrial, bases: found_sources.FoundSources, lengths: _Lengths, state: str) -> dict[str, Any]:
+def _row(trial: PlannedTrial, bases: found_sources.FoundSources, lengths: _Lengths, state: str) -> PlanRow:
     train = trial.trial.train
     need = estimates.needs_of(train, trial.trial.evaluation, bases.model_folders[train.model]) if bases.found else None
-    return {
-        "index": trial.index,
-        "name": trial.name,
-        "label": trial.label,
-        "kind": "baseline" if trial.is_baseline else "configuration",
-        "train_id": trial.trial.train_id,
-        "trainable_parameters": need and need.trainable_parameters,
-        "total_parameters": need and need.total_parameters,
-        "tokens": lengths.tokens_of(trial),
-        "disk_bytes": need and need.disk_bytes,
-        "memory_bytes": need and need.memory_bytes,
-        "state": state,
-    }
+    return PlanRow(
+        index=trial.index,
+        name=trial.name,
+        label=trial.label,
+        kind="baseline" if trial.is_baseline else "configuration",
+        train_id=trial.trial.train_id,
+        trainable_parameters=need.trainable_parameters if need else None,
+        total_parameters=need.total_parameters if need else None,
+        tokens=lengths.tokens_of(trial),
+        disk_bytes=need.disk_bytes if need else None,
+        memory_bytes=need.memory_bytes if need else None,
+        state=state,
+    )
 
 
 def _state(folder: SweepFolder, trial: PlannedTrial, left: set[str] | None) -> str:
@@ -222,7 +268,7 @@ def _damage(folder: SweepFolder, identity: str) -> list[str]:
     return [*said, *(f"data/{path.name} is damaged; a run writes it anew" for path in folder.damaged_examples())]
 
 
-def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[Mapping[str, Any]]) -> float | None:
+def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[PlanRow]) -> float | None:
     """Predict the time that is left from the mean time of finished trials, None where none has finished."""
     walls: dict[bool, list[float]] = {True: [], False: []}
     for trial in planned:
@@ -232,50 +278,49 @@ def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence
     seen = walls[True] + walls[False]
     if not seen:
         return None
-    left = [row["kind"] == "baseline" for row in rows if row["state"] in LEFT]
+    left = [row.kind == "baseline" for row in rows if row.state in LEFT]
     return sum(statistics.fmean(walls[baseline] or seen) for baseline in left)
 
 
-def _sum(values: Any) -> int | None:
+def _sum(values: Iterable[int | None]) -> int | None:
     listed = list(values)
-    return None if any(value is None for value in listed) else sum(listed)
+    known = [value for value in listed if value is not None]
+    return sum(known) if len(known) == len(listed) else None
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(found: SweepPlan) -> None:
     console = command.results()
-    if found["banner"]:
-        console.print(found["banner"], style="bold yellow")
-    for text in found["notes"]:
+    if found.banner:
+        console.print(found.banner, style="bold yellow")
+    for text in found.notes:
         command.note(text, style="yellow")
     console.print(
-        f"{found['experiment']}: {found['configurations']} configurations and {found['baselines']} baselines, "
-        f"{found['left']} to run; {found['device']}, {found['precision']}"
+        f"{found.experiment}: {found.configurations} configurations and {found.baselines} baselines, "
+        f"{found.left} to run; {found.device}, {found.precision}"
     )
-    console.print(f"model: {', '.join(found['model'])}; data: {found['data']}; folder: {found['folder']}")
-    if len(found["packs"]) > 1:
-        console.print(pack_order.listed(found["packs"]))
-    console.print(_table(found["trials"][:SHOWN_ROWS]))
-    if len(found["trials"]) > SHOWN_ROWS:
-        console.print(f"... and {len(found['trials']) - SHOWN_ROWS} more (--json lists all)")
-    parts = [f"training tokens: {count(found['tokens'])}", f"disk: {size(found['disk_bytes'])}"]
-    parts.append(
-        f"memory at the peak, predicted: {size(found['memory_bytes'])} beside the process's own (some 700 MiB)"
-    )
-    for entry in found["pack_width"]:
-        console.print(KnownWidths.of(entry).sentence)
-    if found["time_s"] is not None:
-        parts.append(f"time left, at the measured rate: {units.duration(found['time_s'])} on one engine")
+    console.print(f"model: {', '.join(found.model)}; data: {found.data}; folder: {found.folder}")
+    if len(found.packs) > 1:
+        console.print(pack_order.listed(found.packs))
+    console.print(_table(found.trials[:SHOWN_ROWS]))
+    if len(found.trials) > SHOWN_ROWS:
+        console.print(f"... and {len(found.trials) - SHOWN_ROWS} more (--json lists all)")
+    parts = [f"training tokens: {count(found.tokens)}", f"disk: {size(found.disk_bytes)}"]
+    parts.append(f"memory at the peak, predicted: {size(found.memory_bytes)} beside the process's own (some 700 MiB)")
+    for entry in found.pack_width:
+        console.print(entry.sentence)
+    if found.time_s is not None:
+        parts.append(f"time left, at the measured rate: {units.duration(found.time_s)} on one engine")
     console.print("; ".join(parts))
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _table(rows: Sequence[PlanRow]) -> Table:
     table = Table()
     for title in ("#", "name", "trial", "trainable", "tokens", "disk", "memory", "state"):
         table.add_column(title, justify="left" if title in ("name", "trial", "state") else "right", no_wrap=True)
     for row in rows:
-        numbers = (count(row["trainable_parameters"]), count(row["tokens"]))
-        needs = (size(row["disk_bytes"]), size(row["memory_bytes"]))
-        table.add_row(str(row["index"]), row["name"], row["label"], *numbers, *needs, row["state"])
+        numbers = (count(row.trainable_parameters), count(row.tokens))
+        needs = (size(row.disk_bytes), size(row.memory_bytes))
+        table.add_row(str(row.index), row.name, row.label, *numbers, *needs, row.state)
     return table
 
 

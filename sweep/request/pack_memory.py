@@ -45,13 +45,6 @@ class KnownWidths:
         replayed = ", steps replayed as graphs" if self.replays else ""
         return f"pack width: {self.widths.sentence}; {when}{need}{replayed}"
 
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> KnownWidths:
-        """Return what `as_json` wrote."""
-        values = dict(entry)
-        numbers = pack_size.PackSize(*(values.pop(name) for name in ("slots", "together", "rows")))
-        return cls(widths=numbers, **{**values, "base": tuple(values["base"])})
-
     def as_json(self) -> dict[str, Any]:
         return {
             "base": list(self.base),

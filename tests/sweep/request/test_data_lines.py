@@ -44,7 +44,7 @@ def said(data: str | None = None, out: str = "run") -> tuple[list[str], list[str
     commit(prepared, SweepFolder(options.out))
     more = replace(options, seeds=2)
     again = prepare(wanted, more, sweep_to_extend(wanted, more))
-    notes = (planned["notes"], prepared.notes, again.notes, make_plan(wanted, more)["notes"])
+    notes = (planned.notes, prepared.notes, again.notes, make_plan(wanted, more).notes)
     before, first, second, after = ([one for one in some if one.startswith(("data: ", "ROUGE "))] for some in notes)
     assert after == second
     return before, first, second

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def mistakes_in(notes: list[str]) -> list[str]:
+def mistakes_in(notes: Sequence[str]) -> list[str]:
     return [note for note in notes if note.startswith(sanity_report.PREFIX)]
 
 
 @pytest.mark.usefixtures("place")
 def test_plan_and_run_name_the_same_mistakes_and_a_continued_sweep_does_not_read_its_data_for_them() -> None:
     wanted, how = request("own.py", Changes()), RunOptions(out=Path("run").absolute())
-    planned = mistakes_in(make_plan(wanted, how)["notes"])
+    planned = mistakes_in(make_plan(wanted, how).notes)
     prepared = prepare(wanted, how, None)
     assert mistakes_in(prepared.notes) == planned
     words = ("one and the same summary", "learning_rate 1 is", "only 6 validation", "has nothing after {source}")
