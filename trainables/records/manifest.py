@@ -18,7 +18,9 @@ SCHEMA_VERSION = 1
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="allow", populate_by_name=True, protected_namespaces=(), ser_json_inf_nan="constants"
+    )
 
 
 class SourceEntry(_Entry):

@@ -20,7 +20,9 @@ SCHEMA_VERSION = 1
 class TrialResult(BaseModel):
     """The content of result.json."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="allow", populate_by_name=True, protected_namespaces=(), ser_json_inf_nan="constants"
+    )
 
     schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
     state: TrialState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_what_a_newer_version_or_a_user_adds_is_kept(record: TrialRecord) -> Non
     assert result is not None
     record.write_result(result.model_copy(update={"cause": "told to"}))
     assert atomic_files.read_json(record.result_path)["own_metric"] == 0.25
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_loss_that_is_no_finite_number_stays_what_it_is(record: TrialRecord, loss: float) -> None:
+    record.write_result(TrialResult(state="diverged", train_loss=loss, own_metric=loss))
+    kept, result = atomic_files.read_json(record.result_path), record.result()
+    assert result is not None
+    assert [str(one) for one in (kept["train_loss"], kept["own_metric"], result.train_loss)] == [str(loss)] * 3
 
 
 @pytest.mark.parametrize("content", [{"state": "fine"}, {"state": "done", "steps": "many"}, {"steps": 8}])
