@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from trainables.records import atomic_files, evaluation_summary, journal, trial_result
+from trainables.records import atomic_files, journal, typed_document
+from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
+from trainables.records.typed_document import Document
 
 IN_PLAN = "; it is read from the plan in sweep.json"
 HASHED_BYTES = 64 * 2**20  # of an adapter: what a run's look at a finished sweep reads in some 50 ms
@@ -26,7 +28,7 @@ def faults_of(
     reads the journals too, and each once.
     """
     result = record.result()
-    found = _config(record) | _named(record, record.result_path, trial_result.damage_of(record.result_path))
+    found = _config(record) | _document(record, record.result_path, TrialResult)
     if identity is not None:
         found |= evaluation_faults(record, identity)
     return {**found, **_journals(record, result, read), **adapter_faults(record, most_bytes)}
@@ -51,8 +53,8 @@ def hides_score(record: TrialRecord, faults: Faults) -> bool:
 def evaluation_faults(record: TrialRecord, identity: str) -> Faults:
     """Return what is wrong with an evaluation; nothing where there is none."""
     path = record.summary_path(identity)
-    summary = evaluation_summary.read(path)
-    found = {} if summary else _document(record, path)
+    summary = typed_document.read_if_whole(path, EvaluationSummary)
+    found = {} if summary else _document(record, path, EvaluationSummary)
     for name, checksum in (summary.checksums if summary else {}).items():
         predictions = path.with_name(name)
         if not predictions.exists():
@@ -96,7 +98,7 @@ def adapter_is_whole(record: TrialRecord) -> bool:
 
 def _config(record: TrialRecord) -> Faults:
     path = record.config_path
-    found = _document(record, path) if path.exists() else {path.name: "is gone"}
+    found = _named(record, path, atomic_files.damage_of(path)) if path.exists() else {path.name: "is gone"}
     if not found:
         return {}
     try:
@@ -106,8 +108,8 @@ def _config(record: TrialRecord) -> Faults:
     return {name: f"{why}{IN_PLAN}" for name, why in found.items()}
 
 
-def _document(record: TrialRecord, path: Path) -> Faults:
-    return _named(record, path, atomic_files.damage_of(path))
+def _document(record: TrialRecord, path: Path, kind: type[Document]) -> Faults:
+    return _named(record, path, typed_document.damage_of(path, kind))
 
 
 def _named(record: TrialRecord, path: Path, why: str | None) -> Faults:

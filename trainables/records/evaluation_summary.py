@@ -8,17 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from trainables.records import atomic_files
+from trainables.records.typed_document import Document
 
 SCHEMA_VERSION = 1
 
 
-class EvaluationSummary(BaseModel):
+class EvaluationSummary(Document):
     """The content of summary.json."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, ser_json_inf_nan="constants")
 
     schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
     eval_id: str = ""
@@ -30,14 +29,6 @@ class EvaluationSummary(BaseModel):
     wall_s: float | None = None
     evaluated_at: str | None = None
     checksums: dict[str, str] = Field(default_factory=dict)  # of its files of predictions, by name
-
-
-def read(path: Path) -> EvaluationSummary | None:
-    """Read summary.json; None where there is none that is whole."""
-    try:
-        return EvaluationSummary.model_validate(atomic_files.read_json(path))
-    except (FileNotFoundError, atomic_files.DamagedFile, ValidationError):
-        return None
 
 
 def write(path: Path, summary: EvaluationSummary) -> None:

@@ -9,21 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from trainables.metric_table import DEFAULT
 from trainables.records import atomic_files
+from trainables.records.typed_document import Document
 
 SCHEMA_VERSION = 1
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, protected_namespaces=(), ser_json_inf_nan="constants"
-    )
-
-
-class SourceEntry(_Entry):
+class SourceEntry(Document):
     """A model or data set as it was found when the sweep began; nothing of the machine that it was found on."""
 
     requested: str = ""  # what the user called it
@@ -51,7 +46,7 @@ class DataEntry(SourceEntry):
     mistakes: tuple[str, ...] = ()  # plausible ones, said again without reading the data
 
 
-class SweepSources(_Entry):
+class SweepSources(Document):
     """What a sweep stands on ever after: models, data, precision, adapted layers."""
 
     model: ModelEntry = ModelEntry()  # the first
@@ -62,7 +57,7 @@ class SweepSources(_Entry):
     device: str | None = None
 
 
-class SweepOrigin(_Entry):
+class SweepOrigin(Document):
     """The code, the packages and the machine that a sweep was begun with."""
 
     commit: str | None = None
@@ -77,7 +72,7 @@ class SweepOrigin(_Entry):
     created_at: str | None = None
 
 
-class CommandEntry(_Entry):
+class CommandEntry(Document):
     """A command that began or changed the sweep, and the experiment file that it named."""
 
     at: str = ""
@@ -87,7 +82,7 @@ class CommandEntry(_Entry):
     file_digest: str | None = None
 
 
-class SweepManifest(_Entry):
+class SweepManifest(Document):
     """The content of sweep.json."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
@@ -109,17 +104,6 @@ class SweepManifest(_Entry):
     files: dict[str, str] = Field(default_factory=dict)  # checksum by name, of the examples
     trials: dict[str, Any] | None = None  # see `trainables.records.planned_trials`
     pack_width: tuple[dict[str, Any], ...] = ()  # widths that trials ran at
-
-
-def read(path: Path) -> SweepManifest:
-    """Read sweep.json; raises FileNotFoundError, or DamagedFile naming the file."""
-    content = atomic_files.read_json(path)
-    try:
-        return SweepManifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise atomic_files.DamagedFile(f"{path} is damaged: {where}: {first['msg']}") from None
 
 
 def write(path: Path, manifest: SweepManifest) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainables.records import atomic_files, manifest
+from trainables.records import atomic_files
+from trainables.records.manifest import SweepManifest
+from trainables.records.typed_document import read
 
 
 def packed(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def unpacked(kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def config_of(folder: Path) -> dict[str, Any] | None:
     """Return what the config.json in a trial's folder was written from, None where its sweep does not say."""
     try:
-        kept = manifest.read(folder.parent.parent / "sweep.json").trials
+        kept = read(folder.parent.parent / "sweep.json", SweepManifest).trials
     except (FileNotFoundError, atomic_files.DamagedFile):
         return None
     return unpacked(kept).get(folder.name) if kept else None  # a sweep from before this was kept says nothing

@@ -15,7 +15,15 @@ from typing import Any
 
 from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id, generation_id
 from trainables.errors import UserError
-from trainables.records import atomic_files, evaluation_summary, journal, manifest, planned_trials, trial_result
+from trainables.records import (
+    atomic_files,
+    evaluation_summary,
+    journal,
+    manifest,
+    planned_trials,
+    trial_result,
+    typed_document,
+)
 from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.manifest import SCHEMA_VERSION, SweepManifest
 from trainables.records.trial_result import TrialResult
@@ -161,7 +169,7 @@ class TrialRecord:
 
     def result(self) -> TrialResult | None:
         """Return the result, None where the trial is not finished."""
-        return trial_result.read(self.result_path)
+        return typed_document.read_if_whole(self.result_path, TrialResult)
 
     def set_adapter_aside(self) -> None:
         """Keep a damaged adapter, its evaluations and its result as `*.damaged`, so that the trial runs again."""
@@ -203,7 +211,7 @@ class TrialRecord:
 
     def summary(self, identity: str) -> EvaluationSummary | None:
         """Return the summary of a whole evaluation, None where there is none."""
-        summary = evaluation_summary.read(self.summary_path(identity))
+        summary = typed_document.read_if_whole(self.summary_path(identity), EvaluationSummary)
         for name, checksum in (summary.checksums if summary else {}).items():
             path = self.evaluation_folder(identity) / name
             if not path.exists() or atomic_files.sha256_of(path) != checksum:
@@ -285,7 +293,7 @@ class SweepFolder:
 
     def manifest(self) -> SweepManifest:
         """Return what sweep.json says; raises FileNotFoundError or DamagedFile."""
-        return manifest.read(self.sweep_path)
+        return typed_document.read(self.sweep_path, SweepManifest)
 
     def records(self) -> list[TrialRecord]:
         """Records of all requested trials by index; folders without a configuration or a result are left out.

@@ -9,20 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from trainables.records import atomic_files
 from trainables.records.trial_states import ENDED, TRAINED, TrialState
+from trainables.records.typed_document import Document
 
 SCHEMA_VERSION = 1
 
 
-class TrialResult(BaseModel):
+class TrialResult(Document):
     """The content of result.json."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, protected_namespaces=(), ser_json_inf_nan="constants"
-    )
 
     schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
     state: TrialState
@@ -73,26 +70,6 @@ class TrialResult(BaseModel):
     def content(self) -> dict[str, Any]:
         """Return the fields that were set, and those of newer versions, as the file has them."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-def read(path: Path) -> TrialResult | None:
-    """Read result.json; None where there is none that is whole."""
-    try:
-        return TrialResult.model_validate(atomic_files.read_json(path))
-    except (FileNotFoundError, atomic_files.DamagedFile, ValidationError):
-        return None
-
-
-def damage_of(path: Path) -> str | None:
-    """Say what is wrong with result.json; None where it is whole or absent."""
-    if (why := atomic_files.damage_of(path)) or not path.exists():
-        return why
-    try:
-        TrialResult.model_validate(atomic_files.read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{path} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return None
 
 
 def write(path: Path, result: TrialResult) -> None:

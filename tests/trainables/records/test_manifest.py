@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from trainables.records import atomic_files, manifest
+from trainables.records import atomic_files
+from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder
+from trainables.records.typed_document import read
 
 OLD: dict[str, Any] = {
     "schema": 1,
@@ -41,6 +43,6 @@ def test_what_a_newer_sweep_has_more_is_kept_at_every_depth(tmp_path: Path) -> N
 
 def test_a_field_of_another_kind_is_damage_that_names_file_and_field(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
-    atomic_files.write_json(path, {**OLD, "resolved": {"models": "m"}})
-    with pytest.raises(atomic_files.DamagedFile, match=r"sweep\.json is damaged: resolved\.models: "):
-        manifest.read(path)
+    atomic_files.write_json(path, {**OLD, "resolved": {"data": "d"}})
+    with pytest.raises(atomic_files.DamagedFile, match=r"sweep\.json is damaged: resolved\.data: it is no object"):
+        read(path, SweepManifest)

@@ -11,6 +11,7 @@ from trainables.records import atomic_files, trial_result
 from trainables.records.damage import faults_of
 from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
+from trainables.records.typed_document import damage_of
 
 
 @pytest.fixture
@@ -49,4 +50,4 @@ def test_a_whole_file_that_says_no_result_counts_as_damaged(record: TrialRecord,
     atomic_files.write_json(record.result_path, content)
     assert record.result() is None
     assert faults_of(record)["result.json"].startswith("is damaged: st")  # the field
-    assert trial_result.damage_of(record.result_path) is not None
+    assert damage_of(record.result_path, TrialResult) is not None
