@@ -60,4 +60,4 @@ screenshot:
 		--user-data-dir=.venv/chromium --screenshot=docs/page.png file://$(CURDIR)/runs/$(EXPERIMENT)/report/index.html
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -33,11 +33,11 @@ from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import TrialState
 from trainables.solo.engine import SoloEngine
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "architectures.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "model_families.md"
 LOSSES = 1e-5  # relative
 STEPS, RANKS = 3, (1, 2)
 AS_ALONE = "packed as alone"
-HEADER = """# Architectures
+HEADER = """# Model families
 
 Made by `python -m benchmarks.architectures`, which tries all of them, and compared with that by a test. A tiny random
 model of each family trains and is evaluated by both engines: two adapters of different ranks over all the layers that

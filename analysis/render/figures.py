@@ -12,7 +12,7 @@ from analysis.findings.findings import Findings
 from analysis.findings.learning import LossCurves
 from analysis.findings.sentences import describe, title_of
 from analysis.records.table import ResultRow
-from analysis.render.plots import (
+from analysis.render.svg import (
     SERIES,
     Bar,
     Drawing,

@@ -13,7 +13,7 @@ from pathlib import Path
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
 from analysis.render.page_note import PageNote, read_note, write_note
-from analysis.render.plots import Drawing
+from analysis.render.svg import Drawing
 from trainables.config import digest
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.image import imread
 
-from analysis.render.plots import (
+from analysis.render.svg import (
     INK,
     LIGHT,
     RULE,
