@@ -35,7 +35,6 @@ def best(
 ) -> int:
     """Show the configuration to keep, or write its adapter with a model card."""
     from analysis.compare import compare
-    from analysis.findings.findings import Findings
     from analysis.findings.sentences import conclusions, headline
 
     folder = existing_sweep(run)
@@ -49,7 +48,8 @@ def best(
     if export is not None:
         export_best(found, trial, folder.manifest(), export)
     if as_json:
-        from analysis.render.json_report import report_of  # its types take 60 ms
+        from analysis.findings.findings import Findings  # with the next, some 100 ms that JSON alone takes
+        from analysis.render.json_report import report_of
 
         document = report_of(Findings(found)).document()
         del document["rows"]
