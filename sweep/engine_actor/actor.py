@@ -142,8 +142,8 @@ class EngineHost:
         def work() -> Prepared:
             slots = self._built.result()
             slots.engine.warm(trials[0])
-            facts = slots.engine.preflight(trials) if preflight else {}
-            return Prepared(slots.engine.name, slots.count, facts)
+            said = slots.engine.preflight(trials).said if preflight else ()
+            return Prepared(slots.engine.name, slots.count, said)
 
         try:
             return await asyncio.wrap_future(self._device.submit(work))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sweep.engine_actor.crash_log import CrashLog
 from sweep.engine_actor.pack_occupancy import OccupancyMeter
@@ -28,6 +28,9 @@ from trainables.records.finished import is_finished
 from trainables.records.record import Fence, TrialRecord, no_fence
 from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import TrialState
+
+if TYPE_CHECKING:  # the driver needs none of what it imports
+    from trainables.trial.preflight_report import PreflightReport
 
 SILENT_S = 60.0
 DEAD_S = 15.0
@@ -43,7 +46,7 @@ class HostedEngine(Protocol):
 
     def warm(self, trial: TrialConfig) -> None: ...
 
-    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]: ...
+    def preflight(self, trials: list[TrialConfig]) -> PreflightReport: ...
 
     def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult: ...
 

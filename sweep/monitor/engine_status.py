@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from trainables.jobs import TrialReport
 from trainables.startup_progress import Stage
@@ -51,11 +51,11 @@ class EngineStatus:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An engine that has loaded its base; `facts` is what its preflight found, nothing where none was asked for."""
+    """An engine that has loaded its base; `said` are the sentences of its preflight, none where none was asked for."""
 
     engine: str
     slots: int
-    facts: dict[str, Any]
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

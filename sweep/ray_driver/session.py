@@ -265,7 +265,7 @@ class Session:
                 if isinstance(answer, Unprepared):
                     self._refuse(answer)
             self.folder.engine_error_path.unlink(missing_ok=True)
-            self.news += dict.fromkeys(line for answer in prepared for line in answer.facts.get("said", ()))
+            self.news += dict.fromkeys(line for answer in prepared for line in answer.said)
             self.statuses.is_open = True
             with contextlib.suppress(*engine_gone()):  # a new process is opened when it is first seen
                 ray.get([engine.open.remote() for engine in self._engines.values()])

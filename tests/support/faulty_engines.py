@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from small_sweep import EVALUATION
 
@@ -15,6 +14,7 @@ from trainables.jobs import Control, EngineSetup, Interrupted, OnReport, TrialJo
 from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import Fence, TrialRecord
 from trainables.records.trial_result import TrialResult
+from trainables.trial.preflight_report import PreflightReport
 
 
 class DeadlyEngine:
@@ -28,8 +28,8 @@ class DeadlyEngine:
     def warm(self, trial: TrialConfig) -> None:
         pass
 
-    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
-        return {}
+    def preflight(self, trials: list[TrialConfig]) -> PreflightReport:
+        return PreflightReport(len(trials))
 
     def break_down(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

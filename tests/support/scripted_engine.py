@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from small_sweep import BASE, EVALUATION
 
@@ -18,6 +17,7 @@ from trainables.errors import UserError
 from trainables.jobs import Control, DeviceLost, EngineSetup, Interrupted, OnReport, TrialJob, TrialReport
 from trainables.records.record import Fence, TrialRecord, no_fence
 from trainables.records.trial_result import TrialResult
+from trainables.trial.preflight_report import PreflightReport
 
 STEPS = 3
 
@@ -36,10 +36,10 @@ class Scripted:
     def warm(self, trial: TrialConfig) -> None:
         pass
 
-    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+    def preflight(self, trials: list[TrialConfig]) -> PreflightReport:
         if trials[0].train.prompt == "refuse":
             raise UserError("the cue is cut")
-        return {"checked": len(trials)}
+        return PreflightReport(len(trials), said=(f"{len(trials)} trial was checked",))
 
     def run(self, job: TrialJob, report: OnReport, control: Control) -> TrialResult:
         name = Path(job.folder).name

@@ -54,6 +54,7 @@ from trainables.tokenization.served_tokenizer import load_served
 from trainables.tokenization.token_rows import TokenRow
 from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial import preflight
+from trainables.trial.preflight_report import PreflightReport
 from trainables.trial.run_trial import run_trial
 from trainables.trial.training_loop import MicroBatch, MicroBatches, TrainingLog, TrainingProgress, TrainSpec, resume
 from trainables.trial.trial_handle import EngineShare
@@ -90,7 +91,7 @@ class PackedEngine:
         """Load the base of a trial, so that its run need not wait."""
         self.open_trial(trial.train, False, go_on).leave()
 
-    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+    def preflight(self, trials: list[TrialConfig]) -> PreflightReport:
         """Prove that every stage can work before anything trains; raises UserError with the reason."""
         with one_core():
             return preflight.check(self, trials)

@@ -41,6 +41,7 @@ from trainables.tokenization.token_rows import TokenRow
 from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial import preflight
 from trainables.trial.evaluate import ModelReader
+from trainables.trial.preflight_report import PreflightReport
 from trainables.trial.run_trial import run_trial
 from trainables.trial.training_loop import TrainingProgress, TrainSpec
 from trainables.trial.trial_handle import EngineShare
@@ -67,7 +68,7 @@ class SoloEngine:
         """Load the base of a trial, so that its run need not wait."""
         self.base(trial.train)
 
-    def preflight(self, trials: list[TrialConfig]) -> dict[str, Any]:
+    def preflight(self, trials: list[TrialConfig]) -> PreflightReport:
         """Prove that every stage can work before anything trains; raises UserError with the reason."""
         with quiet():
             return preflight.check(self, trials)

@@ -17,17 +17,18 @@ from trainables.prompts import template_of
 from trainables.scoring import evaluate_library
 from trainables.startup_progress import stage
 from trainables.tokenization.end_checks import check_ends, check_ids
-from trainables.tokenization.prompt_lengths import check_lengths
+from trainables.tokenization.prompt_lengths import PromptLengths, check_lengths
 from trainables.tokenization.served_tokenizer import differences
 from trainables.tokenization.token_rows import TokenRow
 from trainables.trial.evaluate import longest
+from trainables.trial.preflight_report import EndTokens, GenerationCheck, PreflightReport, StepCheck
 from trainables.trial.trial_handle import TrialEngine, trial_handle
 
 GENERATED_EXAMPLES = 10
 GENERATED_TOKENS = 16
 
 
-def check(engine: TrialEngine, trials: list[TrialConfig]) -> dict[str, Any]:
+def check(engine: TrialEngine, trials: list[TrialConfig]) -> PreflightReport:
     """Raise UserError where a stage of these trials cannot work; returns what was measured on the way.
 
     Lengths that fit, adapters that fit their layers, a cue and an end-of-text in every row, texts that are not all
@@ -45,43 +46,49 @@ def _stages(trials: list[TrialConfig]) -> int:
     return len(_distinct(trials, *PROMPT, "train.is_baseline")) + texts + steps
 
 
-def _check(engine: TrialEngine, trials: list[TrialConfig], proved: Callable[[], None]) -> dict[str, Any]:
+def _check(engine: TrialEngine, trials: list[TrialConfig], proved: Callable[[], None]) -> PreflightReport:
     began = time.monotonic()
-    facts: dict[str, Any] = {
-        "trials": len(trials),
-        "ends": [],
-        "lengths": [],
-        "prompts": [],
-        "training": [],
-        "said": [],
-    }
+    ends: list[EndTokens] = []
+    lengths: list[PromptLengths] = []
+    prompts: list[GenerationCheck] = []
+    training: list[StepCheck] = []
+    said: list[str] = []
     for trial in _distinct(trials, "train.model", "train.lora_rank", "train.target_modules"):
         if not trial.train.is_baseline:
             lora_parameters(engine.tokenized.folder(trial.train), trial.train.lora_rank, trial.train.target_modules)
     for trial in _distinct(trials, "train.model"):
         encoder = engine.tokenized.encoder(trial.train)
         check_ends(encoder, engine.tokenized.folder(trial.train))
-        facts["ends"].append({"trained": encoder.eos_id, "stop": list(encoder.eos_ids)})
+        ends.append(EndTokens(encoder.eos_id, tuple(encoder.eos_ids)))
     for trial in _distinct(trials, "evaluation.metrics"):
         evaluate_library.check(trial.evaluation.metrics)
     for trial in _distinct(trials, *PROMPT, "train.is_baseline"):
-        facts["lengths"] += _check_lengths(engine, trial)
+        lengths += _check_lengths(engine, trial)
         _check_rows(engine, trial)
         proved()
     for trial in _distinct(trials, "train.model", "train.prompt", "train.tokenization"):
-        facts["said"] += [one for one in _served(engine, trial) if one not in facts["said"]]
-    facts["base_dropout_switched_off"] = engine.base(trials[0].train).dropout_switched_off
+        said += [one for one in _served(engine, trial) if one not in said]
+    switched_off = engine.base(trials[0].train).dropout_switched_off
     for members in by_base(trials).values():  # what has to be shown on one is shown before the next is loaded
         for trial in _distinct(members, "train.target_modules", "train.is_baseline"):
             if not trial.train.is_baseline:
                 chosen(engine.base(trial.train).model, trial.train.target_modules, trial.train.model)
         for trial in _distinct(members, *PROMPT):
-            facts["prompts"].append(_check_texts(engine, trial))
+            prompts.append(_check_texts(engine, trial))
             proved()
         for trial in sorted((one for one in members if not one.train.is_baseline), key=lambda one: -_work(one))[:1]:
-            facts["training"].append(_check_step(engine, trial))
+            training.append(_check_step(engine, trial))
             proved()
-    return {**facts, "seconds": round(time.monotonic() - began, 2)}
+    return PreflightReport(
+        trials=len(trials),
+        ends=tuple(ends),
+        lengths=tuple(lengths),
+        prompts=tuple(prompts),
+        training=tuple(training),
+        said=tuple(said),
+        base_dropout_switched_off=switched_off,
+        seconds=round(time.monotonic() - began, 2),
+    )
 
 
 PROMPT = ("train.model", "train.prompt", "train.max_length_tokens", "train.data_seed", "evaluation.max_new_tokens")
@@ -103,7 +110,7 @@ def _work(trial: TrialConfig) -> int:
     return trial.train.batch_size * 10_000 + trial.train.lora_rank
 
 
-def _check_lengths(engine: TrialEngine, trial: TrialConfig) -> list[dict[str, Any]]:
+def _check_lengths(engine: TrialEngine, trial: TrialConfig) -> list[PromptLengths]:
     tokenized, config, evaluation = engine.tokenized, trial.train, trial.evaluation
     encoder, limit = tokenized.encoder(config), tokenized.limit_tokens(config)
     prompts = {config.prompt: config.prompt_template or template_of(config.prompt, {})}
@@ -111,7 +118,7 @@ def _check_lengths(engine: TrialEngine, trial: TrialConfig) -> list[dict[str, An
     found = [check_lengths(encoder, prompts, rows, limit, evaluation.max_new_tokens, split) for split, rows in stages]
     if not config.is_baseline:
         found.append(check_lengths(encoder, prompts, tokenized.train_examples(config), limit, 0, "training"))
-    return [vars(lengths) for group in found for lengths in group]
+    return [lengths for group in found for lengths in group]
 
 
 def _check_rows(engine: TrialEngine, trial: TrialConfig) -> None:
@@ -146,7 +153,7 @@ def _evaluation_rows(engine: TrialEngine, trial: TrialConfig) -> list[TokenRow]:
     ]
 
 
-def _check_texts(engine: TrialEngine, trial: TrialConfig) -> dict[str, Any]:
+def _check_texts(engine: TrialEngine, trial: TrialConfig) -> GenerationCheck:
     """Generate on ten examples from the shortest to the longest: not all may be empty."""
     began = time.monotonic()
     rows = sorted((row for row in _evaluation_rows(engine, trial) if row.fits), key=lambda row: len(row.prompt_ids))
@@ -165,16 +172,16 @@ def _check_texts(engine: TrialEngine, trial: TrialConfig) -> dict[str, Any]:
             f"prompt {trial.train.prompt!r}: {trial.train.model} ends at once on all {empty} of the examples tried; "
             "take another prompt or model"
         )
-    return {
-        "prompt": trial.train.prompt,
-        "examples": len(chosen),
-        "empty": empty,
-        "prompt_tokens": [len(chosen[0].prompt_ids), len(chosen[-1].prompt_ids)],
-        "seconds": round(time.monotonic() - began, 2),
-    }
+    return GenerationCheck(
+        prompt=trial.train.prompt,
+        examples=len(chosen),
+        empty=empty,
+        prompt_tokens=(len(chosen[0].prompt_ids), len(chosen[-1].prompt_ids)),
+        seconds=round(time.monotonic() - began, 2),
+    )
 
 
-def _check_step(engine: TrialEngine, trial: TrialConfig) -> dict[str, Any]:
+def _check_step(engine: TrialEngine, trial: TrialConfig) -> StepCheck:
     """Take the longest batch forward and backward once: loss and gradients must be finite."""
     began = time.monotonic()
     config = trial.train
@@ -185,7 +192,7 @@ def _check_step(engine: TrialEngine, trial: TrialConfig) -> dict[str, Any]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return {"out_of_memory": str(error).splitlines()[0]}  # other trials may be smaller: each is judged alone
+        return StepCheck(out_of_memory=str(error).splitlines()[0])  # other trials may be smaller: each is judged alone
     if not math.isfinite(loss) or not math.isfinite(norm):
         raise UserError(f"{config.model} is not finite on its longest batch: loss {loss}, gradient {norm}")
-    return {"tokens": tokens, "loss": loss, "gradient_norm": norm, "seconds": round(time.monotonic() - began, 2)}
+    return StepCheck(tokens, loss, norm, round(time.monotonic() - began, 2))

@@ -245,7 +245,7 @@ def test_the_actor_gives_no_slot_before_it_is_opened_and_runs_trials_then(tmp_pa
             events.append(await host.next("a", len(events)))
         return [facts, before, after, events[-1], (await host.status()).runs]
 
-    expected = [Prepared("scripted", 1, {"checked": 1}), "wait", "taken", TrialEnd("done"), ()]
+    expected = [Prepared("scripted", 1, ("1 trial was checked",)), "wait", "taken", TrialEnd("done"), ()]
     assert asyncio.run(scenario()) == expected
 
 

@@ -63,7 +63,7 @@ def test_the_program_of_the_card_writes_the_stored_texts(name: str, tmp_path: Pa
     record = TrialRecord(sweep.trials_folder / f"001-A-{trial.train_id}")
     record.write_config(trial, 1, "A", "A")
     engine = SoloEngine(EngineSetup(str(sweep.folder), {"base": str(model)}, "cpu"))
-    assert engine.preflight([trial])["said"] == []
+    assert engine.preflight([trial]).said == ()
     result = engine.run(TrialJob(str(record.folder), trial), lambda _: None, lambda: "go")
     assert result.state == "done"
     program = usage(train, trial.evaluation, repr(str(model))).replace(

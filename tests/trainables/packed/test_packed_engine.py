@@ -265,10 +265,10 @@ def test_an_evaluation_of_a_finished_trial_never_trains_again(sweep: SweepFolder
 
 def test_the_preflight_measures_and_refuses_as_that_of_the_solo_engine(sweep: SweepFolder, model: Path) -> None:
     engine = packed_engine(sweep, model)
-    facts, expected = engine.preflight(list(MIXED.values())), engine_of(sweep, model).preflight(list(MIXED.values()))
-    assert facts["lengths"] == expected["lengths"]
-    assert facts["training"][0]["loss"] == pytest.approx(expected["training"][0]["loss"], rel=1e-6)
-    assert facts["training"][0]["gradient_norm"] == pytest.approx(expected["training"][0]["gradient_norm"], rel=1e-5)
+    found, expected = engine.preflight(list(MIXED.values())), engine_of(sweep, model).preflight(list(MIXED.values()))
+    assert found.lengths == expected.lengths
+    assert found.training[0].loss == pytest.approx(expected.training[0].loss, rel=1e-6)
+    assert found.training[0].gradient_norm == pytest.approx(expected.training[0].gradient_norm, rel=1e-5)
     for wrong in ({"target_modules": ("q_proj",)}, {"lora_rank": 64}):
         with pytest.raises(UserError):
             engine.preflight([trial(**wrong)])

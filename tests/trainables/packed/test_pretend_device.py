@@ -140,7 +140,7 @@ def test_widths_are_measured_and_stages_proved_on_a_gpu(
     monkeypatch.setenv("PACKSWEEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(autotune.BUDGET_S, "cuda", 0.2)
     engine = engine_on("cuda", sweep, model, trials=tuple(TWO.values()))
-    assert engine.preflight(list(TWO.values()))["training"]
+    assert engine.preflight(list(TWO.values())).training
     (chosen,) = engine.widths
     assert chosen["source"] == "measured now"
     assert chosen["memory_bytes"] > 0

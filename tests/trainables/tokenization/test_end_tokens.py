@@ -24,6 +24,7 @@ from trainables.tokenization.encoder import load_encoder
 from trainables.tokenization.end_checks import check_ends, ends_sentence
 from trainables.tokenization.end_tokens import declared_ends
 from trainables.trial import preflight
+from trainables.trial.preflight_report import EndTokens
 
 NEW_TOKENS = 24
 
@@ -148,7 +149,7 @@ def test_a_token_that_was_added_without_resizing_the_model_pads_nothing_and_is_r
     assert (encoder.tokenizer.token_to_id("[PAD]"), encoder.pad_id) == (257, 0)
     sweep = write_sweep(tmp_path / "s")
     plain = trial(target_modules=("q_proj",))
-    assert preflight.check(engine_of(sweep, folder), [plain])["ends"] == [{"trained": 0, "stop": [0]}]
+    assert preflight.check(engine_of(sweep, folder), [plain]).ends == (EndTokens(0, (0,)),)
     train = plain.train.model_copy(update={"prompt_template": "[PAD] Sum up.\n{source}\nSummary:"})
     with pytest.raises(UserError, match=r"has the token '\[PAD\]' \(257\), .*ids 0 to 256 alone"):
         preflight.check(engine_of(sweep, folder), [plain.model_copy(update={"train": train})])

@@ -170,13 +170,14 @@ def test_another_decoding_generates_anew_and_keeps_the_first(sweep: SweepFolder,
 
 
 def test_preflight_says_what_it_measured(sweep: SweepFolder, model: Path) -> None:
-    facts = engine_of(sweep, model).preflight([trial(max_steps=0), trial(), trial(lora_rank=8)])
-    assert len(facts["prompts"]) == 1
-    assert facts["prompts"][0]["examples"] == 10
-    assert len(facts["training"]) == 1
-    assert math.isfinite(facts["training"][0]["loss"])
-    assert facts["training"][0]["gradient_norm"] > 0
-    assert "attn_pdrop" in facts["base_dropout_switched_off"]
+    found = engine_of(sweep, model).preflight([trial(max_steps=0), trial(), trial(lora_rank=8)])
+    (texts,), (step,) = found.prompts, found.training
+    assert texts.examples == 10
+    assert step.loss is not None
+    assert math.isfinite(step.loss)
+    assert step.gradient_norm is not None
+    assert step.gradient_norm > 0
+    assert "attn_pdrop" in found.base_dropout_switched_off
 
 
 def test_preflight_refuses_lengths_that_do_not_fit_naming_them(sweep: SweepFolder, model: Path) -> None:
