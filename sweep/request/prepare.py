@@ -1,6 +1,6 @@
 """From a request to a sweep that is ready to be written; everything is judged before anything is written (no torch).
 
-Request -> Resolved (models, data, precision) -> Loaded (examples) -> Planned (trials) -> Prepared -> `commit`.
+Request -> Resolved (models, data, precision) -> Loaded (examples) -> Planned (trials) -> PreparedSweep -> `commit`.
 A request that extends a sweep enters at Resolved: what that was resolved to at first never switches.
 """
 
