@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from launches import wait
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from small_sweep import output, result_of, start, states
 
@@ -24,6 +25,8 @@ GRID = [
     {"max_steps": 0},
     *({"max_steps": STEPS, "eval_every_steps": EVERY, "learning_rate": rate} for rate in (3e-3, 2e-3, 1e-3, POOR)),
 ]
+Weights = list[dict[str, Any]]
+"""Adapter and optimizer: values by name."""
 
 
 def records(out: Path) -> dict[str, TrialRecord]:
@@ -38,6 +41,26 @@ def adopted(record: TrialRecord) -> dict[str, Any] | None:
     except (FileNotFoundError, DamagedFile):
         return None
     return line if line and state["facts"]["changes"] == 1 else None
+
+
+def weights_of(record: TrialRecord, step: int) -> Weights | None:
+    """Return adapter and optimizer of a checkpoint, None while it is not whole or any more."""
+    folder = record.checkpoint_path(step)
+    try:
+        read_json(folder / "state.json")
+        both = [load_file(folder / f"{name}.safetensors") for name in ("adapter", "optimizer")]
+    except (FileNotFoundError, DamagedFile, SafetensorError):
+        return None
+    return [{key: value.tolist() for key, value in one.items()} for one in both]
+
+
+def look_at(found: dict[str, TrialRecord], seen: dict[tuple[str, int], Weights]) -> None:
+    """Take notice of every checkpoint that is there: a donor that is ahead removes its own."""
+    for record in found.values():
+        for step in range(EVERY, STEPS, EVERY):
+            key = (record.folder.name, step)
+            if key not in seen and (weights := weights_of(record, step)):
+                seen[key] = weights
 
 
 def losses(record: TrialRecord) -> dict[int, float]:
@@ -73,15 +96,17 @@ def finished(out: Path) -> dict[str, int]:
 
 def test_a_poor_trial_goes_on_from_a_good_one_and_keeps_its_changes_after_kills(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    line = run_until(lambda: "E" in records(out) and adopted(records(out)["E"]), out)
+    seen: dict[tuple[str, int], Weights] = {}
+
+    def first_change() -> dict[str, Any] | None:
+        found = records(out)
+        look_at({name: record for name, record in found.items() if name in "BCD"}, seen)
+        return adopted(found["E"]) if "E" in found else None
+
+    line = run_until(first_change, out)
     poor = records(out)["E"]
     donor = TrialRecord(poor.folder.parent / line["donor"])
-    for name in ("adapter", "optimizer"):
-        given = load_file(donor.checkpoint_path(line["donor_step"]) / f"{name}.safetensors")
-        taken = load_file(poor.checkpoint_path(line["donor_step"]) / f"{name}.safetensors")
-        assert {key: value.tolist() for key, value in taken.items()} == {
-            key: value.tolist() for key, value in given.items()
-        }
+    assert weights_of(poor, line["donor_step"]) == seen[donor.folder.name, line["donor_step"]]
     assert line["old"] == {"learning_rate": POOR} != line["new"]
     given_loss, own_loss = losses(donor)[line["donor_step"]], losses(poor)[EVERY]
     assert own_loss > given_loss
