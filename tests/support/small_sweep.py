@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 EVALUATION = EvalConfig(validation_examples=4, test_examples=4, max_new_tokens=8)
 BASE = {"model": "tiny", "data": "small", "prompt_template": PROMPTS["v1"], "train_examples": 8, "precision": "fp32"}
+
+STARTED: list[subprocess.Popen[str]] = []  # drivers that a test has begun
 
 
 def write_sweep(out: Path, trials: list[dict[str, Any]]) -> tuple[SweepFolder, list[TrialJob], EngineSetup]:
@@ -76,10 +79,21 @@ def start(out: Path, trials: list[dict[str, Any]], **options: Any) -> subprocess
     home.mkdir(exist_ok=True)
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
     with out.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(HERE / "small_sweep.py"), str(out), plan],
             stdout=log, stderr=log, text=True, start_new_session=True, env=environment, cwd=out.parent,
         )  # fmt: skip
+    STARTED.append(process)
+    return process
+
+
+def kill_started() -> None:
+    """Kill the drivers that are still there, as where a test failed before it ended its own; engines follow theirs."""
+    for process in STARTED:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    STARTED.clear()
 
 
 def output(out: Path) -> str:
