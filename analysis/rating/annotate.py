@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.comparison.candidates import baseline_of
 from analysis.comparison.comparison import Comparison
@@ -24,7 +24,8 @@ from analysis.format.cells import inert
 from analysis.texts.outputs import Outputs, System, collect
 from trainables.config import digest
 from trainables.errors import UserError, nearest
-from trainables.records import atomic_files
+from trainables.records import atomic_files, typed_document
+from trainables.records.typed_document import Document
 
 CHOICES = ("left", "right", "equal")
 SHEET_COLUMNS = ("sheet", "item", "source", "left", "right", "choice", "comment")
@@ -62,10 +63,8 @@ class KeyItem(BaseModel):
     left_is_first: bool
 
 
-class SheetKey(BaseModel):
+class SheetKey(Document):
     """The key of a sheet as it lies beside it; until 2026-11-30 it named no schema."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_version: int = Field(default=1, alias="schema")
     sheet: str
@@ -201,12 +200,9 @@ def read_ratings(paths: Sequence[Path], folder: Path) -> Ratings:
     identity = identities.pop()
     path = folder / f"annotate-{identity}-key.json"
     try:
-        key = SheetKey.model_validate(atomic_files.read_json(path))
+        key = typed_document.read(path, SheetKey)
     except (FileNotFoundError, atomic_files.DamagedFile) as error:
         raise UserError(f"the key of sheet {identity} cannot be read: {error}") from None
-    except ValidationError as error:
-        why = error.errors()[0]["msg"]
-        raise UserError(f"the key of sheet {identity} cannot be read: {path} is damaged: {why}") from None
     left_is_first = {one.item: one.left_is_first for one in key.items}
     votes: dict[int, list[str]] = {}
     for name, rated in every.items():

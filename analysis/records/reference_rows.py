@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.records.scores import Scores
 from analysis.records.table import ResultRow, ResultTable
@@ -26,6 +26,7 @@ from trainables.data.corpus import Example
 from trainables.metric_table import rouge_words
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder
+from trainables.records.typed_document import Document, read_if_whole
 from trainables.scoring.metrics import means, score, signature
 
 CANDIDATES = 256
@@ -57,10 +58,8 @@ class KeptScores(BaseModel):
     scores: dict[str, ExampleScores]
 
 
-class KeptReferences(BaseModel):
+class KeptReferences(Document):
     """The content of `report/references-<eval_id>.json`; until 2026-11-30 it named no schema."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_version: int = Field(default=1, alias="schema")
     rows: dict[str, KeptScores] = Field(default_factory=dict)
@@ -76,10 +75,7 @@ def keep_scores(table: ResultTable, rows: Iterable[Reference]) -> None:
 
 def _kept(path: Path) -> KeptReferences:
     """Return what an earlier report has kept; nothing where there is none, or it is damaged."""
-    try:
-        return KeptReferences.model_validate(atomic_files.read_json_if_whole(path) or {})
-    except ValidationError:
-        return KeptReferences()
+    return read_if_whole(path, KeptReferences) or KeptReferences()
 
 
 def _path(table: ResultTable) -> Path:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from trainables.records import atomic_files
+from trainables.records.typed_document import Document, read_if_whole
 
 
-class PageNote(BaseModel):
+class PageNote(Document):
     """The content of `report/page.json`; until 2026-11-30 it named no schema."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_version: int = Field(default=1, alias="schema")
     inputs: str = ""  # digest of all that the page shows
@@ -24,10 +23,7 @@ class PageNote(BaseModel):
 
 def read_note(path: Path) -> PageNote:
     """Return the note of a page; an empty one where there is none, or it is damaged."""
-    try:
-        return PageNote.model_validate(atomic_files.read_json_if_whole(path) or {})
-    except ValidationError:
-        return PageNote()
+    return read_if_whole(path, PageNote) or PageNote()
 
 
 def write_note(path: Path, note: PageNote) -> None:
