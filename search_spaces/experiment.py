@@ -18,12 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.grid import Grid, expand, grid
+from search_spaces.points import Search, frame, in_frame, representatives
 from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain, external_of
 from trainables.errors import UserError, nearest, shown
 from trainables.metric_table import CHOOSING, DEFAULT, is_missing
 from trainables.prompts import PROMPTS, template_of
 
-NOT_EXPERIMENTS = {"__init__", "experiment", "grid"}
+NOT_EXPERIMENTS = {"__init__", "experiment", "grid", "points", "search", "spreads"}
+NO_GRID = Grid(TrainConfig(model="none", data="none"), {})  # of an experiment that is a search
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,14 @@ class StandIn:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One search space; `name` is also the default name of its sweep's folder."""
+    """One search space; `name` is also the default name of its sweep's folder.
+
+    It has a grid or a search. A search has a grid too, its frame: base and choices, and the ends of its ranges.
+    """
 
     name: str
     description: str
-    grid: Grid
+    grid: Grid = NO_GRID
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     prompts: dict[str, str] = field(default_factory=dict)
     stand_in: StandIn | None = None
@@ -52,9 +57,16 @@ class Experiment:
     metric: str = DEFAULT
     keep_leaked: bool = False
     bundled: bool = False  # model and data are the bundled ones, of which every text is known
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.search is None and self.grid is NO_GRID:
+            raise UserError("an Experiment needs grid=grid(...) or search=search(...)")
+        if self.search is not None and self.grid is NO_GRID:
+            object.__setattr__(self, "grid", frame(self.search))
+        elif self.search is not None:  # its frame, which may have been changed
+            object.__setattr__(self, "search", in_frame(self.search, self.grid))
         for name, template in self.prompts.items():
             if not isinstance(name, str) or not isinstance(template, str) or not name:
                 raise UserError(
@@ -68,12 +80,14 @@ class Experiment:
             template_of(name, self.prompts)
 
     def configurations(self) -> list[TrainConfig]:
-        """Return every configuration in declared order, each with the text of its prompt."""
-        return [
-            train.model_copy(update={"prompt_template": text, "tokenization": self._tokenization(text)})
-            for train in expand(self.grid)
-            for text in [template_of(train.prompt, self.prompts)]
-        ]
+        """Return every configuration of a grid in declared order, of a search what stands for its points."""
+        found = representatives(self.search) if self.search is not None else expand(self.grid)
+        return [self.filled_in(train) for train in found]
+
+    def filled_in(self, train: TrainConfig) -> TrainConfig:
+        """Return a configuration with the text of its prompt."""
+        text = template_of(train.prompt, self.prompts)
+        return train.model_copy(update={"prompt_template": text, "tokenization": self._tokenization(text)})
 
     def _tokenization(self, template: str) -> str:
         """Return "either" where the prompts' ids are what they were when they were tokenized in parts."""
@@ -86,6 +100,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "name": TEXT,
     "description": TEXT,
     "grid": (Grid, "a grid, such as grid(base, lora_rank=[8, 16])"),
+    "search": (Search | None, "a search, such as search(base, learning_rate=log_uniform(5e-5, 5e-3), trials=24)"),
     "evaluation": (EvalConfig, "an EvalConfig(...)"),
     "prompts": (dict, "like {'v3': 'Summarize.\\n\\n{source}\\n\\nSummary:'}"),
     "stand_in": (StandIn | None, "a StandIn(...) or None"),

@@ -43,7 +43,7 @@ class Grid:
 def grid(base: TrainConfig, **axes: Iterable[Any]) -> Grid:
     """Declare a grid, `grid(base, lora_rank=[8, 16])`; raises UserError for a wrong axis or value."""
     empty = Grid(base, {})
-    return Grid(base, {name: _values(empty.base, name, values) for name, values in axes.items()})
+    return Grid(base, {name: check_axis(empty.base, name, values) for name, values in axes.items()})
 
 
 def with_axes(declared: Grid, axes: Mapping[str, Iterable[Any]]) -> Grid:
@@ -71,7 +71,7 @@ def _points(declared: Grid) -> Iterator[TrainConfig]:
         yield configured(TrainConfig, {**fields, **dict(zip(declared.axes, point, strict=True))})
 
 
-def _values(base: TrainConfig, name: str, values: Iterable[Any]) -> tuple[Any, ...]:
+def check_axis(base: TrainConfig, name: str, values: Iterable[Any]) -> tuple[Any, ...]:
     if name not in TrainConfig.model_fields:
         raise UserError(f"axis {name!r} is not a field of TrainConfig; {nearest(name, TrainConfig.model_fields)}")
     if name in FIXED:

@@ -1,0 +1,160 @@
+"""A search, declared: ranges, choices, ratios and conditions, checked, and kept in sweep.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.grid import check_axis
+from search_spaces.points import Search, SearchAxis, representatives
+from search_spaces.spreads import Choice, FloatRange, IntegerRange, Ratio, Spread, as_text
+from trainables.config import TrainConfig, configured
+from trainables.errors import UserError, shown
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """Axes that are there in points with the values of `when` alone."""
+
+    when: tuple[tuple[str, Any], ...]
+    axes: tuple[tuple[str, Any], ...]
+
+
+def uniform(low: float, high: float) -> FloatRange:
+    """Return numbers from `low` to `high`."""
+    return FloatRange(low, high)
+
+
+def log_uniform(low: float, high: float) -> FloatRange:
+    """Return numbers from `low` to `high` whose logarithm is uniform, as a learning rate's should be."""
+    return FloatRange(low, high, log=True)
+
+
+def integer(low: int, high: int, log: bool = False) -> IntegerRange:
+    """Return whole numbers from `low` to `high`, both included."""
+    return IntegerRange(low, high, log)
+
+
+def ratio(of: str, low: float, high: float, log: bool = False) -> Ratio:
+    """Return a field that is `low` to `high` times another one: lora_alpha=ratio("lora_rank", 1, 4)."""
+    return Ratio(of, low, high, log)
+
+
+def when(**fields: Any) -> Conditional:
+    """Return axes for some points alone: when(quantization="nf4", optimizer=[...]): values are conditions."""
+    conditions = tuple((name, value) for name, value in fields.items() if not _is_spread(value))
+    axes = tuple((name, value) for name, value in fields.items() if _is_spread(value))
+    if not conditions or not axes:
+        missing = "a condition, such as quantization='nf4'" if not conditions else "an axis, such as lora_rank=[8, 16]"
+        raise UserError(f"when(...) needs {missing}, got {', '.join(fields) or 'nothing'}")
+    return Conditional(conditions, axes)
+
+
+def search(
+    base: TrainConfig,
+    *conditional: Conditional,
+    trials: int,
+    sampler: str = "auto",
+    objectives: tuple[str, ...] = (),
+    first: list[dict[str, Any]] | tuple[dict[str, Any], ...] = (),
+    **axes: Any,
+) -> Search:
+    """Declare a search, `search(base, learning_rate=log_uniform(5e-5, 5e-3), lora_rank=[8, 16], trials=24)`.
+
+    Raises UserError for a wrong axis, range or value.
+    """
+    declared = [_axis(base, name, value) for name, value in axes.items()]
+    for one in conditional:
+        declared += [_axis(base, name, value, one.when) for name, value in one.axes]
+    return checked(Search(base, tuple(declared), trials, sampler, tuple(objectives), tuple(dict(one) for one in first)))
+
+
+# --- checks
+
+
+def checked(space: Search) -> Search:
+    """Return the search; UserError where it cannot be, naming key, value and rule."""
+    if not isinstance(space.base, TrainConfig):
+        raise UserError(f"the base of a search must be a TrainConfig(...), got {shown(space.base)}")
+    if not isinstance(space.trials, int) or isinstance(space.trials, bool) or space.trials < 1:
+        raise UserError(f"trials must be a whole number of at least 1, got {shown(space.trials)}")
+    if not space.axes:
+        raise UserError("a search needs at least one axis, such as learning_rate=log_uniform(5e-5, 5e-3)")
+    choices = {axis.field: axis.spread.values for axis in space.axes if isinstance(axis.spread, Choice)}
+    for axis in space.axes:
+        for name, value in axis.when:
+            if value not in choices.get(name, ()):
+                had = ", ".join(map(as_text, choices[name])) if name in choices else "no axis"
+                raise UserError(f"{axis.name}: no point has {name}={as_text(value)}; {name} has {had}")
+        if isinstance(axis.spread, Ratio):
+            kind = TrainConfig.model_fields.get(axis.spread.of)
+            if kind is None or kind.annotation not in (int, float):
+                raise UserError(f"ratio of {axis.spread.of!r} is not possible: it must be a field that is a number")
+    representatives(space)  # judges every value
+    names = {axis.name for axis in space.axes}
+    for one in space.first:
+        if unknown := sorted(one.keys() - names):
+            raise UserError(f"first: {unknown[0]!r} is no axis of this search; axes: {', '.join(sorted(names))}")
+    return space
+
+
+def _axis(base: TrainConfig, name: str, value: Any, conditions: tuple[tuple[str, Any], ...] = ()) -> SearchAxis:
+    ends: Any = value
+    if isinstance(value, FloatRange | IntegerRange):
+        ends = [value.low, value.high]
+    elif isinstance(value, Ratio):
+        ends = [base.model_dump().get(name)]
+    values = check_axis(base, name, ends)
+    spread = value if isinstance(value, FloatRange | IntegerRange | Ratio) else Choice(values)
+    return SearchAxis(name, spread, conditions)
+
+
+def _is_spread(value: Any) -> bool:
+    return isinstance(value, list | FloatRange | IntegerRange | Ratio)
+
+
+# --- in sweep.json
+
+
+def as_json(space: Search) -> dict[str, Any]:
+    """Return a search as JSON knows it."""
+    axes = []
+    for axis in space.axes:
+        spread = dict(vars(axis.spread))
+        kind = type(axis.spread).__name__
+        axes.append({"field": axis.field, "kind": kind, **spread, "when": [list(one) for one in axis.when]})
+    return {
+        "base": space.base.model_dump(mode="json"),
+        "axes": axes,
+        "trials": space.trials,
+        "sampler": space.sampler,
+        "objectives": list(space.objectives),
+        "first": [dict(one) for one in space.first],
+        "seed": space.seed,
+    }
+
+
+def from_json(content: Mapping[str, Any]) -> Search:
+    """Return the search that `as_json` gave."""
+    kinds: dict[str, type[Spread]] = {one.__name__: one for one in (FloatRange, IntegerRange, Choice, Ratio)}
+    axes = []
+    for one in content["axes"]:
+        spread = {name: value for name, value in one.items() if name not in ("field", "kind", "when")}
+        if "values" in spread:
+            spread["values"] = tuple(_hashable(value) for value in spread["values"])
+        conditions = tuple((name, _hashable(value)) for name, value in one["when"])
+        axes.append(SearchAxis(one["field"], kinds[one["kind"]](**spread), conditions))
+    return Search(
+        base=configured(TrainConfig, dict(content["base"])),
+        axes=tuple(axes),
+        trials=content["trials"],
+        sampler=content["sampler"],
+        objectives=tuple(content["objectives"]),
+        first=tuple({name: _hashable(value) for name, value in one.items()} for one in content["first"]),
+        seed=content["seed"],
+    )
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
