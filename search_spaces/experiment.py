@@ -18,13 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.grid import Grid, expand, grid
+from search_spaces.objectives import check_metric, objectives_of
 from search_spaces.points import Search, frame, in_frame, representatives
-from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain, external_of
+from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain
 from trainables.errors import UserError, nearest, shown
-from trainables.metric_table import CHOOSING, DEFAULT, is_missing
+from trainables.metric_table import DEFAULT
 from trainables.prompts import PROMPTS, template_of
 
-NOT_EXPERIMENTS = {"__init__", "experiment", "grid", "points", "search", "spreads"}
+NOT_EXPERIMENTS = {"__init__", "experiment", "grid", "objectives", "points", "search", "spreads"}
 NO_GRID = Grid(TrainConfig(model="none", data="none"), {})  # of an experiment that is a search
 
 
@@ -76,6 +77,8 @@ class Experiment:
             axes = grid(self.grid.base, **self.stand_in.axes).axes
             object.__setattr__(self, "stand_in", replace(self.stand_in, axes=axes))
         check_metric(self.metric, self.evaluation)
+        if self.search is not None:
+            objectives_of(self.search.objectives, self.metric, self.evaluation)
         for name in (self.grid.base.prompt, *self.grid.axes.get("prompt", ())):
             template_of(name, self.prompts)
 
@@ -131,18 +134,6 @@ def check_types(made: Experiment | StandIn) -> None:
 
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in text)
-
-
-def check_metric(metric: str, evaluation: EvalConfig) -> None:
-    """Raise UserError unless the choice can be made by `metric`."""
-    stored = [one.score_name for name in evaluation.metrics if (one := external_of(name))]
-    known = (*CHOOSING, *stored)
-    if metric not in known:
-        raise UserError(f"metric {metric!r} is unknown; {nearest(metric, known)}")
-    if is_missing(metric, evaluation.metrics):
-        raise UserError(
-            f"metric {metric!r} needs it among the evaluation's metrics: EvalConfig(metrics=('rouge', {metric!r}))"
-        )
 
 
 def built_in() -> list[str]:
