@@ -1,7 +1,8 @@
 """`sweep eval`: kept adapters evaluated anew, by another decoding, on other examples, or by other metrics.
 
 Nothing is trained. Each evaluation has an identity of its own and is kept beside the others; no comparison is made
-across identities. Where only the metrics differ, the stored predictions are scored again without any model.
+across identities. Texts that another evaluation has written alike are taken from it: more examples cost the new ones
+alone, and where only the metrics differ, or fewer examples are asked for, no model is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sweep.cli_support.options import (
 from sweep.environment.devices import resolve_device
 from sweep.environment.provenance import command_line
 from sweep.request import estimates, found_sources, output_folder
-from trainables.config import DECODINGS, EvalConfig, TrialConfig, configured, eval_id, generation_id
+from trainables.config import DECODINGS, EvalConfig, TrialConfig, configured, eval_id
 from trainables.data.corpus import Example, example_of
 from trainables.errors import UserError, cannot_write, one_of
 from trainables.jobs import EngineSetup, TrialJob
@@ -43,6 +44,7 @@ from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.scoring import evaluate_library
 from trainables.scoring.metrics import score_names
+from trainables.scoring.stored_lines import covers
 from trainables.startup_progress import stage
 
 if TYPE_CHECKING:
@@ -153,10 +155,10 @@ def _evaluate(
     make_setup: Callable[[], EngineSetup],
     launching: LaunchOptions,
 ) -> int:
-    """Evaluate `records`: those with the same texts under other metrics from their predictions, the others anew."""
+    """Evaluate `records`: those whose stored predictions hold all texts from these, the others by their model."""
     from sweep.environment.lease import acquire
 
-    again = [record for record in records if has_same_texts(record, evaluation)]
+    again = [record for record in records if covers(record, evaluation)]
     anew = [record for record in records if record not in again]
     setup = make_setup() if anew else None
     lease = acquire(folder.folder)
@@ -211,12 +213,6 @@ def _setup(
         pack_width=devices.pack_width,
         memory_bytes=memory_bytes,
     )
-
-
-def has_same_texts(record: TrialRecord, evaluation: EvalConfig) -> bool:
-    """Tell whether a whole evaluation has the texts that `evaluation` asks for, so that no model is needed."""
-    summaries = (record.summary(identity) for identity in record.evaluation_ids())
-    return any(summary and summary.generation_id == generation_id(evaluation) for summary in summaries)
 
 
 def _examples(folder: SweepFolder, evaluation: EvalConfig) -> dict[str, list[Example]]:

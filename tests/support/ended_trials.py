@@ -12,7 +12,8 @@ from trainables.data.corpus import example_of
 from trainables.records import atomic_files
 from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
-from trainables.scoring.rescore import scores_of, write
+from trainables.scoring.rescore import write
+from trainables.scoring.stored_lines import scores_of
 
 
 def end_trials(folder: SweepFolder, planned: Sequence[PlannedTrial], said: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Scores and means of stored predictions: a new text metric needs no model (no torch)."""
+"""Evaluations from stored predictions, and the means of any: a new text metric needs no model (no torch)."""
 
 from __future__ import annotations
 
@@ -8,43 +8,32 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from trainables.config import EvalConfig, eval_id, generation_id
+from trainables.config import EvalConfig, eval_id
 from trainables.data.corpus import Example
 from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.record import TrialRecord
-from trainables.scoring import evaluate_library
 from trainables.scoring.evaluate_library import PredictionLines
-from trainables.scoring.metrics import means, score, signature
+from trainables.scoring.metrics import means, signature
+from trainables.scoring.stored_lines import covers, stored_lines
 
 
 def rescore(
     record: TrialRecord, evaluation: EvalConfig, examples: Mapping[str, Sequence[Example]]
 ) -> EvaluationSummary | None:
-    """Make an evaluation from the texts of one that differs in its metrics alone; None where there is none.
+    """Make an evaluation from the lines of others that decode alike; None where they lack any of its examples.
 
     `examples` are those of each split, at least the ones evaluated. Writes the evaluation and returns its summary.
     """
     began = time.monotonic()
-    for identity in record.evaluation_ids():
-        old = record.summary(identity)
-        if identity == eval_id(evaluation) or old is None or old.generation_id != generation_id(evaluation):
-            continue
-        predictions: dict[str, PredictionLines] = {}
-        for split in evaluation.examples:
-            known = {example.id: example for example in examples[split]}
-            rows = record.predictions(identity, split)
-            predictions[split] = [
-                {**row, "scores": scores_of(row, known[row["id"]].references, evaluation)} for row in rows
-            ]
-        predictions = evaluate_library.scored(evaluation.metrics, predictions, examples)
-        write(record, evaluation, predictions, time.monotonic() - began)
-        return record.summary(eval_id(evaluation))
-    return None
-
-
-def scores_of(row: Mapping[str, Any], references: Sequence[str], evaluation: EvalConfig) -> dict[str, float]:
-    """Return our own scores of one prediction; a failed one has an empty text and scores zero."""
-    return score(str(row["text"]), list(references), evaluation.metrics)
+    if not covers(record, evaluation):
+        return None
+    lines = stored_lines(record, evaluation, examples)
+    whole = {
+        split: [lines[split][example.id] for example in examples[split][:count]]
+        for split, count in evaluation.examples.items()
+    }
+    write(record, evaluation, whole, time.monotonic() - began)
+    return record.summary(eval_id(evaluation))
 
 
 def write(

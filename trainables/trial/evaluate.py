@@ -15,7 +15,7 @@ from trainables.hardware.device_memory import is_lost, is_out_of_memory
 from trainables.jobs import Control, Interrupted
 from trainables.modeling.base_model import LoadedBase, arithmetic
 from trainables.modeling.loss import BUCKET_TOKENS, LOSS_TOKENS, batches, bucket, collate, completion_nll, row_sums
-from trainables.scoring.rescore import scores_of
+from trainables.scoring.stored_lines import scores_of
 from trainables.tokenization.encoder import Encoder
 from trainables.tokenization.token_rows import TokenRow
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from trainables.config import TrialConfig
 from trainables.decoding.generate import Completion
-from trainables.scoring import rescore
 from trainables.scoring.metrics import means
+from trainables.scoring.stored_lines import scores_of
 from trainables.tokenization.token_rows import TokenRow
 from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial.evaluate import RowReader, losses_of_texts, mean_loss
@@ -54,7 +54,7 @@ class LearningCurve:
         for example, row in zip(examples, self._rows_to_write(), strict=True):
             one = self.written[row]
             text = "" if isinstance(one, str) else reader.encoder.decode(one.ids).strip()
-            scores.append(rescore.scores_of({"text": text}, example.references, evaluation))
+            scores.append(scores_of({"text": text}, example.references, evaluation))
         return {"examples": len(scores), **means(scores)}
 
     @property

@@ -30,6 +30,7 @@ from trainables.records.record import TrialRecord
 from trainables.records.trial_result import TrialResult
 from trainables.records.trial_states import TrialState
 from trainables.scoring import evaluate_library, rescore
+from trainables.scoring.stored_lines import Lines, stored_lines
 from trainables.tokenization.token_rows import TokenRow
 from trainables.trial.evaluate import mean_loss, predictions
 from trainables.trial.learning_curve import LearningCurve
@@ -196,16 +197,18 @@ class _TrialRun:
                 self.report(TrialReport(row["step"], row["eval_loss"], train_loss, recorded=True))
 
     def _evaluate_kept(self) -> None:
-        """Evaluate kept weights anew: from stored texts where the metrics alone differ, else by the model."""
-        examples = self._evaluation_examples(self.trial.evaluation)
-        if rescore.rescore(self.record, self.trial.evaluation, examples) is not None:
+        """Evaluate kept weights anew: what other evaluations of them hold is taken, the rest is the model's."""
+        evaluation = self.trial.evaluation
+        examples = self._evaluation_examples(evaluation)
+        if rescore.rescore(self.record, evaluation, examples) is not None:
             return
+        stored = stored_lines(self.record, evaluation, examples)
         with self._opened() as handle:
             self.handle = handle
             if not self.config.is_baseline:
                 self._check_adapter()
                 handle.load(self.record.adapter_folder)
-            self._evaluate(handle)
+            self._evaluate(handle, stored)
 
     def _check_adapter(self) -> None:
         found = adapter_faults(self.record)
@@ -234,18 +237,26 @@ class _TrialRun:
     def _train_rows(self) -> list[TokenRow]:
         return self.tokenized.train_rows(self.config)
 
-    def _evaluate(self, handle: TrialHandle) -> None:
+    def _evaluate(self, handle: TrialHandle, stored: Lines | None = None) -> None:
+        """Evaluate the weights that the handle has; `stored` are lines of theirs."""
         began = time.monotonic()
         evaluation = self.trial.evaluation
+        known = stored or {split: {} for split in evaluation.examples}
+        examples = self._evaluation_examples(evaluation)
+        missing = {split: [one for one in every if one.id not in known[split]] for split, every in examples.items()}
         rows = {
-            split: self.tokenized.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
+            split: [
+                row
+                for row in self.tokenized.evaluation_rows(self.config, split, count, evaluation.max_new_tokens)
+                if row.example_id not in known[split]
+            ]
             for split, count in evaluation.examples.items()
         }
-        examples = self._evaluation_examples(evaluation)
-        found = predictions(
-            handle.reader(self.control), rows, examples, evaluation, self.curve.known, self.curve.written
-        )
-        whole = evaluate_library.scored(evaluation.metrics, found, examples)
+        reader = handle.reader(self.control)
+        found = predictions(reader, rows, missing, evaluation, self.curve.known, self.curve.written)
+        for split, lines in evaluate_library.scored(evaluation.metrics, found, missing).items():
+            known[split] |= {line["id"]: line for line in lines}
+        whole = {split: [known[split][one.id] for one in every] for split, every in examples.items()}
         rescore.write(self.record, evaluation, whole, time.monotonic() - began)
 
     def _evaluation_examples(self, evaluation: EvalConfig) -> dict[str, Any]:
