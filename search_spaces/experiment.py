@@ -17,15 +17,28 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from search_spaces.grid import Grid, expand, grid
+from search_spaces.grid import Grid, expand
 from search_spaces.objectives import check_metric, objectives_of
 from search_spaces.points import Search, frame, in_frame, representatives
+from search_spaces.samplers import choose
+from search_spaces.search import spread_of
+from search_spaces.spreads import Choice, Spread
 from trainables.config import Decoding, EvalConfig, TrainConfig, as_printed, explain
 from trainables.errors import UserError, nearest, shown
 from trainables.metric_table import DEFAULT
 from trainables.prompts import PROMPTS, template_of
 
-NOT_EXPERIMENTS = {"__init__", "experiment", "grid", "objectives", "points", "search", "spreads"}
+NOT_EXPERIMENTS = {
+    "__init__",
+    "experiment",
+    "grid",
+    "objectives",
+    "points",
+    "samplers",
+    "search",
+    "search_changes",
+    "spreads",
+}
 NO_GRID = Grid(TrainConfig(model="none", data="none"), {})  # of an experiment that is a search
 
 
@@ -35,7 +48,8 @@ class StandIn:
 
     model: str
     data: str
-    axes: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # replaces axes while the model is stood in for
+    # What replaces axes while the model is stood in for: values, or in a search a range.
+    axes: dict[str, tuple[Any, ...] | Spread] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -74,13 +88,26 @@ class Experiment:
                     f"Experiment.prompts must give each name its text, got {shown(name)}: {shown(template)}"
                 )
         if self.stand_in:  # read once: its axes may come from an iterator
-            axes = grid(self.grid.base, **self.stand_in.axes).axes
+            axes = {name: self._stand_in_axis(name, value) for name, value in self.stand_in.axes.items()}
             object.__setattr__(self, "stand_in", replace(self.stand_in, axes=axes))
         check_metric(self.metric, self.evaluation)
         if self.search is not None:
             objectives_of(self.search.objectives, self.metric, self.evaluation)
+            choose(self.search)
         for name in (self.grid.base.prompt, *self.grid.axes.get("prompt", ())):
             template_of(name, self.prompts)
+
+    def _stand_in_axis(self, name: str, value: Any) -> tuple[Any, ...] | Spread:
+        spread = spread_of(self.grid.base, name, value)
+        if isinstance(spread, Choice):
+            return spread.values
+        if self.search is None:
+            raise UserError(f"StandIn.axes: {name} is a range, and a grid has values: write {{{name!r}: (..., ...)}}")
+        return spread
+
+    def with_search(self, space: Search) -> Experiment:
+        """Return the experiment with this search in place of its grid or its search."""
+        return replace(self, grid=NO_GRID, search=space)
 
     def configurations(self) -> list[TrainConfig]:
         """Return every configuration of a grid in declared order, of a search what stands for its points."""

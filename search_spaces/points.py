@@ -66,8 +66,8 @@ class Search:
 
     @property
     def is_numeric(self) -> bool:
-        """Tell whether no axis is a choice without an order."""
-        return not any(isinstance(axis.spread, Choice) for axis in self.axes)
+        """Tell whether no axis is a choice without an order; one of a single value is none."""
+        return not any(isinstance(axis.spread, Choice) and len(axis.spread.values) > 1 for axis in self.axes)
 
 
 def point_of(space: Search, parameters: Mapping[str, Any]) -> TrainConfig:

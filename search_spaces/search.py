@@ -100,14 +100,18 @@ def checked(space: Search) -> Search:
 
 
 def _axis(base: TrainConfig, name: str, value: Any, conditions: tuple[tuple[str, Any], ...] = ()) -> SearchAxis:
+    return SearchAxis(name, spread_of(base, name, value), conditions)
+
+
+def spread_of(base: TrainConfig, name: str, value: Any) -> Spread:
+    """Return a range as it is and values as a choice; UserError for a field or a value that cannot be."""
     ends: Any = value
     if isinstance(value, FloatRange | IntegerRange):
         ends = [value.low, value.high]
     elif isinstance(value, Ratio):
         ends = [base.model_dump().get(name)]
     values = check_axis(base, name, ends)
-    spread = value if isinstance(value, FloatRange | IntegerRange | Ratio) else Choice(values)
-    return SearchAxis(name, spread, conditions)
+    return value if isinstance(value, FloatRange | IntegerRange | Ratio) else Choice(values)
 
 
 def _is_spread(value: Any) -> bool:

@@ -45,10 +45,12 @@ def print_sweeps(sweeps: Sequence[dict[str, Any]]) -> None:
 
 def _experiment(name: str) -> dict[str, Any]:
     experiment = load_experiment(name)
+    space = experiment.search
     return {
         "name": name,
         "description": experiment.description,
-        "configurations": len(experiment.configurations()),
+        "configurations": space.trials if space else len(experiment.configurations()),
+        "is_search": space is not None,
         "needs_gpu": experiment.needs_gpu,
     }
 

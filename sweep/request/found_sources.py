@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from search_spaces.experiment import Experiment
 from search_spaces.grid import Grid, with_axes
+from search_spaces.search_changes import with_spreads
+from search_spaces.spreads import Spread
 from sweep.request import estimates
 from sweep.request.overrides import Request
 from trainables.config import TrainConfig, configured
@@ -257,14 +259,19 @@ def with_sources(request: Request, bases: FoundSources, precision: str) -> Exper
     if "model" in grid.axes:
         labels = {model.requested: model.label for model in bases.models}
         grid = with_axes(grid, {"model": [labels[name] for name in grid.axes["model"]]})
+    ranges: dict[str, Spread] = {}
     if stand_in is not None and bases.models[0].stood_in:
         own = {name: values for name, values in stand_in.axes.items() if name not in request.changed}
-        grid = with_axes(grid, _few(own, grid))
+        ranges = {name: values for name, values in own.items() if not isinstance(values, tuple)}
+        grid = with_axes(grid, _few({name: values for name, values in own.items() if isinstance(values, tuple)}, grid))
     if grid.base.precision == "auto":
         grid = Grid(configured(TrainConfig, {**grid.base.model_dump(), "precision": precision}), grid.axes)
     axes = {name: _decided(name, values, precision) for name, values in grid.axes.items()}
     bundled = all(base.kind == "bundled" for base in (*bases.models, bases.data))
-    return replace(experiment, grid=Grid(grid.base, axes), bundled=bundled)
+    resolved = replace(experiment, grid=Grid(grid.base, axes), bundled=bundled)
+    if ranges and resolved.search is not None:
+        return resolved.with_search(with_spreads(resolved.search, ranges))
+    return resolved
 
 
 def _few(own: Mapping[str, tuple[Any, ...]], grid: Grid) -> dict[str, tuple[Any, ...]]:
@@ -288,9 +295,13 @@ def banner(bases: FoundSources, experiment: Experiment, request: Request, source
     text = f"STAND-IN: {pairs} ({why}); scores and choice hold for the stand-in alone"
     if request.experiment.stand_in and bases.models[0].stood_in:
         own = [name for name in request.experiment.stand_in.axes if name not in request.changed]
-        values = [f"{name} {', '.join(f'{value:g}' for value in experiment.grid.axes[name])}" for name in own]
+        values = [f"{name} {_told(request.experiment.stand_in.axes[name], experiment.grid.axes[name])}" for name in own]
         text += f"; its own {' and '.join(values)}" if values else ""
     return text
+
+
+def _told(asked: tuple[Any, ...] | Spread, values: Sequence[Any]) -> str:
+    return (", " if isinstance(asked, tuple) else " to ").join(f"{value:g}" for value in values)
 
 
 def _model(name: str, source: str, stand_in: bool, trust_remote_code: bool) -> FoundSource:

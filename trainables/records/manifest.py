@@ -104,6 +104,8 @@ class SweepManifest(Document):
     files: dict[str, str] = Field(default_factory=dict)  # checksum by name, of the examples
     trials: dict[str, Any] | None = None  # see `trainables.records.planned_trials`
     pack_width: tuple[dict[str, Any], ...] = ()  # widths that trials ran at
+    search: dict[str, Any] | None = None  # `search_spaces.search.as_json`, with "chosen": the sampler and why
+    settle: dict[str, Any] | None = None  # what `--settle` was asked, and where it stands
 
 
 def write(path: Path, manifest: SweepManifest) -> None:
