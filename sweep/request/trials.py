@@ -101,7 +101,7 @@ def name_trials(
     experiment: Experiment, trials: Collection[TrialConfig], known: Sequence[KnownTrial]
 ) -> list[PlannedTrial]:
     """Return trials with their names, each once; names of `known` trials are kept."""
-    names = _Names(experiment, known)
+    names = TrialNames(experiment, known)
     planned: dict[str, PlannedTrial] = {}
     for trial in counted(trials, "naming the trials"):
         identity = trial.train_id
@@ -143,8 +143,8 @@ def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) ->
         yield configured(TrainConfig, {**dict(zip(keys, values, strict=True)), "max_steps": 0})
 
 
-class _Names:
-    """Gives every trial its index, letter and label, once."""
+class TrialNames:
+    """Gives every trial its index, letter and label, once; those of `known` trials are kept."""
 
     def __init__(self, experiment: Experiment, known: Sequence[KnownTrial]) -> None:
         self.experiment = experiment
@@ -157,6 +157,7 @@ class _Names:
         self.free_index = itertools.count(1 + max((trial.index for trial in known), default=0))
 
     def give(self, trial: TrialConfig, identity: str) -> PlannedTrial:
+        """Return a trial with its names; one that is not known has others at each call."""
         old = self.by_identity.get(identity)
         if old is None and trial.train.is_baseline:
             # Sampling puts the seed into a baseline's identity; its weights are the base's all the same.

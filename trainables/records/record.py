@@ -275,6 +275,16 @@ class SweepFolder:
         return self.folder / "launches.jsonl"
 
     @property
+    def study_path(self) -> Path:
+        """The study of a search as optuna-dashboard reads it: a view of the records, made anew where it is absent."""
+        return self.folder / "optuna.db"
+
+    @property
+    def infeasible_path(self) -> Path:
+        """Of a line per point of a search that was predicted not to fit: its parameters and why."""
+        return self.folder / "infeasible.jsonl"
+
+    @property
     def engine_error_path(self) -> Path:
         """Why no engine could start, in the last command that none could; a refused new sweep leaves it alone."""
         return self.folder / "engine-error.txt"

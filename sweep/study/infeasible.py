@@ -1,0 +1,49 @@
+"""Points that were predicted not to fit, in a journal of the sweep: told as violated constraints, never begun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces.points import Parameters, Search
+from search_spaces.spreads import Choice
+from sweep.study.study_trial import PointState, StudyTrial
+from trainables.records import journal
+from trainables.records.record import SweepFolder
+
+
+def infeasible_points(folder: SweepFolder, space: Search) -> list[StudyTrial]:
+    """Return the points of this space that the sweep has found not to fit, in the order of their discovery."""
+    found: list[StudyTrial] = []
+    for row in journal.read(folder.infeasible_path).rows:
+        parameters = _parameters(space, row["parameters"])
+        if parameters is not None:
+            found.append(infeasible_point(len(found), row["train_id"], parameters, row["cause"]))
+    return found
+
+
+def keep_infeasible(folder: SweepFolder, point: StudyTrial) -> None:
+    """Append a point that does not fit to the journal."""
+    folder.fence()
+    row = {"parameters": point.parameters, "cause": point.cause, "train_id": point.train_id}
+    journal.append(folder.infeasible_path, row)
+
+
+def infeasible_point(number: int, train_id: str, parameters: Parameters, cause: str) -> StudyTrial:
+    """Return a point that does not fit; it has no record, so that its key is only its number."""
+    attributes = {"name": "infeasible", "train_id": train_id, "state": "infeasible", "cause": cause}
+    key = f"infeasible-{number + 1:03d}"
+    return StudyTrial(key, train_id, parameters, PointState.INFEASIBLE, cause=cause, attributes=attributes)
+
+
+def _parameters(space: Search, kept: Mapping[str, Any]) -> Parameters | None:
+    """Return parameters as the space has them, None where they are of another space."""
+    axes = {axis.name: axis for axis in space.axes}
+    if not kept.keys() <= axes.keys():
+        return None
+    found = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    for name, value in found.items():
+        spread = axes[name].spread
+        if isinstance(spread, Choice) and not spread.holds(value):
+            return None
+    return found
