@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from search_spaces.grid import Grid
 from search_spaces.points import Search, SearchAxis
-from search_spaces.search import checked
+from search_spaces.search import checked, spread_of
 from search_spaces.spreads import Choice, Spread
 
 
-def searched(declared: Grid, trials: int, sampler: str = "auto", objectives: tuple[str, ...] = ()) -> Search:
-    """Return a search whose axes are a grid's, each a choice of its values; UserError where it cannot be."""
+def searched(declared: Grid, trials: int) -> Search:
+    """Return a search whose axes are a grid's, each a choice of its values; it may have none yet."""
     axes = tuple(SearchAxis(name, Choice(values)) for name, values in declared.axes.items())
-    return checked(Search(declared.base, axes, trials, sampler, objectives))
+    return Search(declared.base, axes, trials)
 
 
 def with_spreads(space: Search, spreads: Mapping[str, Spread]) -> Search:
@@ -25,4 +26,15 @@ def with_spreads(space: Search, spreads: Mapping[str, Spread]) -> Search:
     ]
     known = {axis.field for axis in space.axes if not axis.when}
     axes += [SearchAxis(field, spread) for field, spread in spreads.items() if field not in known]
+    for field, spread in spreads.items():
+        spread_of(space.base, field, list(spread.values) if isinstance(spread, Choice) else spread)
     return checked(replace(space, axes=tuple(axes)))
+
+
+def with_base(space: Search, fields: Mapping[str, Any], trials: int) -> Search:
+    """Return the search with these fields fixed for all points, no longer axes, and fewer or more trials."""
+    base = space.base.model_validate({**space.base.model_dump(), **fields})
+    axes = tuple(axis for axis in space.axes if axis.field not in fields)
+    gone = {axis.name for axis in space.axes} - {axis.name for axis in axes}
+    first = tuple({name: value for name, value in one.items() if name not in gone} for one in space.first)
+    return replace(space, base=base, axes=axes, trials=trials, first=first)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from search_spaces.samplers import SAMPLERS
 from trainables.metric_table import CHOOSING, LOSS
 
 MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant
@@ -43,6 +44,13 @@ MaxNewTokensOption = Annotated[int | None, typer.Option("--max-new-tokens", help
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 KeepOption = Annotated[str | None, typer.Option("--keep", help=f"Checkpoint kept: last, or best by {LOSS}.")]
 KeepLeakedOption = Annotated[bool, typer.Option("--keep-leaked", help="Evaluate also on examples that are in train.")]
+SearchOption = Annotated[
+    str | None, typer.Option("--search", help=f"Search, not all of a grid: {', '.join(SAMPLERS)}.")
+]
+TrialsOption = Annotated[int | None, typer.Option("--trials", help="Points that a search tries in all.")]
+ObjectivesOption = Annotated[
+    str | None, typer.Option("--objectives", help="Of a search, several: rougeL,-trainable_parameters.")
+]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="packed: trials share a base; solo: one after another.")]
 EnginesPerGpuOption = Annotated[
@@ -62,7 +70,9 @@ TrustOption = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FIELD=V1,V2]...", help="Axes to replace or add: lora_rank=8,16 learning_rate=1e-4."),
+    typer.Argument(
+        metavar="[FIELD=V1,V2]...", help="Axes to replace or add: lora_rank=8,16 learning_rate=1e-4; ranges."
+    ),
 ]
 
 
@@ -84,6 +94,9 @@ class ExperimentOptions:
     metric: MetricOption = None
     keep: KeepOption = None
     keep_leaked: KeepLeakedOption = False
+    search: SearchOption = None
+    trials: TrialsOption = None
+    objectives: ObjectivesOption = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from search_spaces.experiment import Experiment, load_experiment
 from search_spaces.grid import FIXED, Grid, size_of, with_axes
 from sweep.cli_support.command import note
 from sweep.cli_support.options import ExperimentOptions
+from sweep.request.axes import Axes, parse_axes
+from sweep.request.search_request import smoke_search, with_search
 from trainables.config import DECODINGS, EvalConfig, TrainConfig, configured, digest
-from trainables.errors import UserError, nearest, one_of
+from trainables.errors import UserError, one_of
 from trainables.metric_table import is_missing, metric_of
 
 MANY = 2_000  # configurations, which take a second to judge
@@ -34,6 +35,9 @@ class Changes:
     metric: str | None = None
     keep: str | None = None
     keep_leaked: bool = False
+    search: str | None = None
+    trials: int | None = None
+    objectives: str | None = None
     smoke: bool = False
 
 
@@ -58,7 +62,7 @@ class Request:
 def request(name_or_path: str, changes: Changes) -> Request:
     """Load an experiment and apply the command line to it; raises UserError for anything wrong in either."""
     original = load_experiment(name_or_path)
-    axes = parse_axes(changes.overrides)
+    axes, ranges = parse_axes(changes.overrides)
     base = _base_fields(changes, axes)
     grid = Grid(configured(TrainConfig, {**original.grid.base.model_dump(), **base}), dict(original.grid.axes))
     for field in base:
@@ -70,7 +74,8 @@ def request(name_or_path: str, changes: Changes) -> Request:
         metric=changes.metric or original.metric,
         keep_leaked=changes.keep_leaked or original.keep_leaked,
     )
-    if size_of(experiment.grid) > MANY:
+    experiment = with_search(experiment, axes, ranges, changes.search, changes.trials, changes.objectives)
+    if experiment.search is None and size_of(experiment.grid) > MANY:
         note(f"judging {size_of(experiment.grid):,} configurations", style="dim")
     experiment.configurations()  # judges every combination
     if changes.smoke:
@@ -79,46 +84,10 @@ def request(name_or_path: str, changes: Changes) -> Request:
     own_sizes = changes.eval_examples is not None and not changes.smoke
     may_stand_in = _own_names(original, experiment) if original.stand_in else frozenset()
     in_file = frozenset({*original.grid.base.model_fields_set, *original.grid.axes})
-    return Request(experiment, frozenset({*axes, *base}), own_sizes, may_stand_in, folder_name, in_file)
+    return Request(experiment, frozenset({*axes, *ranges, *base}), own_sizes, may_stand_in, folder_name, in_file)
 
 
-def parse_axes(overrides: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Return {field: values} of `lora_rank=8,16` and the like, each value of its field's type."""
-    axes: dict[str, tuple[Any, ...]] = {}
-    for text in overrides:
-        name, equals, values = text.partition("=")
-        if not equals:
-            raise UserError(f"{text!r} is not an override; write FIELD=VALUE or FIELD=VALUE,VALUE")
-        if name not in TrainConfig.model_fields:
-            raise UserError(f"axis {name!r} is not a field of TrainConfig; {nearest(name, TrainConfig.model_fields)}")
-        if name in axes:
-            raise UserError(f"axis {name} is given twice; write {name}=VALUE,VALUE")
-        axes[name] = tuple(_typed(name, value.strip()) for value in values.split(","))
-    return axes
-
-
-def _typed(name: str, text: str) -> Any:
-    """Read one value as its field's type; `+` joins the parts of a list: target_modules=q_proj+v_proj."""
-    # Not by pydantic's validate_strings: it reads 8.0 as a whole number and "on" as true, which a file may not say.
-    kind = TrainConfig.model_fields[name].annotation
-    words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    if not text:
-        raise UserError(f"axis {name} has an empty value; write {name}=VALUE,VALUE")
-    if kind is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if kind in (int, float):
-        try:
-            return int(text) if kind is int else float(text)
-        except ValueError:
-            bare = text.strip("\"'")
-            hint = f"; write {name}={bare} without quotes" if bare != text else ""
-            raise UserError(f"{name} must be {words[kind.__name__]}, got {text!r}{hint}") from None
-    if kind is bool:
-        raise UserError(f"{name} must be {words['bool']}, got {text!r}")
-    return tuple(text.split("+")) if get_origin(kind) is tuple else text
-
-
-def _base_fields(changes: Changes, axes: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+def _base_fields(changes: Changes, axes: Axes) -> dict[str, Any]:
     """Return the fields that are set for all configurations, taken out of `axes` where they came that way."""
     changed: dict[str, Any] = {}
     for name, value in (("model", changes.model), ("data", changes.data), ("keep_checkpoint", changes.keep)):
@@ -151,21 +120,27 @@ def changed_evaluation(evaluation: EvalConfig, changes: Changes) -> EvalConfig:
         if not match:
             raise UserError(f"--eval-examples must be VALIDATION,TEST, such as 64,128, got {changes.eval_examples!r}")
         values["validation_examples"], values["test_examples"] = map(int, match.groups())
-    if changes.metric is not None and is_missing(changes.metric, values["metrics"]):
-        values["metrics"] = (*values["metrics"], metric_of(changes.metric).family)
+    for name in filter(None, (changes.metric, *(changes.objectives or "").split(","))):
+        if is_missing(name, values["metrics"]):
+            values["metrics"] = (*values["metrics"], metric_of(name).family)
     return configured(EvalConfig, values)
 
 
 def smoke(experiment: Experiment) -> Experiment:
-    """Return every stage in little: the ends of the first axis, the last value of the others, 10 examples, 2 steps."""
+    """Return every stage in little: 10 examples, 2 steps; the ends of a grid's first axis and the last value of others.
+
+    Of a search two points.
+    """
     little = {"train_examples": 10, "max_steps": 2, "eval_every_steps": 1, "warmup_steps": 0, "warmup_ratio": 0.0}
-    axes: dict[str, tuple[Any, ...]] = {}
+    evaluation = experiment.evaluation.model_copy(update={"validation_examples": 10, "test_examples": 10})
+    if experiment.search is not None:
+        return replace(experiment.with_search(smoke_search(experiment.search, little)), evaluation=evaluation)
+    axes: Axes = {}
     for name, values in experiment.grid.axes.items():
         if name not in little:
             varied = any(len(kept) > 1 for kept in axes.values())
             axes[name] = values[-1:] if varied else tuple(dict.fromkeys((values[0], values[-1])))
     base = configured(TrainConfig, {**experiment.grid.base.model_dump(), **little})
-    evaluation = experiment.evaluation.model_copy(update={"validation_examples": 10, "test_examples": 10})
     return replace(experiment, grid=Grid(base, axes), evaluation=evaluation)
 
 
