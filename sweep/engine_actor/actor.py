@@ -15,7 +15,7 @@ import time
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,11 +27,11 @@ from sweep.environment.lease import LeaseLost, Process
 from sweep.environment.ray_variables import strip_worker
 from sweep.environment.shared_folder import FolderProbe, SeenFolders
 from sweep.monitor.engine_status import EngineStatus, Event, Prepared, RunStatus, Unprepared
-from trainables.config import TrialConfig
+from trainables.config import EvalConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, Interrupted, TrialJob
 from trainables.records.lineage import Change, adopt
-from trainables.records.record import Fence, TrialRecord
+from trainables.records.record import Fence, SweepFolder, TrialRecord
 from trainables.startup_progress import current, stage
 
 ENGINES = {"solo": "trainables.solo.engine:SoloEngine", "packed": "trainables.packed.engine:PackedEngine"}
@@ -70,6 +70,16 @@ class EnginePlan:
     at_most: int | None = None
     deaths: str | None = None  # file in which it keeps under which trials its process died
     lost: str | None = None  # file that says that this engine's node is lost
+    evaluation: EvalConfig = field(default_factory=EvalConfig)  # of trials that a search adds
+    to_come: int = 0  # such trials that this engine is likely to get
+
+    def job_of(self, key: str) -> TrialJob:
+        """Return the job of a trial, read from its record where a search has added it since."""
+        known = self.jobs.get(key)
+        if known is not None:
+            return known
+        record = TrialRecord(SweepFolder(Path(self.setup.sweep_folder)).trials_folder / key)
+        return TrialJob(str(record.folder), TrialConfig(train=record.train_config(), evaluation=self.evaluation))
 
 
 class EngineHost:
@@ -105,6 +115,8 @@ class EngineHost:
             mine=plan.mine,
             at_most=plan.at_most,
             deaths=self._deaths(engine.name),
+            job_of=plan.job_of,
+            to_come=plan.to_come,
             on_news=self.news.tell,
             on_lease_lost=lambda: os._exit(4),
             on_device_lost=lambda: os._exit(5),  # Ray starts a new process, which continues from the checkpoints
@@ -121,10 +133,10 @@ class EngineHost:
         if not self.restarted:
             path.unlink(missing_ok=True)
             return CrashLog(path)
-        deaths, given_up = after_death(path, lambda key: furthest_step(self.plan.jobs[key]))
+        deaths, given_up = after_death(path, lambda key: furthest_step(self.plan.job_of(key)))
         for key in given_up:
             cause = f"the engine's process died {deaths.counts[key]} times while this trial ran, without coming further"
-            record = TrialRecord(Path(self.plan.jobs[key].folder), self.plan.holder.fence)
+            record = TrialRecord(Path(self.plan.job_of(key).folder), self.plan.holder.fence)
             known = record.error_path.read_text(encoding="utf-8") if record.error_path.exists() else ""
             write_failure(record, cause, known, engine)  # what a lost GPU left of its fault
             deaths.ended(key)
@@ -162,6 +174,16 @@ class EngineHost:
         """Take over trials of an engine that is gone for good; asked again and again, since a new process forgets."""
         if self.slots is not None:
             self.slots.inherit(keys)
+
+    async def begin(self, key: str) -> None:
+        """Begin a trial whose follower is on its way; where this is lost, the follower begins it."""
+        if self.slots is not None:
+            self.slots.begin(key)
+
+    async def run_again(self, jobs: dict[str, TrialJob]) -> None:
+        """Run trials once more that nobody follows, as with another evaluation; asked again and again, as above."""
+        if self.slots is not None:
+            self.slots.run_again(jobs)
 
     async def interrupt(self) -> bool:
         """Have every run write a checkpoint and leave; returns when they have."""
@@ -218,7 +240,7 @@ class EngineHost:
 
     async def adopt(self, key: str, change: Change) -> None:
         """Give a trial, which runs nowhere now, the state of another."""
-        record = TrialRecord(Path(self.plan.jobs[key].folder), self.plan.holder.fence)
+        record = TrialRecord(Path(self.plan.job_of(key).folder), self.plan.holder.fence)
 
         def control() -> Literal["go", "interrupt"]:
             return "interrupt" if self.slots is not None and self.slots.closed else "go"

@@ -34,6 +34,10 @@ class OccupancyMeter:
         self.now(in_use)
         self._left -= 1
 
+    def more(self, trials: int) -> None:
+        """Note that more trials are to come than was said."""
+        self._left += trials
+
     def occupancy(self) -> Occupancy:
         mean = round(self._used_s / self._seconds, 2) if self._seconds else None
         return Occupancy(self.chosen, mean, round(self._seconds, 2))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,7 @@ class SlotRun:
     caller: Process | None
     last_call: float
     begun: bool = False
+    own: bool = False  # the engine's to finish: it needs no trial that follows it
     reports: list[TrialReport] = field(default_factory=list)
     consumed: int = 0
     verdict: RunVerdict = "go"
@@ -91,6 +92,8 @@ class Slots:
     on_news: Callable[[], None] = lambda: None  # a trial that asks for the next report gets another answer now
     on_lease_lost: Callable[[], None] | None = None
     on_device_lost: Callable[[], None] | None = None
+    job_of: Callable[[str], TrialJob] | None = None  # of a trial that a search has added
+    to_come: int = 0  # such trials
 
     def __post_init__(self) -> None:
         own: int | None = getattr(self.engine, "slots", None)  # of an engine whose trials share a base
@@ -112,7 +115,8 @@ class Slots:
         self._left = [name for name in self.ahead if not is_finished(self.jobs[name])]
         if self.early and not self.ahead:
             self._left = list(self._order)
-        self.width = OccupancyMeter(self.count, len(set(self._left if self.ahead else self._order) - self._guests))
+        known = set(self._left if self.ahead else self._order) - self._guests
+        self.width = OccupancyMeter(self.count, len(known) + self.to_come)
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(self.count + len(self._guests), thread_name_prefix="slot")
 
@@ -167,7 +171,10 @@ class Slots:
         now = time.monotonic()
         if key in self._left:
             self._left.remove(key)
-        run = SlotRun(key, self.jobs[key], caller, now, begun=begun)
+        if key not in self.jobs and self.job_of is not None:
+            self.jobs[key] = self.job_of(key)
+        own = begun and (bool(self.ahead) or not self.lockstep)
+        run = SlotRun(key, self.jobs[key], caller, now, begun=begun, own=own)
         self.runs[key] = run
         self.width.now(self._in_slots())
         return run
@@ -270,6 +277,26 @@ class Slots:
             self._left += [key for key in new if not is_finished(self.jobs[key])]
             self._run_ahead()
 
+    def begin(self, key: str) -> None:
+        """Begin a trial that is on its way, as soon as there is a place for it; safe to call twice."""
+        with self._changed:
+            if key not in self.runs and key not in self._left and not self.ahead:
+                self._left.append(key)
+                self._run_ahead()
+
+    def run_again(self, jobs: Mapping[str, TrialJob]) -> None:
+        """Run trials once more that nobody follows, as with another evaluation; safe to call twice."""
+        with self._changed:
+            for key, job in jobs.items():
+                run = self.runs.get(key)
+                if (run is not None and run.end is None) or key in self._left or is_finished(job):
+                    continue
+                self.runs.pop(key, None)
+                self.jobs[key] = job
+                self._left.append(key)
+                self.width.more(1)
+            self._run_ahead()
+
     def interrupt(self) -> None:
         """Give no slot any more, and tell every run to write a checkpoint and leave."""
         with self._changed:
@@ -283,14 +310,12 @@ class Slots:
         What was begun ahead is this engine's to finish: it needs no trial.
         """
         gone: list[str] = []
-        if self.ahead:
-            return gone
         with self._changed:
             for run in self.active():
                 silent_s = time.monotonic() - run.last_call
                 # Tune starts a trial again whose process died, and that one follows the run that is there.
                 dead = silent_s > self.dead_s and run.caller is not None and run.caller.is_dead
-                if run.verdict == "go" and (silent_s > self.silent_s or dead):
+                if run.verdict == "go" and not run.own and (silent_s > self.silent_s or dead):
                     self._tell(run, "interrupt")
                     gone.append(run.key)
         return gone

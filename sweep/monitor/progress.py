@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -62,11 +63,23 @@ class TrialProgress:
 class ProgressBoard:
     """The trials of a launch, as their records say; `update` returns what happened since, as sentences."""
 
-    def __init__(self, jobs: list[TrialJob]) -> None:
-        self.trials = {Path(job.folder).name: _shown(job) for job in jobs}
-        for trial in self.trials.values():
-            trial.told = max((row["step"] for row in self._read(trial) if row["kind"] == "eval"), default=0)
-            self._changes(trial)
+    def __init__(self, jobs: Iterable[TrialJob]) -> None:
+        self.trials: dict[str, TrialProgress] = {}
+        self.to_come = 0  # that a search has still to choose
+        self.add(jobs)
+
+    def add(self, jobs: Iterable[TrialJob]) -> None:
+        """Show these as well; those that are shown already stay as they are."""
+        for job in jobs:
+            if (key := Path(job.folder).name) not in self.trials:
+                trial = self.trials[key] = _shown(job)
+                trial.told = max((row["step"] for row in self._read(trial) if row["kind"] == "eval"), default=0)
+                self._changes(trial)
+
+    @property
+    def total(self) -> int:
+        """Return how many trials there will be."""
+        return len(self.trials) + self.to_come
 
     def update(self, running: list[RunStatus]) -> list[str]:
         """Look at the records again; `running` are the engines' runs."""
@@ -130,7 +143,7 @@ class ProgressBoard:
             verb: [one.name for one in self.trials.values() if one.state == state] for verb, state in phases.items()
         }
         parts = [f"{verb} {_listed(names)}" for verb, names in named.items() if names]
-        return "; ".join([*parts, f"{self.finished} of {len(self.trials)} trials are finished"])
+        return "; ".join([*parts, f"{self.finished} of {self.total} trials are finished"])
 
     def left_s(self, engines: int) -> float | None:
         """Return the seconds left for all trials, None before the first one has told what a step and an end take."""
@@ -152,13 +165,16 @@ class ProgressBoard:
             return None
         evaluate_s = sum(evaluations) / len(evaluations)
         open_trials = [trial for trial in self.trials.values() if not trial.is_over]
-        return sum((trial.steps - trial.step) * step_s + evaluate_s for trial in open_trials) / engines
+        shown_s = sum((trial.steps - trial.step) * step_s + evaluate_s for trial in open_trials)
+        steps = [trial.steps for trial in self.trials.values() if trial.steps]
+        each_s = evaluate_s + (sum(steps) / len(steps) * step_s if steps else 0.0)
+        return (shown_s + self.to_come * each_s) / engines
 
 
 class ProgressDisplay:
     """Shows a board until it is closed; use as a context manager."""
 
-    def __init__(self, folder: SweepFolder, jobs: list[TrialJob], headline: str, quiet: bool = False) -> None:
+    def __init__(self, folder: SweepFolder, jobs: Iterable[TrialJob], headline: str, quiet: bool = False) -> None:
         self.folder = folder
         self.board = ProgressBoard(jobs)
         self.console = notes(quiet=quiet, soft_wrap=not is_live())
@@ -196,6 +212,11 @@ class ProgressDisplay:
         elif stage is None and running and silent_s > self._pause_s:
             self._say_what_goes_on()
 
+    def know(self, jobs: Iterable[TrialJob], to_come: int) -> None:
+        """Show these jobs as well, and count those that a search has still to choose."""
+        self.board.add(jobs)
+        self.board.to_come = to_come
+
     def say(self, line: str) -> None:
         """Print a line above what is shown."""
         self._said = self._told = time.monotonic()
@@ -224,7 +245,7 @@ class ProgressDisplay:
             return
         self._has_ended = True
         command = continue_command.one_line(command) if command else continue_command.line(self.folder)
-        total = len(self.board.trials)
+        total = self.board.total
         self.console.print(f"{reason}: {self.board.finished} of {total} trials are finished; continue with")
         self.console.print(f"  {command}", soft_wrap=True)
 
@@ -254,11 +275,11 @@ class ProgressDisplay:
         return trials[start : start + room]
 
     def _caption(self, engines: int, stage: Stage | None) -> str:
-        parts = [f"{self.board.finished} of {len(self.board.trials)} finished"]
+        parts = [f"{self.board.finished} of {self.board.total} finished"]
         parts.append(f"{duration(time.monotonic() - self._started)} so far")
         # A trial's seconds are those of the device that it had for itself, however many shared it.
         left = self.board.left_s(engines)
-        if left is not None and self.board.finished < len(self.board.trials):
+        if left is not None and self.board.finished < self.board.total:
             parts.append(f"about {duration(left)} left")
         if stage is not None:
             parts.append(stage_sentence(stage))

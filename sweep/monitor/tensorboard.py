@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ NOT_KNOBS = {"prompt_template", "tokenization"}
 
 
 class TensorBoardWriter:
-    """Writes the event files of trials from a thread, until it is closed."""
+    """Writes the event files of trials from a thread, until it is closed; `trials` returns their folders so far."""
 
-    def __init__(self, folder: SweepFolder, trials: list[Path]) -> None:
-        self._files = [TrialEvents(TrialRecord(path), folder.tensorboard_folder / path.name) for path in trials]
+    def __init__(self, folder: SweepFolder, trials: Callable[[], list[Path]]) -> None:
+        self._folder = folder
+        self._trials = trials
+        self._files: dict[Path, TrialEvents] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write, name="tensorboard", daemon=True)
 
@@ -42,14 +45,16 @@ class TensorBoardWriter:
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
-        for events in self._files:
+        for events in self._files.values():
             events.close()
 
     def _write(self) -> None:
         while True:
             last = self._ended.wait(EVERY_S)
-            for events in self._files:
-                events.update()
+            for path in self._trials():
+                if path not in self._files:
+                    self._files[path] = TrialEvents(TrialRecord(path), self._folder.tensorboard_folder / path.name)
+                self._files[path].update()
             if last:
                 return
 

@@ -21,6 +21,7 @@ from sweep.monitor.progress import ProgressDisplay
 from sweep.monitor.tensorboard import TensorBoardWriter
 from sweep.ray_driver.launch_log import keep_launch, launch_note
 from sweep.ray_driver.launch_options import LaunchOptions as LaunchOptions
+from sweep.ray_driver.launch_trials import LaunchTrials, PointSource
 from sweep.ray_driver.session import Session
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
@@ -51,18 +52,26 @@ class LaunchOutcome:
 
 
 def launch(
-    folder: SweepFolder, lease: Lease, jobs: list[TrialJob], setup: EngineSetup, options: LaunchOptions
+    folder: SweepFolder,
+    lease: Lease,
+    jobs: list[TrialJob],
+    setup: EngineSetup,
+    options: LaunchOptions,
+    study: PointSource | None = None,
 ) -> LaunchOutcome:
     """Train and evaluate `jobs`, in this order, until they are finished, a signal comes or the time is up.
 
+    Then, and in places of the pack that are free, come the points that `study` chooses, until it has no further one.
     Failed trials raise nothing. Raises UserError where the launch is refused before a trial starts, or where another
     driver has taken the sweep over. After a signal the lease is released and the command that continues is printed.
     """
     wake = threading.Event()
     lease.on_lost = wake.set
-    session = Session(folder, lease, jobs, setup, options, wake)
-    curves = TensorBoardWriter(folder, [Path(job.folder) for job in jobs])
-    display = ProgressDisplay(folder, jobs, session.headline, options.quiet)
+    trials = LaunchTrials(jobs, study)
+    session = Session(folder, lease, trials, setup, options, wake)
+    curves = TensorBoardWriter(folder, lambda: [Path(job.folder) for job in trials.jobs.values()])
+    display = ProgressDisplay(folder, trials.jobs.values(), session.headline, options.quiet)
+    display.know(trials.jobs.values(), trials.to_come)
     caught = CaughtSignals(wake, session.cluster.kill, lambda: _say_interrupted(display, caught, options.command))
     loss, in_ray = None, False
     with caught, display:
@@ -88,7 +97,7 @@ def launch(
             display.say(note)
         if "open" in session.timing.seconds:
             widths = [asdict(one) for one in session.statuses.occupancies]
-            facts = {"engine": options.engine, "trials": len(jobs), "widths": widths}
+            facts = {"engine": options.engine, "trials": len(trials.jobs), "widths": widths}
             keep_launch(folder, {**facts, "began_at": session.timing.began_at, "seconds": session.timing.seconds})
         if caught.number is not None:
             lease.release()
@@ -96,7 +105,7 @@ def launch(
         raise UserError(f"another run has taken {folder.folder} over; nothing more was written here")
     if caught.number is None and loss is None and session.error is not None:
         raise session.error
-    unfinished = tuple(session.unfinished())
+    unfinished = tuple(trials.unfinished())
     status, reason = _end(caught, ended_early, loss or session.statuses.paused, len(unfinished))
     if status not in ("finished", "interrupted"):
         display.say_how_to_continue(reason, options.command)
@@ -118,6 +127,7 @@ def _watch(
         session.statuses.look()
         while session.news:
             display.say(session.news.pop(0))
+        display.know(session.trials.jobs.values(), session.trials.to_come)
         display.update(session.statuses.running, session.engine_count, session.stage())
         if caught.number is None and (loss := session.loss()):
             return loss

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,23 +20,21 @@ from sweep.ray_driver.engine_startup import DiedTwice, EngineStartup
 from sweep.ray_driver.engine_statuses import EngineStatuses
 from sweep.ray_driver.launch_log import LaunchTiming
 from sweep.ray_driver.launch_options import LaunchOptions
+from sweep.ray_driver.launch_trials import LaunchTrials
 from sweep.ray_driver.node_failure import NodeWatcher, lost_path
-from sweep.ray_driver.pack_order import by_pack, sentence, spread_jobs
+from sweep.ray_driver.pack_order import sentence, spread_jobs
 from sweep.ray_driver.placement import EnginePlace, cluster_nodes, cores, here, placement_sentences, places
-from sweep.ray_driver.tune_run import TuneOptions, begin_import, in_turn, run_tune
+from sweep.ray_driver.tune_rounds import TuneRounds, runs_ahead, share_of
+from sweep.ray_driver.tune_run import begin_import
 from sweep.ray_driver.worker_logs import in_short, lines_of
-from trainables.config import TrainConfig
 from trainables.errors import UserError
-from trainables.jobs import PACK_WIDTH, EngineSetup, TrialJob
+from trainables.jobs import PACK_WIDTH, EngineSetup
 from trainables.records import atomic_files
-from trainables.records.finished import is_finished
 from trainables.records.lineage import release
-from trainables.records.record import SweepFolder, TrialRecord
+from trainables.records.record import SweepFolder
 from trainables.startup_progress import Stage, current, stage
 
-AHEAD_LIVE = 2  # Tune trials an engine that runs ahead: each is a process that costs seconds to start
 SOLO_MAY = "; --engine solo, Hugging Face's own trainer, may take what this one cannot"
-ROUNDS = 3  # of Tune; a later one takes what an earlier one left unfinished
 ENGINE_START_S = 180.0  # for the engines of a cluster to answer for the first time
 
 
@@ -47,18 +45,18 @@ class Session:
         self,
         folder: SweepFolder,
         lease: Lease,
-        jobs: list[TrialJob],
+        trials: LaunchTrials,
         setup: EngineSetup,
         options: LaunchOptions,
         wake: threading.Event,
     ) -> None:
         self.folder = folder
         self.lease = lease
-        self.jobs = {Path(job.folder).name: job for job in by_pack(jobs)}
+        self.trials = trials
         self.setup = setup
         if options.scheduler == "pbt":
             # Its trials train side by side, each in a slot; how many share a batch is the engine's affair.
-            self.setup = replace(setup, pack_width=max(setup.pack_width or PACK_WIDTH, len(self.jobs)))
+            self.setup = replace(setup, pack_width=max(setup.pack_width or PACK_WIDTH, trials.total))
         self.options = options
         self.cluster = Cluster(options.address)
         self.error: BaseException | None = None
@@ -108,10 +106,6 @@ class Session:
             return next(iter(self.statuses.stages), current())
         return Stage("starting an engine's process", 0, None, time.monotonic() - self._engines_began)
 
-    def unfinished(self) -> dict[str, TrialJob]:
-        """Return the trials that lack a result or their evaluation."""
-        return {key: job for key, job in self.jobs.items() if not is_finished(job)}
-
     @property
     def headline(self) -> str:
         """Say which device and engine is used."""
@@ -121,15 +115,16 @@ class Session:
             device = (
                 "GPU" if self.options.engines_per_gpu == 1 else f"GPU ({self.options.engines_per_gpu} engines each)"
             )
-        packs = sentence(job.trial.train for job in self.jobs.values()) if self.options.engine == "packed" else None
-        line = f"{len(self.jobs)} trials on {device}, engine {self.options.engine.rsplit(':', 1)[-1]}"
+        jobs = self.trials.jobs.values()
+        packs = sentence(job.trial.train for job in jobs) if self.options.engine == "packed" else None
+        line = f"{self.trials.total} trials on {device}, engine {self.options.engine.rsplit(':', 1)[-1]}"
         return f"{line}\n{packs}" if packs else line
 
     # --- the thread of Tune --------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         try:
-            if self.unfinished():
+            if self.trials.unfinished() or self.trials.ask() is not None:
                 self._run()
             else:
                 release(self.folder)  # of what a run that was killed kept for others
@@ -146,6 +141,20 @@ class Session:
         tune.join()
         self._fit()
         self.timing.reached("over")
+
+    def _fit(self) -> None:
+        """Run Tune over the trials that are left."""
+        TuneRounds(
+            self.folder,
+            self.trials,
+            self.options,
+            self.setup,
+            self._engines,
+            self._shares,
+            self.statuses,
+            self.news.append,
+            lambda: self._closing,
+        ).run()
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None and not self._closing:
@@ -165,7 +174,8 @@ class Session:
         if self._runs_ahead:
             placed = placed[: self.options.max_concurrent]
         holder = LeaseHolder(str(self.lease.folder), self.lease.owner, self.lease.generation, this_process())
-        options = self.options
+        options, most = self.options, self.options.max_concurrent
+        evaluation = next(iter(self.trials.jobs.values())).trial.evaluation
         actor = ray.remote(EngineHost)
         for number, (place, share) in enumerate(zip(placed, self._spread(placed), strict=True)):
             name, setup = f"engine-{self.lease.owner}-{number}", replace(self.setup, sharing=self._sharing(placed))
@@ -174,20 +184,22 @@ class Session:
             plan = EnginePlan(
                 options.engine,
                 setup,
-                self.jobs,
+                self.trials.jobs,
                 holder,
-                lockstep=not self._runs_ahead,
-                ordered=len(placed) == 1,
+                lockstep=options.scheduler != "none",
+                ordered=len(placed) == 1 and self.trials.study is None,
                 ahead=share if self._runs_ahead else (),
                 early=self._begins_early and len(placed) == 1,
-                mine=share,
-                at_most=_share(options.max_concurrent, number, len(placed)) if self._runs_ahead else None,
+                mine=share if self.trials.study is None else (),
+                at_most=share_of(most, number, len(placed)) if most and self._runs_ahead else None,
                 deaths=str(self.folder.folder / "ray" / f"engine-{number}.json"),
                 lost=str(lost_path(self.folder.folder, name)) if options.address is not None else None,
+                evaluation=evaluation,
+                to_come=math.ceil(self.trials.to_come / len(placed)),
             )
             self._places[name], self._shares[name] = place, share
             self._engines[name] = actor.options(
-                name=name, namespace=NAMESPACE, num_cpus=0, max_restarts=3 * len(self.jobs) + 3, **place.options
+                name=name, namespace=NAMESPACE, num_cpus=0, max_restarts=3 * self.trials.total + 3, **place.options
             ).remote(plan)
         if options.address is not None:
             self._check_folders()
@@ -198,9 +210,9 @@ class Session:
     def _place_engines(self) -> list[EnginePlace]:
         device, options = self.setup.device, self.options
         if device == "cpu" and options.address is None:
-            return here(max(1, min(options.engines or 1, len(self.jobs))))
+            return here(max(1, min(options.engines or 1, self.trials.total)))
         nodes = cluster_nodes()
-        placed = places(nodes, device, len(self.jobs), options.engines_per_gpu)
+        placed = places(nodes, device, self.trials.total, options.engines_per_gpu)
         if options.address is not None:
             self.news += placement_sentences(placed, nodes, device)
         return placed
@@ -213,12 +225,12 @@ class Session:
 
     def _spread(self, placed: list[EnginePlace]) -> list[tuple[str, ...]]:
         """Return the trials of each engine: more for a faster one, in whole packs where that costs little."""
-        shares = spread_jobs(self.jobs.values(), [place.speed for place in placed])
+        shares = spread_jobs(self.trials.jobs.values(), [place.speed for place in placed])
         return [tuple(Path(job.folder).name for job in share) for share in shares]
 
     def _watch_nodes(self) -> None:
         folder, say = self.folder.folder, self.news.append
-        self._losses = NodeWatcher(folder, self._engines, self._places, self._shares, self.unfinished, say)
+        self._losses = NodeWatcher(folder, self._engines, self._places, self._shares, self.trials.unfinished, say)
         self._losses.watch(self._ended)
 
     def loss(self) -> str | None:
@@ -283,7 +295,11 @@ class Session:
 
     def _prepared(self) -> list[Prepared | Unprepared]:
         """Return what the engines say of their preparation; raises UserError where one died of it twice."""
-        trials = {name: [self.jobs[key].trial for key in share] for name, share in self._shares.items()}
+        jobs = self.trials.jobs
+        trials = {name: [jobs[key].trial for key in share] for name, share in self._shares.items()}
+        if self.trials.study is not None:  # no engine's share is known before, nor what all of it is like
+            known = [*(job.trial for job in jobs.values()), *self.setup.trials]
+            trials = {name: [*own, *known] for name, own in trials.items()}
         wanted = EngineStartup(self._engines, trials, self.options.preflight, self.statuses.seen)
         try:
             return wanted.answers(self._lines_of)
@@ -305,62 +321,15 @@ class Session:
                 atomic_files.write_text(path, f"{cause}\n\n{traceback}")
         return f"the engine could not start: {cause.strip().splitlines()[0]} (the whole of it is in {path})"
 
-    def _fit(self) -> None:
-        release(self.folder)  # of what a run that was killed kept for others
-        left: dict[str, TrialJob] = {}
-        for _ in range(ROUNDS):
-            before, left = left, self.unfinished()
-            if not left or list(left) == list(before) or self._closing or self.statuses.paused:
-                return
-            # Trials that lack an evaluation alone are trained already: no scheduler judges them again.
-            records = {key: TrialRecord(Path(job.folder)) for key, job in left.items()}
-            judged = {
-                key: job.trial.train
-                for key, job in left.items()
-                if not job.trial.train.is_baseline and records[key].result() is None
-            }
-            scheduler, live = self._scheduler(judged), min(self._live(left), len(left))
-            in_populations = self.options.scheduler == "pbt"
-            keys = in_turn(left, self._shares.values() if self._runs_ahead else [])
-            storage = self.folder.folder / "ray"
-            run_tune(
-                keys, TuneOptions(tuple(self._engines), live, scheduler, storage, in_populations, self._follower_died)
-            )
-            self.statuses.drain()  # trials that were stopped by the scheduler are still being evaluated
-            release(self.folder)
-
-    def _follower_died(self, key: str) -> None:
-        config = TrialRecord(Path(self.jobs[key].folder)).config()
-        self.news.append(f"{config['label']}: the process that follows it died; a new one does, its training goes on")
-
-    def _scheduler(self, judged: dict[str, TrainConfig]) -> Any:
-        if self.options.scheduler == "pbt":
-            from sweep.ray_driver.pbt.scheduler import populations_of
-
-            return populations_of(self.folder.records(), judged)
-        from sweep.ray_driver.early_stopping import finished_curves, scheduler_of, stop_in
-
-        stop = partial(stop_in, tuple(self._engines))
-        return scheduler_of(self.options.scheduler, judged, finished_curves(self.folder, set(judged)), stop)
-
     @property
     def _runs_ahead(self) -> bool:
-        return self.options.scheduler == "none"
+        return runs_ahead(self.options, self.trials)
 
     @property
     def _begins_early(self) -> bool:
         """Tell whether Tune's trials surely come in the order of the plan, as many as there are slots."""
-        return self.options.scheduler in ("asha", "median") and self.options.max_concurrent is None
-
-    def _live(self, left: dict[str, TrialJob]) -> int:
-        """Return how many Tune trials are alive at once: a pack is as full as these, but where engines run ahead."""
-        if self._runs_ahead:
-            return AHEAD_LIVE * len(self._engines)
-        slots, guests = 1, 0
-        if self.options.engine == "packed":
-            slots = self.setup.pack_width or PACK_WIDTH
-            guests = sum(job.trial.train.is_baseline for job in left.values())  # which take no slot
-        return self.options.max_concurrent or len(self._engines) * slots + guests + 1
+        judged = self.options.scheduler in ("asha", "median")
+        return (judged or self.trials.study is not None) and self.options.max_concurrent is None
 
     # --- for the main thread -------------------------------------------------------------------------------------
 
@@ -374,8 +343,3 @@ class Session:
         with contextlib.suppress(Exception):  # Ray may be going as well: what is in checkpoints is there
             refs = [engine.interrupt.remote() for engine in self._engines.values()]
             ray.wait(refs, num_returns=len(refs), timeout=patience_s)
-
-
-def _share(whole: int | None, number: int, count: int) -> int | None:
-    """Return part `number` of a whole that is dealt out to `count`."""
-    return None if whole is None else whole // count + (number < whole % count)

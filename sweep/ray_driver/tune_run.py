@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.ray_driver.search_places import SearchPlaces
 from sweep.ray_driver.worker_priority import NICENESS, give_way
 
 TRIAL_CPUS = 0.001  # an empty request is refused
@@ -29,10 +30,11 @@ class TuneOptions:
     storage: Path
     in_populations: bool = False  # trials may be told to take over another's state
     on_died: Callable[[str], None] = lambda key: None  # a light trial's process, and is started again
+    search: SearchPlaces | None = None  # instead of keys
 
 
 def run_tune(keys: list[str], how: TuneOptions) -> None:
-    """Run the trials `keys` to their end.
+    """Run the trials `keys`, or those of a search, to their end.
 
     Failed trials do not stop the others and raise nothing. Tune's folder is disposable: what an earlier run left is
     removed, and nothing is restored from it.
@@ -45,15 +47,24 @@ def run_tune(keys: list[str], how: TuneOptions) -> None:
     else:
         from sweep.ray_driver.tune_trial import follow
 
+    which: dict[str, Any] = {"max_concurrent_trials": how.live}
+    space: dict[str, Any] = {"trial": tune.grid_search(keys), "engines": list(how.engines)}
+    callbacks = [silent(how.on_died)]
+    if how.search is not None:
+        from sweep.ray_driver.study_searcher import PlaceFiller, StudySearcher
+
+        which = {"search_alg": StudySearcher(how.search, how.live), "num_samples": -1}
+        space = {}
+        callbacks.append(PlaceFiller(how.search))
     shutil.rmtree(how.storage / NAME, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(give_way(follow), {"cpu": TRIAL_CPUS}),
-        param_space={"trial": tune.grid_search(keys), "engines": list(how.engines)},
+        param_space=space,
         tune_config=tune.TuneConfig(
             metric="eval_loss",
             mode="min",
             scheduler=how.scheduler,
-            max_concurrent_trials=how.live,
+            **which,
             reuse_actors=True,
             trial_name_creator=name_of,
             trial_dirname_creator=name_of,
@@ -63,7 +74,7 @@ def run_tune(keys: list[str], how: TuneOptions) -> None:
             storage_path=str(how.storage.resolve()),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[silent(how.on_died)],
+            callbacks=callbacks,
         ),
     )
     tuner.fit()

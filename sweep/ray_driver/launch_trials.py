@@ -1,0 +1,55 @@
+"""The trials of a launch: those that were planned, and those that a search adds while it runs (no ray, no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from sweep.ray_driver.pack_order import by_pack
+from trainables.jobs import TrialJob
+from trainables.records.finished import is_finished
+
+
+class PointSource(Protocol):
+    """What a search is to a launch: it gives points and is told of them, always by the same thread."""
+
+    @property
+    def remaining(self) -> int: ...
+
+    def ask(self) -> TrialJob | None: ...
+
+    def report(self, key: str, step: int, eval_loss: float) -> None: ...
+
+    def ended(self, key: str) -> None: ...
+
+
+class LaunchTrials:
+    """Jobs by the name of their trial's folder; any thread may look, one adds."""
+
+    def __init__(self, jobs: Iterable[TrialJob], study: PointSource | None = None) -> None:
+        self.jobs = {Path(job.folder).name: job for job in by_pack(jobs)}
+        self.study = study
+        self.to_come = study.remaining if study is not None else 0
+
+    @property
+    def total(self) -> int:
+        """Return how many there will be, those counted that a search has still to choose."""
+        return len(self.jobs) + self.to_come
+
+    def ask(self) -> str | None:
+        """Have the search choose another trial, and return its key; None where it has no further one."""
+        if self.study is None:
+            return None
+        job = self.study.ask()
+        if job is None:
+            self.to_come = 0
+            return None
+        key = Path(job.folder).name
+        self.jobs = {**self.jobs, key: job}  # a new one, since others may be going through it
+        self.to_come = self.study.remaining
+        return key
+
+    def unfinished(self) -> dict[str, TrialJob]:
+        """Return the trials that lack a result or their evaluation."""
+        return {key: job for key, job in self.jobs.items() if not is_finished(job)}
