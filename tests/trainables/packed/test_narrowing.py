@@ -93,7 +93,7 @@ def same(spared: dict[str, Ran], found: dict[str, Ran]) -> None:
         one.result["restarts"] = restarts
 
 
-@pytest.mark.parametrize("refuse", [ask_the_system, no_kernel])
+@pytest.mark.parametrize("refuse", [ask_the_system, pytest.param(no_kernel, marks=pytest.mark.slow)])
 def test_training_batches_are_halved(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, refuse: Callable[[], Any]
 ) -> None:
@@ -177,7 +177,7 @@ def test_the_youngest_trials_leave_a_pack_that_is_too_large_and_come_back(
     assert steps == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("holds_graphs", [False, True])
+@pytest.mark.parametrize("holds_graphs", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_update_that_fails_halfway_is_taken_again_from_the_checkpoint(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch, holds_graphs: bool
 ) -> None:

@@ -78,7 +78,7 @@ def test_trials_that_train_in_one_batch_are_the_trials_alone(
     "decoding",
     [
         {"strategy": "sample", "temperature": 0.8, "top_k": 20, "top_p": 0.9, "repetition_penalty": 1.3},
-        {"strategy": "beam", "num_beams": 3, "repetition_penalty": 1.2},
+        pytest.param({"strategy": "beam", "num_beams": 3, "repetition_penalty": 1.2}, marks=pytest.mark.slow),
     ],
     ids=["sampled and penalised", "beams"],
 )

@@ -123,6 +123,7 @@ def test_replayed_steps_in_half_precision_are_the_plain_ones(
     assert_alike(*found, relative=1e-2)
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_in_one_adapter_stays_there_in_a_replay(
     gpu: None, tmp_path: Path, replays: list[int]
 ) -> None:
