@@ -21,6 +21,7 @@ from analysis.comparison.candidates import (
     rank,
     sort_key,
 )
+from analysis.comparison.pareto import pareto_set
 from analysis.records import deciding_metric
 from analysis.records.examples import evaluation_examples
 from analysis.records.load import load
@@ -76,6 +77,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     margin: float = EQUIVALENCE_MARGIN  # within which a difference from a baseline is equivalent
     correction: str = "holm"  # of the differences from baselines, a key of `multiple_testing.CORRECTIONS`
+    front: tuple[Candidate, ...] = ()  # the Pareto set of a search with several objectives: it has no single winner
     # Of every finished trial per example, by split; none is here that no true evaluation gives.
     scores: Mapping[str, Scores] = field(default_factory=dict, repr=False, compare=False)
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict, repr=False, compare=False)  # by split
@@ -147,8 +149,9 @@ def compare_table(table: ResultTable, examples: Mapping[str, Sequence[Example]],
     scores = _read(table, examples, ranking)
     extra = references(table, examples, scores, best.rows if best else (), best.name if best else "")
     differences = _differences(table, metric, ranking, extra, scores[table.split]) if best else []
-    marked = _marked(table, ranking, extra)
-    found = Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences))
+    front = pareto_set(ranking, table.search.objectives, table.selection_split) if table.search else ()
+    marked = _marked(table, ranking, front, extra)
+    found = Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences), front=front)
     return replace(found, scores=scores, examples=examples)
 
 
@@ -212,9 +215,13 @@ def _difference(best: Array, other: Array, against: str, role: str, metric: str,
     )
 
 
-def _marked(table: ResultTable, ranking: list[Candidate], extra: Iterable[Reference]) -> ResultTable:
-    """Return the table with reference rows after the baselines, the best and the runner-up marked."""
+def _marked(
+    table: ResultTable, ranking: Sequence[Candidate], front: Sequence[Candidate], extra: Iterable[Reference]
+) -> ResultTable:
+    """Return the table with reference rows after the baselines, and marks: best and runner-up, or the Pareto set."""
     marks = {row.label: mark for mark, one in zip(("best", "runner-up"), ranking, strict=False) for row in one.rows}
+    if front:
+        marks = {row.label: "pareto" for one in front for row in one.rows}
     for row in table.rows:
         row.values["mark"] = marks.get(row.label, "")
     added = [reference_row(table, reference) for reference in extra]

@@ -138,9 +138,11 @@ def design_of(found: Comparison, metric: str | None = None) -> Design | None:
     wanted = factors_of(found)
     if not wanted:
         return None
+    if math.prod(len(factor.levels) for factor in wanted) != len(cells):
+        return None  # before all points are listed: a search has very many
     by_levels = {tuple(getattr(cell.row.train, factor.name) for factor in wanted): cell for cell in cells}
     points = list(product(*(factor.levels for factor in wanted)))
-    if len(by_levels) != len(cells) or len(points) != len(cells) or any(point not in by_levels for point in points):
+    if len(by_levels) != len(cells) or any(point not in by_levels for point in points):
         return None
     return Design(tuple(wanted), tuple(by_levels[point] for point in points))
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.comparison.comparison import Comparison
-from analysis.findings import baselines, choice, effects, mixed_model, searches, sentences, winner
+from analysis.findings import baselines, choice, effects, mixed_model, sentences, winner
 from analysis.findings.baseline_sentences import baseline_sentences
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.effect_sentences import effect_sentences
 from analysis.findings.effects import Effect, EffectShare, Trend
 from analysis.findings.mixed_model import CrossedDifference
-from analysis.findings.searches import ExpectedBest, Importance
+from analysis.findings.searches import draws
+from analysis.findings.searches import importance as importances
+from analysis.findings.searches.draws import ExpectedBest
+from analysis.findings.searches.importance import Importance
 from analysis.findings.winner import AgainstBest, Agreement, BestOfLevel, Winner
 from analysis.texts import behaviour, examples, outputs
 from analysis.texts.behaviour import Panel
@@ -65,11 +68,11 @@ class Findings:
     @cached_property
     def importance(self) -> tuple[Importance, ...]:
         """Importance of the axes of a search; it loads Optuna, for searches alone."""
-        return searches.importance(self.comparison)
+        return importances.importance(self.comparison)
 
     @cached_property
     def expected_best(self) -> tuple[ExpectedBest, ...]:
-        return searches.expected_best_curve(self.comparison)
+        return draws.expected_best_curve(self.comparison)
 
     @cached_property
     def mixed(self) -> CrossedDifference | None:

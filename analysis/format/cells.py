@@ -55,7 +55,7 @@ def _number(value: float, decimals: int) -> str:
 
 
 _WRITERS = {
-    "mark": lambda value: {"best": "*", "runner-up": "+"}[value],
+    "mark": lambda value: {"best": "*", "runner-up": "+", "pareto": "*"}[value],
     "points": points,
     "loss": lambda value: _number(value, 3),
     "perplexity": lambda value: _number(value, 2 if value < 100 else 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from analysis.format.columns import MAIN_AXES
 from analysis.records import older_trials
+from analysis.records.sweep_search import SweepSearch, search_of
 from analysis.records.table import ResultRow, ResultTable
+from search_spaces.points import parameters_of
 from trainables.config import BASELINE_FIELDS, NOT_WEIGHTS, EvalConfig, TrainConfig
 from trainables.errors import UserError, nearest
 from trainables.records.atomic_files import DamagedFile
@@ -58,6 +60,9 @@ def load(folder: Path, eval_id: str | None = None) -> ResultTable:
     trials = [_read(record, identity) for record in records]
     trials.sort(key=lambda row: row.kind != "baseline")  # stable: by index within each kind
     trials, count = older_trials.set_apart(trials, sweep.resolved)
+    search = search_of(sweep.search, folder)
+    if search is not None:
+        trials = [_as_point(row, search) for row in trials]
     table = ResultTable(
         folder=folder,
         experiment=sweep.experiment,
@@ -68,9 +73,10 @@ def load(folder: Path, eval_id: str | None = None) -> ResultTable:
         eval_id=identity,
         is_default=identity == sweep.eval_id,
         evaluation=evaluation,
-        axes=_axes(trials),
+        axes=_axes(trials, search.fields if search else ()),
         rows=tuple(trials),
         older=count,
+        search=search,
     )
     for row in trials:
         row.values.update(_values(row, table))
@@ -127,14 +133,22 @@ def _read(record: TrialRecord, identity: str) -> ResultRow:
     return replace(named, damage=damage, is_hidden=is_hidden)
 
 
-def _axes(rows: Iterable[ResultRow]) -> tuple[str, ...]:
-    """Return the fields that the configurations change; prompt, rank and rate where they change nothing."""
+def _as_point(row: ResultRow, search: SweepSearch) -> ResultRow:
+    """Return a row with its parameters, where its configuration is a point of the search; replicates are one point."""
+    if row.train is None or row.train.is_baseline:
+        return row
+    seed = search.space.base.seed if "seed" not in search.fields else row.train.seed
+    return replace(row, parameters=parameters_of(search.space, row.train.model_copy(update={"seed": seed})))
+
+
+def _axes(rows: Iterable[ResultRow], searched: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the fields that the configurations change, or a search may; prompt, rank and rate where there are none."""
     configurations = [row.train for row in rows if row.train and not row.train.is_baseline]
     hidden = NOT_WEIGHTS | {"prompt_template", "tokenization"}
     names = [
         name
         for name in TrainConfig.model_fields
-        if name not in hidden and len({getattr(train, name) for train in configurations}) > 1
+        if name not in hidden and (name in searched or len({getattr(train, name) for train in configurations}) > 1)
     ]
     main = [name for name in MAIN_AXES if name in names or not names]
     return (*main, *(name for name in names if name not in main))

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column, of_metric
+from analysis.records.sweep_search import SweepSearch
+from search_spaces.points import Parameters
 from trainables.config import EvalConfig, TrainConfig
 from trainables.metric_table import metric_of
 from trainables.records.evaluation_summary import EvaluationSummary
@@ -29,6 +31,7 @@ class ResultRow:
     summary: EvaluationSummary | None = None
     damage: str = ""  # which of its files are not as they were written, and how
     is_hidden: bool = False  # by damage: it may have a score that cannot be read any more
+    parameters: Parameters | None = None  # of a point of the sweep's search
 
     def mean(self, split: str, name: str) -> float | None:
         """Return the mean score `name` on `split`, None where it was not evaluated."""
@@ -52,6 +55,7 @@ class ResultTable:
     axes: tuple[str, ...]
     rows: tuple[ResultRow, ...]
     older: int = 0  # trials whose prompts were tokenized in parts: left out, or all of the rows
+    search: SweepSearch | None = None  # that chose the configurations, or some of them
 
     @property
     def split(self) -> str:

@@ -157,21 +157,3 @@ def half_normal_quantiles(count: int) -> Array:
     from scipy.special import ndtri
 
     return np.asarray(ndtri(0.5 + 0.5 * (np.arange(1, count + 1) - 0.5) / count), dtype=float)
-
-
-def expected_best(scores: ArrayLike, most: int | None = None) -> Array:
-    """Return the unbiased expected best of n = 1, 2, ... draws without replacement from these scores; higher is better.
-
-    The mean over all subsets: sum of v(i) C(i-1, n-1) / C(B, n) over the sorted scores. That of Dodge et al. (2019)
-    draws with replacement and is biased low. Only for independent draws: not for grids, nor for a search that learns.
-    """
-    values = np.sort(np.asarray(scores, dtype=float))
-    count = len(values)
-    found = []
-    places = np.arange(count)  # i - 1
-    chances = np.full(count, 1 / count if count else 0.0)
-    for n in range(1, min(most or count, count) + 1):
-        found.append(float(chances @ values))
-        # From C(i-1, n-1) / C(B, n) to that of n + 1, without the large numbers.
-        chances = chances * (places - n + 1) / n * (n + 1) / max(count - n, 1)
-    return np.array(found)
