@@ -33,7 +33,7 @@ def pareto_set(ranking: Sequence[Candidate], objectives: Sequence[Objective], sp
     known = [(one, values) for one in ranking if (values := objective_values(one, objectives, split)) is not None]
     if not known or not objectives:
         return ()
-    signs = np.array([-1.0 if one.is_minimized else 1.0 for one in objectives])
+    signs = np.array([-1.0 if one.is_small else 1.0 for one in objectives])
     gains = np.array([values for _, values in known]) * signs
     kept = np.flatnonzero(undominated(gains))
     order = sorted(kept, key=lambda place: tuple(-gains[place]))
@@ -41,7 +41,7 @@ def pareto_set(ranking: Sequence[Candidate], objectives: Sequence[Objective], sp
 
 
 def undominated(gains: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which points (N, D), more being better, no other is as good as in all and better than in one; equals stay."""
+    """Tell which points (N, D), more being better, are not beaten: no other is as good in all and better in one."""
     values = np.asarray(gains, dtype=float)
     is_kept = np.ones(len(values), dtype=bool)
     for place, one in enumerate(values):

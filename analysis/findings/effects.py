@@ -3,7 +3,7 @@
 `effects(found)`, `effect_shares(found)`, `half_normal(found)` and `trends(found)` are for full factorials (every
 combination of the levels has finished) and empty for anything else, `why_no_effects(found)` says why. Each returns
 frozen dataclasses, `winner.frame` makes a DataFrame of them, `effect_sentences` puts them in words. For searches there
-is `analysis.findings.searches`.
+is the room `analysis.findings.searches`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from analysis.comparison.candidates import Candidate, candidates
 from analysis.comparison.comparison import Comparison
+from analysis.records.sweep_search import GRID
 from analysis.statistics.factorial import Factor, factor_of, half_normal_quantiles, lenth, shares, terms
 from analysis.statistics.multiple_testing import ALPHA, TOLERANCE, Array, attainable_p, flips_for, holm, is_attainable
 from analysis.statistics.paired import FEWEST_EXAMPLES, SAME, paired
@@ -155,6 +156,8 @@ def why_no_effects(found: Comparison) -> str | None:
     if design := design_of(found):
         is_other_tokens = found.metric == LOSS and _scores_of(found, design, found.metric) is None
         return "Losses over other tokens cannot be compared, so no effect is stated." if is_other_tokens else None
+    if found.table.search is not None and found.table.search.sampler != GRID:
+        return None
     total = math.prod(len(factor.levels) for factor in wanted)
     asked = len({tuple(getattr(row.train, factor.name) for factor in wanted) for row in _asked(found)})
     if asked < total:

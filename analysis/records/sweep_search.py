@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces.objectives import Objective, objectives_of
+from search_spaces.objectives import Objective
 from search_spaces.points import Search
 from search_spaces.search import from_json
 from trainables.errors import UserError
@@ -29,7 +29,7 @@ class SweepSearch:
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives of a search with several, else none: its metric decides."""
         names = self.space.objectives
-        return objectives_of(names, "") if len(names) > 1 else ()
+        return tuple(Objective(one.removeprefix("-"), one.startswith("-")) for one in names) if len(names) > 1 else ()
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -1,21 +1,17 @@
-"""The configurations of a search as points of its space, in the order in which they ended."""
+"""The configurations of a search as points of its space."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from analysis.comparison.candidates import Candidate, sort_key
+from analysis.comparison.candidates import Candidate
 from analysis.comparison.comparison import Comparison
 from analysis.findings.effects import design_of, factors_of, why_no_effects
 from analysis.records.sweep_search import GRID
 from analysis.records.table import ResultRow
 from search_spaces.points import SearchAxis
 from search_spaces.spreads import Choice, FloatRange, Spread
-from trainables.records.trial_states import ENDED, TrialState
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from statsmodels.stats.anova import anova_lm
 from sweeps_on_disk import SMALL, baseline, configuration, grid
 
 from analysis.compare import compare
-from analysis.findings import effects, searches
+from analysis.findings import effects
 from analysis.findings.effect_sentences import caution, effect_sentences
 from analysis.findings.findings import Findings
+from analysis.findings.searches.points import is_search
 from analysis.render.markdown import to_markdown
-from analysis.statistics.factorial import expected_best, factor_of, half_normal_quantiles, lenth, shares, terms
+from analysis.statistics.factorial import factor_of, half_normal_quantiles, lenth, shares, terms
 from trainables.config import eval_id
 from trainables.records.record import SweepFolder
 
 Make = Callable[..., Path]
-PUBLISHED = [0.4772947, 0.4820946, 0.4929634, 0.5064014, 0.5178574, 0.5186009, 0.5194320, 0.5283852]
 
 
 def scores_of(folder: Path) -> dict[str, np.ndarray]:
@@ -130,7 +130,7 @@ def test_a_grid_with_a_hole_states_no_effect_and_says_why(make_sweep: Make) -> N
     assert effect_sentences(found, (), ()) == [
         "Effects need every combination of the axes, 8; 7 have finished, so none is stated."
     ]
-    assert not searches.is_search(found)
+    assert not is_search(found)
 
 
 def test_the_trend_along_a_rank_is_a_slope_per_doubling(make_sweep: Make) -> None:
@@ -163,49 +163,6 @@ def test_lenths_error_is_that_of_his_definition() -> None:
     assert found.simultaneous == pytest.approx(scipy_stats.t.ppf((1 + 0.95 ** (1 / 7)) / 2, 7 / 3) * pse)
     assert lenth([1, 2, 3]) is None
     assert half_normal_quantiles(3) == pytest.approx(scipy_stats.halfnorm.ppf([1 / 6, 3 / 6, 5 / 6]))
-
-
-def test_the_expected_best_of_published_scores_is_the_published_one() -> None:
-    found = expected_best(PUBLISHED[::-1])
-    assert found[[0, 1, 3, 7]] == pytest.approx([0.5053787, 0.5166767, 0.5235137, 0.5283852], abs=5e-8)
-    every = [np.mean([max(one) for one in itertools.combinations(PUBLISHED, n)]) for n in range(1, 9)]
-    assert found == pytest.approx(every)
-    assert len(expected_best(PUBLISHED, most=3)) == 3
-
-
-def search(count: int) -> list:
-    draw = np.random.default_rng(0)
-    rates, ranks = 10 ** draw.uniform(-5, -3, count), draw.choice([4, 8, 16, 32], count)
-    trials = [baseline()]
-    for index, (rate, rank) in enumerate(zip(rates, ranks, strict=True)):
-        quality = 0.2 + 0.3 * (math.log10(rate) + 5) / 2
-        trials.append(configuration(f"T{index}", rank=int(rank), rate=float(rate), quality=float(quality)))
-    return trials
-
-
-def test_a_search_has_importance_and_a_curve_in_place_of_effects(make_sweep: Make) -> None:
-    found = compare(make_sweep(search(16)))
-    assert searches.is_search(found)
-    assert effects.effects(found) == ()
-    assert effects.why_no_effects(found) is None
-    rows = searches.importance(found)
-    assert {one.axis for one in rows} == {"lora_rank", "learning_rate"}
-    assert sum(one.importance for one in rows) == pytest.approx(1)
-    assert all(0 <= one.low <= one.high <= 1 for one in rows)
-    curve = searches.expected_best_curve(found)
-    values = sorted(one.selection for one in found.ranking)
-    assert curve[0].score == pytest.approx(np.mean(values))
-    assert curve[-1].score == pytest.approx(values[-1])
-    assert [one.draws for one in curve] == list(range(1, 17))
-    by_loss = searches.expected_best_curve(compare(make_sweep(search(12)), "eval_loss"))
-    assert by_loss[0].score > by_loss[-1].score
-
-
-def test_a_grid_has_neither_importance_nor_a_curve(make_sweep: Make) -> None:
-    found = compare(make_sweep())
-    assert (searches.importance(found), searches.expected_best_curve(found)) == ((), ())
-    few = compare(make_sweep(search(6)))
-    assert searches.importance(few) == ()
 
 
 @pytest.mark.parametrize("ranks", [(4, 8, 16), (4, 8)])
