@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.comparison.candidates import Candidate
+from analysis.records.objective_values import objective_value
 from search_spaces.objectives import Objective
-from trainables.records.objective_values import objective_value
 
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective], split: str) -> tuple[float, ...] | None:

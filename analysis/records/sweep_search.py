@@ -12,6 +12,7 @@ from search_spaces.points import Search
 from search_spaces.search import from_json
 from trainables.errors import UserError
 from trainables.records import journal
+from trainables.records.record import SweepFolder
 
 GRID = "grid"  # the sampler that takes every cell
 
@@ -48,7 +49,9 @@ def search_of(content: Mapping[str, Any] | None, folder: Path) -> SweepSearch | 
     try:
         space = from_json(content)
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'sweep.json'} has a search that this version cannot read: {error!r}") from None
+        raise UserError(
+            f"{SweepFolder(folder).sweep_path} has a search that this version cannot read: {error!r}"
+        ) from None
     chosen = content.get("chosen") or {}
-    points = journal.read(folder / "infeasible.jsonl").rows
+    points = journal.read(SweepFolder(folder).infeasible_path).rows
     return SweepSearch(space, chosen.get("sampler", space.sampler), chosen.get("reason", ""), tuple(points))
