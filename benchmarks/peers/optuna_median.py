@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
-
 from benchmarks.peers.job import Job, job_of_command, mark
 
 
@@ -14,13 +12,13 @@ def main(job: Job) -> int:
     import torch
 
     torch.set_num_threads(job.threads)
-    from benchmarks.deciding.task import VALUES
     from benchmarks.peers.judged import judge
     from benchmarks.peers.trainer import load_model, with_adapter
+    from benchmarks.project import AXES
     from trainables.modeling.peft_lora import detach
 
     work = job.read_work()
-    axes = {name: [one for one in values if _is_used(work, name, one)] for name, values in VALUES.items()}
+    axes = {name: list(dict.fromkeys(getattr(one.train, name) for one in work.trials)) for name in AXES}
     base = load_model(work, job)
     mark(job, "started")
 
@@ -56,10 +54,6 @@ def main(job: Job) -> int:
     study.optimize(objective, n_trials=len(job.chosen))
     mark(job, "chosen", study.best_trial.user_attrs["index"])
     return 0
-
-
-def _is_used(work: Any, name: str, value: Any) -> bool:
-    return any(getattr(one.train, name) == value for one in work.trials)
 
 
 if __name__ == "__main__":
