@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+
 from benchmarks.peers.job import Job, job_of_command, mark
 
 
