@@ -91,6 +91,7 @@ class EngineHost:
         self.slots: Slots | None = None
         self.news = Notifier()
         self.opened = False  # also where this process replaces one that died: its driver opens it again
+        self.expected: list[str] = []  # trials that are on their way
         self.restarted = was_restarted() if restarted is None else restarted
         self.parent = os.getppid()
         # On a node that does not see the folder there is no lease to look at: the driver has to hear of that first.
@@ -123,6 +124,8 @@ class EngineHost:
         )
         if self.opened:
             self.slots.open()
+        for key in list(self.expected):  # told of before there were slots
+            self.slots.begin(key)
         return self.slots
 
     def _deaths(self, engine: str) -> CrashLog:
@@ -177,6 +180,7 @@ class EngineHost:
 
     async def begin(self, key: str) -> None:
         """Begin a trial whose follower is on its way; where this is lost, the follower begins it."""
+        self.expected.append(key)
         if self.slots is not None:
             self.slots.begin(key)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,15 @@ class RecordedTrial:
 
 
 class StoppingScheduler(FIFOScheduler):
-    """Asks the inner scheduler about the trials in `judged` and lets every other one run to its end.
+    """Asks the inner scheduler about the trials that `is_judged` names and lets every other one run to its end.
 
     `stop` ends a trial's run. Tune ends no more than the light trial, whose process may be gone before it can say so.
     """
 
-    def __init__(self, inner: TrialScheduler, judged: set[str], stop: Callable[[str], None]) -> None:
+    def __init__(self, inner: TrialScheduler, is_judged: Callable[[str], bool], stop: Callable[[str], None]) -> None:
         super().__init__()
         self.inner = inner
-        self.judged = judged
+        self.is_judged = is_judged
         self.stop = stop
         self._seen: dict[str, float] = {}
 
@@ -56,7 +56,7 @@ class StoppingScheduler(FIFOScheduler):
         return decision
 
     def _is_judged(self, trial: Any) -> bool:
-        return trial.config.get("trial") in self.judged
+        return "trial" in trial.config and self.is_judged(trial.config["trial"])
 
 
 def stop_in(engines: Iterable[str], key: str) -> None:
@@ -68,19 +68,21 @@ def stop_in(engines: Iterable[str], key: str) -> None:
 
 def scheduler_of(
     kind: str,
-    judged: dict[str, TrainConfig],
+    trains: Collection[TrainConfig],
+    is_judged: Callable[[str], bool],
     curves: Iterable[tuple[str, list[dict[str, Any]]]],
     stop: Callable[[str], None],
 ) -> FIFOScheduler:
-    """Return the scheduler of that kind over the trials `judged`, knowing the finished ones' curves already.
+    """Return the scheduler of that kind over the trials that `is_judged` names, knowing the finished ones' curves.
 
-    `curves`: (name, rows with `step` and `eval_loss`) of finished trials, by index. `stop`: see `StoppingScheduler`.
+    `trains`: configurations as long, and evaluated as seldom, as any that is judged. `curves`: (name, rows with `step`
+    and `eval_loss`) of finished trials, by index. `stop`: see `StoppingScheduler`.
     """
-    if kind == "none" or not judged:
+    if kind == "none" or not trains:
         return FIFOScheduler()
-    longest = max(train.max_steps for train in judged.values())
+    longest = max(train.max_steps for train in trains)
     # Nothing is judged before its first evaluation, nor in the first eighth of the steps.
-    grace = max(1, longest // 8, *(train.eval_every_steps for train in judged.values()))
+    grace = max(1, longest // 8, *(train.eval_every_steps for train in trains))
     inner: TrialScheduler
     if kind == "asha":
         inner = ASHAScheduler(
@@ -97,7 +99,7 @@ def scheduler_of(
         inner.on_trial_add(None, trial)
         for row in rows:
             inner.on_trial_result(None, trial, row)
-    return StoppingScheduler(inner, set(judged), stop)
+    return StoppingScheduler(inner, is_judged, stop)
 
 
 def finished_curves(folder: SweepFolder, judged: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from search_spaces.points import representatives
+from search_spaces.search import from_json
 from sweep.ray_driver.engine_statuses import EngineStatuses
 from sweep.ray_driver.launch_options import LaunchOptions
 from sweep.ray_driver.launch_trials import LaunchTrials
@@ -51,13 +53,6 @@ class TuneRounds:
             is_over = not left and not self.trials.to_come
             if is_over or (left and list(left) == list(before)) or self.is_closing() or self.statuses.paused:
                 return
-            # Trials that lack an evaluation alone are trained already: no scheduler judges them again.
-            records = {key: TrialRecord(self.folder.trials_folder / key) for key in left}
-            judged = {
-                key: job.trial.train
-                for key, job in left.items()
-                if not job.trial.train.is_baseline and records[key].result() is None
-            }
             ahead = runs_ahead(self.options, self.trials)
             keys = in_turn(left, self.shares.values() if ahead else [])
             live = min(self._live(left), len(left) + self.trials.to_come)
@@ -65,7 +60,7 @@ class TuneRounds:
             how = TuneOptions(
                 tuple(self.engines),
                 live,
-                self._scheduler(judged),
+                self._scheduler(left),
                 self.folder.folder / "ray",
                 self.options.scheduler == "pbt",
                 self._follower_died,
@@ -81,7 +76,14 @@ class TuneRounds:
         config = TrialRecord(self.folder.trials_folder / key).config()
         self.say(f"{config['label']}: the process that follows it died; a new one does, its training goes on")
 
-    def _scheduler(self, judged: dict[str, TrainConfig]) -> Any:
+    def _scheduler(self, left: Mapping[str, TrialJob]) -> Any:
+        # Trials that lack an evaluation alone are trained already: no scheduler judges them again.
+        records = {key: TrialRecord(self.folder.trials_folder / key) for key in left}
+        judged = {
+            key: job.trial.train
+            for key, job in left.items()
+            if not job.trial.train.is_baseline and records[key].result() is None
+        }
         if self.options.scheduler == "pbt":
             from sweep.ray_driver.pbt.scheduler import populations_of
 
@@ -89,7 +91,12 @@ class TuneRounds:
         from sweep.ray_driver.early_stopping import finished_curves, scheduler_of, stop_in
 
         stop = partial(stop_in, tuple(self.engines))
-        return scheduler_of(self.options.scheduler, judged, finished_curves(self.folder, set(judged)), stop)
+        curves = finished_curves(self.folder, set(judged))
+        if self.trials.study is None:
+            return scheduler_of(self.options.scheduler, judged.values(), judged.__contains__, curves, stop)
+        spared = self.trials.jobs.keys() - judged.keys()
+        trains = (*judged.values(), *searched(self.folder))
+        return scheduler_of(self.options.scheduler, trains, lambda key: key not in spared, curves, stop)
 
     def _live(self, left: Mapping[str, TrialJob]) -> int:
         """Return how many Tune trials are alive at once: a pack is as full as these, but where engines run ahead."""
@@ -125,6 +132,12 @@ class TuneRounds:
             lambda: {run.key for run in self.statuses.running},
             lambda: not self.is_closing() and self.statuses.paused is None,
         )
+
+
+def searched(folder: SweepFolder) -> list[TrainConfig]:
+    """Return configurations in which every choice and both ends of every range of a sweep's search occur."""
+    kept = folder.manifest().search
+    return representatives(from_json(kept)) if kept else []
 
 
 def share_of(whole: int, number: int, count: int) -> int:

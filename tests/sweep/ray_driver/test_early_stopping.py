@@ -33,7 +33,7 @@ def judge(kind: str, keys: str, curves: dict[str, list[float]] | None = None) ->
         name: [{"step": 2 * (number + 1), "eval_loss": loss} for number, loss in enumerate(losses)]
         for name, losses in (curves or {}).items()
     }
-    made = scheduler_of(kind, dict.fromkeys(keys, TRAIN), rows.items(), stopped.append)
+    made = scheduler_of(kind, [TRAIN] * len(keys), keys.__contains__, rows.items(), stopped.append)
     assert isinstance(made, StoppingScheduler)
     for key in keys:
         made.on_trial_add(None, TuneTrial(key))
@@ -93,5 +93,14 @@ def test_a_trial_outside_the_judged_ones_runs_to_its_end() -> None:
 
 @pytest.mark.parametrize(("kind", "keys"), [("none", "a"), ("asha", "")])
 def test_without_a_rule_or_a_trial_to_judge_nothing_is_judged(kind: str, keys: str) -> None:
-    made = scheduler_of(kind, dict.fromkeys(keys, TRAIN), [], lambda key: None)
+    made = scheduler_of(kind, [TRAIN] * len(keys), keys.__contains__, [], lambda key: None)
     assert type(made) is FIFOScheduler
+
+
+def test_a_point_that_a_search_adds_later_is_judged_like_those_before_it() -> None:
+    stopped: list[str] = []
+    made = scheduler_of("asha", [TRAIN], lambda key: key != "zero-shot", [], stopped.append)
+    for key, loss in (("first", 1.0), ("zero-shot", 9.0), ("later", 3.0)):
+        made.on_trial_add(None, TuneTrial(key))  # type: ignore[arg-type]
+        made.on_trial_result(None, TuneTrial(key), {"step": 2, "eval_loss": loss})  # type: ignore[arg-type]
+    assert stopped == ["later"]
