@@ -7,7 +7,7 @@ finished, whatever Tune knows of it by then: one that a scheduler has stopped is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from sweep.ray_driver.launch_trials import LaunchTrials
@@ -20,12 +20,14 @@ GIVEN_UP_S = 5.0  # after which a trial that nobody follows and no engine runs i
 class SearchPlaces:
     """The places of each engine and who has them; all methods are called from one thread.
 
+    `engines` loses those that are gone for good: what they had comes again elsewhere.
     `is_guest`: a trial that takes nobody's place. `begin` tells an engine of a trial, `running` returns what engines
     say that they run. `may_go_on`: false where the launch is ending.
     """
 
     trials: LaunchTrials
     places: Mapping[str, int]
+    engines: Container[str]
     waiting: list[str]  # left of earlier runs, in this order
     is_guest: Callable[[str], bool]
     begin: Callable[[str, str], None]
@@ -38,7 +40,7 @@ class SearchPlaces:
     def fill(self) -> None:
         """Free the places of trials that have ended, and begin others there."""
         self._free()
-        while self.may_go_on():
+        while self.may_go_on() and self._there:
             engine = self._free_engine()
             key = next((key for key in self.waiting if engine is not None or self.is_guest(key)), None)
             if key is not None:
@@ -47,7 +49,7 @@ class SearchPlaces:
                 key = self.trials.ask()
             if key is None:
                 return
-            home = engine or min(self.places, key=self._load)
+            home = engine or min(self._there, key=self._load)
             self.engine_of[key] = home
             self.begun.append(key)
             self.begin(home, key)
@@ -74,6 +76,8 @@ class SearchPlaces:
             if is_finished(self.trials.jobs[key]):
                 if self.trials.study is not None:
                     self.trials.study.ended(key)
+            elif self.engine_of[key] not in self.engines:
+                self.waiting.append(key)
             elif now - self._unfollowed_since.get(key, now) < GIVEN_UP_S:
                 continue
             else:
@@ -83,8 +87,12 @@ class SearchPlaces:
             del self.engine_of[key]
             self._unfollowed_since.pop(key, None)
 
+    @property
+    def _there(self) -> list[str]:
+        return [name for name in self.places if name in self.engines]
+
     def _free_engine(self) -> str | None:
-        free = [name for name, places in self.places.items() if self._load(name) < places]
+        free = [name for name in self._there if self._load(name) < self.places[name]]
         return min(free, key=lambda name: self._load(name) / self.places[name]) if free else None
 
     def _load(self, engine: str) -> int:

@@ -126,6 +126,7 @@ class TuneRounds:
         return SearchPlaces(
             self.trials,
             dict(zip(self.engines, shares, strict=True)),
+            self.engines,
             list(left),
             lambda key: has_guests and self.trials.jobs[key].trial.train.is_baseline,
             begin,

@@ -47,12 +47,14 @@ class TrialFollower:
         self.me = this_process()
         self.ended = False
         self.home: str | None = None  # the engine that has begun this trial
+        self.gone: set[str] = set()
         self.step = -1
 
     def take(self) -> Any | None:
         """Return the engine in which this trial runs now, None where the sweep is closing or engines are gone."""
         answered = time.monotonic()
-        while time.monotonic() - answered < ENGINE_GONE_S:
+        self.gone.clear()
+        while time.monotonic() - answered < ENGINE_GONE_S and len(self.gone) < len(self.engines):
             # Where the trial runs already no second run may begin: all are asked for that one first.
             for name, if_it_runs in ((name, first) for first in (True, False) for name in self.engines):
                 if (if_it_runs and len(self.engines) == 1) or self.home not in (None, name):
@@ -77,6 +79,7 @@ class TrialFollower:
             engine = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:  # gone for good: its trials are for the others
             self.home = None if self.home == name else self.home
+            self.gone.add(name)
             return None, None
         try:
             return engine, ray.get(engine.take.remote(self.key, self.me, if_it_runs))

@@ -52,11 +52,13 @@ class Search:
         self.study = Numbered(folder, count)
         self.begun: list[str] = []
         self.running: set[str] = set()
+        self.engines = set(places)
         self.goes_on = True
         known = jobs(folder, *baselines, *left, baselines=tuple(baselines))
         self.places = SearchPlaces(
             LaunchTrials(known.values(), self.study),
             places,
+            self.engines,
             list(known),
             lambda key: key in baselines,
             lambda engine, key: self.begun.append(f"{engine} {key}"),
@@ -106,6 +108,16 @@ def test_several_engines_are_filled_alike(search: Callable[..., Search]) -> None
     one.end("p1")
     one.places.fill()
     assert one.begun[-1] == "f p4"
+
+
+def test_what_a_lost_engine_had_comes_again_on_another(search: Callable[..., Search]) -> None:
+    one = search(9, {"e": 1, "f": 2})
+    one.places.fill()
+    one.end("p0")
+    one.engines.remove("f")
+    one.places.fill()
+    assert one.begun[3:] == ["e p1"]
+    assert one.study.told == ["p0"]
 
 
 def test_it_is_over_when_every_point_has_been_followed_or_the_launch_ends(search: Callable[..., Search]) -> None:
