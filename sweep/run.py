@@ -28,6 +28,7 @@ from sweep.environment.provenance import command_line
 from sweep.ray_driver.pbt.groups import check_population
 from sweep.request import output_folder, rollback, sanity_report
 from sweep.request.commit import ask_again, commit
+from sweep.request.early_losses import EARLY_STOPPING, early_loss_note
 from sweep.request.existing_sweep import sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
@@ -116,6 +117,10 @@ def run_request(wanted: Request, options: RunOptions, launching: LaunchOptions, 
     with telling():
         prepared = prepare(wanted, options, existing)
     _introduce(prepared)
+    if launching.scheduler in EARLY_STOPPING:
+        trains = prepared.experiment.configurations()
+        if said := early_loss_note(trains, prepared.experiment.search is not None):
+            note(said, style="yellow")
     if fresh and options.out.exists() and any(options.out.iterdir()):
         note(f"the old sweep is set aside as {short_path(output_folder.set_aside(options.out))}")
     return _launch(prepared, launching, as_json)
