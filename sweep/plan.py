@@ -23,6 +23,7 @@ from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import KnownWidths, check_memory, known_widths
 from sweep.request.prepare import Loaded, check_bases, plan_loaded, read_data, resolve, sources_of_request
 from sweep.request.run_options import RunOptions
+from sweep.request.settling import check_settle_option
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables import units
 from trainables.config import eval_id
@@ -96,10 +97,12 @@ def plan(
 ) -> None:
     """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where it was measured."""
     wanted = request(asked.experiment, changes_of(asked, smoke))
+    check_settle_option(asked.settle, wanted.experiment)
     options = RunOptions(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
         seeds=asked.seeds,
+        settle=asked.settle,
         device=devices.device,
         trust_remote_code=trust_remote_code,
         pack_width=devices.pack_width,

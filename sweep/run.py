@@ -34,6 +34,7 @@ from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
 from sweep.request.prepare import PreparedSweep, prepare
 from sweep.request.run_options import RunOptions
+from sweep.request.settling import check_settle_option
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
@@ -73,6 +74,7 @@ def run(
     from sweep.ray_driver.launch import LaunchOptions
 
     wanted = request(asked.experiment, changes_of(asked, smoke))
+    check_settle_option(asked.settle, wanted.experiment)
     one_of("--scheduler", scheduler, SCHEDULERS)
     one_of("--engine", engines.engine, ENGINES)
     if scheduler == "pbt":
@@ -92,6 +94,7 @@ def run(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
         seeds=asked.seeds,
+        settle=asked.settle,
         device=devices.device,
         trust_remote_code=trust_remote_code,
         retry_failed=retry_failed,
@@ -142,7 +145,7 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
         _tell(committed.mended)
         with telling():
             setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
-        outcome = launch(folder, lease, left, setup, launching) if left else None
+        outcome = launch(folder, lease, left, setup, launching, race=prepared.race) if left else None
         if outcome is not None and outcome.status == "finished":
             _keep_widths(folder, planned)
     except UserError:

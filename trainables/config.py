@@ -186,6 +186,9 @@ class EvalConfig(Frozen):
     validation_examples: Count = Field(default=64, ge=0, description="examples that the choice is made on")
     test_examples: Count = Field(default=128, ge=0, description="examples that the report is made on")
     metrics: Names = Field(default=("rouge",), min_length=1, description="text metrics, computed from predictions")
+    curve_examples: Count | None = Field(
+        default=None, ge=1, description="validation examples of the curves; none said: as many as are evaluated"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> EvalConfig:
@@ -208,7 +211,14 @@ class EvalConfig(Frozen):
         sizes = {"validation": self.validation_examples, "test": self.test_examples}
         return {split: size for split, size in sizes.items() if size}
 
+    @property
+    def on_curve(self) -> int:
+        """Number of validation examples whose loss a training's curve is."""
+        return self.validation_examples if self.curve_examples is None else self.curve_examples
 
+
+# A curve is of other weights than those evaluated: how much of it there is changes no evaluation.
+NOT_EVALUATION = {"curve_examples"}
 # Fields that cannot change the weights: cadence of the curves, and recomputation.
 NOT_WEIGHTS = {"gradient_checkpointing", "eval_every_steps", "generate_every_steps", "generate_examples"}
 # Fields that determine a baseline: what it reads and computes with; nothing of training.
@@ -246,7 +256,7 @@ class TrialConfig(Frozen):
         keep = {key: value for key, value in fields.items() if key not in {*NOT_WEIGHTS, "tokenization"}} | whole
         if self.train.keep_checkpoint == "best":
             keep["eval_every_steps"] = self.train.eval_every_steps
-            keep["validation_examples"] = self.evaluation.validation_examples
+            keep["validation_examples"] = self.evaluation.on_curve
         return digest({"train": keep})
 
     @property
@@ -257,12 +267,12 @@ class TrialConfig(Frozen):
 
 def eval_id(evaluation: EvalConfig) -> str:
     """Return the identity of an evaluation, 8 hexadecimal digits."""
-    return digest(evaluation.model_dump(mode="json"))
+    return digest(evaluation.model_dump(mode="json", exclude=NOT_EVALUATION))
 
 
 def generation_id(evaluation: EvalConfig) -> str:
     """Return the identity of an evaluation's texts: the same under other metrics."""
-    return digest(evaluation.model_dump(mode="json", exclude={"metrics"}))
+    return digest(evaluation.model_dump(mode="json", exclude={"metrics", *NOT_EVALUATION}))
 
 
 def digest(value: Any) -> str:

@@ -197,7 +197,8 @@ def unfinished(table: ResultTable) -> list[str]:
     pending = [
         row
         for row in table.rows
-        if row.state == TrialState.PENDING or (row.state == TrialState.DONE and row.summary is None)
+        if row.state == TrialState.PENDING
+        or (row.state == TrialState.DONE and row.summary is None and row.partial is None)
     ]
     said = []
     if pending:
@@ -211,7 +212,7 @@ def unfinished(table: ResultTable) -> list[str]:
         (TrialState.OOM, "did not fit in memory"),
     ):
         for row in table.rows:
-            if row.state == state:
+            if row.state == state and row.partial is None:
                 cause = f": {row.cause}" if row.cause else ""
                 ending = "" if cause.endswith((".", "!", "?")) else "."
                 said.append(f"{table.name_of(row)} {meaning}{cause}{ending}")

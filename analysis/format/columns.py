@@ -77,6 +77,7 @@ MORE = (
     Column("cause", "cause", is_timing=True),  # an error's text may hold sizes and times
 )
 COLUMNS = (*BEFORE, *AFTER, *MORE)
+CHOICE_EXAMPLES = Column("choice_examples", "choice\nex.", "count", 0)  # of a race, where they differ
 MAIN_AXES = ("prompt", "lora_rank", "learning_rate")
 AXIS_TITLES = {
     "lora_rank": "rank",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from analysis.format.columns import MAIN_AXES
-from analysis.records import older_trials
+from analysis.records import older_trials, partial_rows, settled
 from analysis.records.sweep_search import SweepSearch, search_of
 from analysis.records.table import ResultRow, ResultTable
 from search_spaces.points import parameters_of
@@ -58,6 +58,8 @@ def load(folder: Path, eval_id: str | None = None) -> ResultTable:
     records = SweepFolder(folder).records()
     evaluation = _evaluation(sweep, records, identity)
     trials = [_read(record, identity) for record in records]
+    if sweep.settle and identity == sweep.eval_id:
+        trials = [partial_rows.placed(row, evaluation) for row in trials]
     trials.sort(key=lambda row: row.kind != "baseline")  # stable: by index within each kind
     trials, count = older_trials.set_apart(trials, sweep.resolved)
     search = search_of(sweep.search, folder)
@@ -77,6 +79,7 @@ def load(folder: Path, eval_id: str | None = None) -> ResultTable:
         rows=tuple(trials),
         older=count,
         search=search,
+        race=settled.race_of(sweep) if identity == sweep.eval_id else None,
     )
     for row in trials:
         row.values.update(_values(row, table))
@@ -166,8 +169,10 @@ def _values(row: ResultRow, table: ResultTable) -> dict[str, Any]:
     values["trainable_share"] = trainable / total if total and trainable is not None else None
     if row.train and row.train.is_baseline:
         values["adapter_bytes"] = values["seconds_per_step"] = None
-    splits = row.summary.splits if row.summary else {}
+    summary = row.summary or row.partial
+    splits = summary.splits if summary else {}
     values |= splits.get(table.split, {})
+    values["choice_examples"] = splits.get(table.selection_split, {}).get("examples") if table.race else None
     if len(table.evaluation.examples) > 1:
         values |= {f"validation_{name}": value for name, value in splits.get("validation", {}).items()}
     return values

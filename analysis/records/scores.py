@@ -108,8 +108,11 @@ def read_scores(table: ResultTable, split: str, examples: Sequence[Example], tex
     for row in table.rows:
         if row.record is None or row.summary is None or row.state not in TRAINED:
             continue
+        count, whole = row.summary.splits.get(split, {}).get("examples"), table.evaluation.examples.get(split)
+        if row.summary.eval_id not in ("", table.eval_id) and count != whole:
+            continue  # a baseline beside a race: of this split it has some examples alone
         try:
-            read = row.record.predictions(table.eval_id, split)
+            read = row.record.predictions(row.summary.eval_id or table.eval_id, split)
             lines[row.label] = {line["id"]: _numbers(line, metrics) for line in read}
             if row.label in texts_of:
                 texts[row.label] = texts_in(read)

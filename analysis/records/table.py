@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, COLUMNS, MORE, Column, of_metric
+from analysis.format.columns import AFTER, AXIS_TITLES, BEFORE, CHOICE_EXAMPLES, COLUMNS, MORE, Column, of_metric
+from analysis.records.settled import SettledRace
 from analysis.records.sweep_search import SweepSearch
 from search_spaces.points import Parameters
 from trainables.config import EvalConfig, TrainConfig
@@ -32,6 +33,7 @@ class ResultRow:
     damage: str = ""  # which of its files are not as they were written, and how
     is_hidden: bool = False  # by damage: it may have a score that cannot be read any more
     parameters: Parameters | None = None  # of a point of the sweep's search
+    partial: EvaluationSummary | None = None  # of one that left a race: on fewer examples, compared with nothing
 
     def mean(self, split: str, name: str) -> float | None:
         """Return the mean score `name` on `split`, None where it was not evaluated."""
@@ -54,6 +56,7 @@ class ResultTable:
     evaluation: EvalConfig
     axes: tuple[str, ...]
     rows: tuple[ResultRow, ...]
+    race: SettledRace | None = None  # of a sweep with --settle
     older: int = 0  # trials whose prompts were tokenized in parts: left out, or all of the rows
     search: SweepSearch | None = None  # that chose the configurations, or some of them
 
@@ -78,6 +81,8 @@ class ResultTable:
         axes = [Column(name, AXIS_TITLES.get(name, name.replace("_", "\n")), rank=1) for name in self.axes]
         known = {column.name for column in COLUMNS}
         scores = [name for name in score_names(self.evaluation.metrics) if name not in known]
+        counts = {row.values.get(CHOICE_EXAMPLES.name) for row in self.rows} - {None}
+        axes += [CHOICE_EXAMPLES] if len(counts) > 1 else []
         return [*BEFORE, *axes, *AFTER, *MORE, *(replace(of_metric(metric_of(name)), rank=None) for name in scores)]
 
     def name_of(self, row: ResultRow) -> str:

@@ -120,7 +120,8 @@ def _system(row: ResultRow, found: Comparison, metric: str) -> System:
     texts = scores.texts.get(row.label)
     if texts is None:  # of a trial that is not among those whose texts are kept
         assert row.record is not None
-        texts = texts_in(row.record.predictions(table.eval_id, table.split))
+        identity = row.summary.eval_id if row.summary else ""
+        texts = texts_in(row.record.predictions(identity or table.eval_id, table.split))
     values = dict(zip(scores.ids, scores.values[row.label][metric].tolist(), strict=True)) if scores.has([row]) else {}
     return System(
         name=table.name_of(row),

@@ -15,7 +15,7 @@ import typer
 
 from analysis.command import RUNS
 from analysis.format.terminal import any_letter_can_be_printed, notes, print_json, results
-from sweep.cli_support.options import one_by_one
+from sweep.cli_support.options import one_by_one, with_values
 from sweep.environment import exit_process
 from sweep.environment.secrets import without_secrets
 from trainables.errors import UserError, nearest, shown
@@ -50,9 +50,8 @@ def execute(application: typer.Typer, name: str, arguments: Sequence[str] | None
 
 def _execute(application: typer.Typer, name: str, arguments: Sequence[str] | None) -> int:
     try:
-        code = application(
-            args=list(sys.argv[1:] if arguments is None else arguments), prog_name=name, standalone_mode=False
-        )
+        given = with_values(sys.argv[1:] if arguments is None else arguments)
+        code = application(args=given, prog_name=name, standalone_mode=False)
         return code if isinstance(code, int) else DONE
     except (UserError, DamagedFile) as error:
         return _complain(str(error))

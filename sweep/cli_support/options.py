@@ -6,7 +6,8 @@ A group is a frozen dataclass whose fields are options; `one_by_one` shows typer
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -18,6 +19,8 @@ from trainables.metric_table import CHOOSING, LOSS
 
 MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant
 ENGINES = ("packed", "solo")
+ALONE = {"--settle": "auto"}
+VALUE = r"auto|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf"
 
 ExperimentArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name (see `sweep list`) or Python file.", show_default=False)
@@ -33,6 +36,10 @@ FieldsOption = Annotated[
 ]
 SourceOption = Annotated[str, typer.Option("--source", help="Where model and data come from: auto, hub or bundled.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Replicates of every configuration: seeds 42, 43, ...")]
+SettleOption = Annotated[
+    str | None,
+    typer.Option("--settle", metavar="[MARGIN]", help="End when the choice is settled within so many points, or auto."),
+]
 MetricOption = Annotated[
     str | None, typer.Option("--metric", help=f"Chooses: {', '.join(CHOOSING[:-1])} or {CHOOSING[-1]}.")
 ]
@@ -97,6 +104,7 @@ class ExperimentOptions:
     search: SearchOption = None
     trials: TrialsOption = None
     objectives: ObjectivesOption = None
+    settle: SettleOption = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,20 @@ class DeviceOptions:
     pack_width: PackWidthOption = None
     memory: MemoryOption = None
     device: DeviceOption = "auto"
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """Return a command line in which options that may stand alone have the values that they then mean.
+
+    The command line library has no such options. What follows is a value where it can be one: nothing else on a command
+    line is a number.
+    """
+    found: list[str] = []
+    for place, text in enumerate(arguments):
+        found.append(text)
+        if text in ALONE and not re.fullmatch(VALUE, "".join(arguments[place + 1 : place + 2])):
+            found.append(ALONE[text])
+    return found
 
 
 def one_by_one(command: Callable[..., Any]) -> Callable[..., Any]:

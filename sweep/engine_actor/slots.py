@@ -103,6 +103,7 @@ class Slots:
             name for name, job in self.jobs.items() if own and not self.at_most and job.trial.train.is_baseline
         }
         self.runs: dict[str, SlotRun] = {}
+        self._again: set[str] = set()  # of `run_again`
         self.is_open = False
         self.closed = False
         self.paused: str | None = None
@@ -173,7 +174,7 @@ class Slots:
             self._left.remove(key)
         if key not in self.jobs and self.job_of is not None:
             self.jobs[key] = self.job_of(key)
-        own = begun and (bool(self.ahead) or not self.lockstep)
+        own = begun and (bool(self.ahead) or not self.lockstep or key in self._again)
         run = SlotRun(key, self.jobs[key], caller, now, begun=begun, own=own)
         self.runs[key] = run
         self.width.now(self._in_slots())
@@ -292,6 +293,7 @@ class Slots:
                 if (run is not None and run.end is None) or key in self._left or is_finished(job):
                     continue
                 self.runs.pop(key, None)
+                self._again.add(key)
                 self.jobs[key] = job
                 self._left.append(key)
                 self.width.more(1)
@@ -376,7 +378,7 @@ class Slots:
                 self._run_ahead()
             number = len(run.reports)
             self._tell_all()
-            if self.lockstep and report.phase == "train":
+            if self.lockstep and not run.own and report.phase == "train":
                 self._changed.wait_for(lambda: run.consumed >= number or run.verdict != "go")
 
     def _control(self, run: SlotRun) -> RunVerdict:

@@ -23,6 +23,7 @@ from sweep.ray_driver.launch_log import keep_launch, launch_note
 from sweep.ray_driver.launch_options import LaunchOptions as LaunchOptions
 from sweep.ray_driver.launch_trials import LaunchTrials, PointSource
 from sweep.ray_driver.session import Session
+from sweep.settle.settle_plan import SettlePlan
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder
@@ -58,17 +59,19 @@ def launch(
     setup: EngineSetup,
     options: LaunchOptions,
     study: PointSource | None = None,
+    race: SettlePlan | None = None,
 ) -> LaunchOutcome:
     """Train and evaluate `jobs`, in this order, until they are finished, a signal comes or the time is up.
 
     Then, and in places of the pack that are free, come the points that `study` chooses, until it has no further one.
-    Failed trials raise nothing. Raises UserError where the launch is refused before a trial starts, or where another
-    driver has taken the sweep over. After a signal the lease is released and the command that continues is printed.
+    When all are evaluated, `race` asks for more examples of some, look by look. Failed trials raise nothing. Raises
+    UserError where the launch is refused before a trial starts, or where another driver has taken the sweep over. After
+    a signal the lease is released and the command that continues is printed.
     """
     wake = threading.Event()
     lease.on_lost = wake.set
     trials = LaunchTrials(jobs, study)
-    session = Session(folder, lease, trials, setup, options, wake)
+    session = Session(folder, lease, trials, setup, options, wake, race)
     curves = TensorBoardWriter(folder, lambda: [Path(job.folder) for job in trials.jobs.values()])
     display = ProgressDisplay(folder, trials.jobs.values(), session.headline, options.quiet)
     display.know(trials.jobs.values(), trials.to_come)

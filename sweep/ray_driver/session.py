@@ -24,9 +24,11 @@ from sweep.ray_driver.launch_trials import LaunchTrials
 from sweep.ray_driver.node_failure import NodeWatcher, lost_path
 from sweep.ray_driver.pack_order import sentence, spread_jobs
 from sweep.ray_driver.placement import EnginePlace, cluster_nodes, cores, here, placement_sentences, places
+from sweep.ray_driver.settle_looks import SettleLooks
 from sweep.ray_driver.tune_rounds import TuneRounds, runs_ahead, share_of
 from sweep.ray_driver.tune_run import begin_import
 from sweep.ray_driver.worker_logs import in_short, lines_of
+from sweep.settle.settle_plan import SettlePlan
 from trainables.errors import UserError
 from trainables.jobs import PACK_WIDTH, EngineSetup
 from trainables.records import atomic_files
@@ -49,6 +51,7 @@ class Session:
         setup: EngineSetup,
         options: LaunchOptions,
         wake: threading.Event,
+        race: SettlePlan | None = None,
     ) -> None:
         self.folder = folder
         self.lease = lease
@@ -58,6 +61,7 @@ class Session:
             # Its trials train side by side, each in a slot; how many share a batch is the engine's affair.
             self.setup = replace(setup, pack_width=max(setup.pack_width or PACK_WIDTH, trials.total))
         self.options = options
+        self.race = race
         self.cluster = Cluster(options.address)
         self.error: BaseException | None = None
         self._engines: dict[str, Any] = {}
@@ -155,6 +159,16 @@ class Session:
             self.news.append,
             lambda: self._closing,
         ).run()
+        if self.race is not None and not self.trials.unfinished():
+            SettleLooks(
+                self.race,
+                self.folder,
+                self._engines,
+                lambda name: self._places[name].speed,
+                self.statuses,
+                self.news.append,
+                lambda: self._closing,
+            ).run()
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None and not self._closing:

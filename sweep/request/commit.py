@@ -15,7 +15,10 @@ from sweep.request.existing_sweep import ExistingSweep
 from sweep.request.prepare import PreparedSweep
 from sweep.request.repair import is_damaged, mend, trials_entry
 from sweep.request.run_options import RunOptions
-from sweep.request.trials import PlannedTrial, jobs_left, known_trials, name_trials
+from sweep.request.settling import left_to_do
+from sweep.request.trials import PlannedTrial, known_trials, name_trials
+from sweep.settle.next_step import next_step, told
+from sweep.settle.settle_plan import SettlePlan
 from trainables.config import eval_id
 from trainables.jobs import TrialJob
 from trainables.records import atomic_files
@@ -39,14 +42,14 @@ def commit(prepared: PreparedSweep, folder: SweepFolder) -> Committed:
     `folder` carries the fence of the lease that is held by now; names are given under it.
     """
     retry = prepared.options.retry_failed
-    manifest = asked(prepared.manifest, prepared.experiment, prepared.options)
+    manifest = asked(prepared.manifest, prepared.experiment, prepared.options, prepared.race, folder)
     sums = _write_examples(folder, prepared.examples, manifest.files)
     trials = [one.trial for one in prepared.planned.trials]
     planned = name_trials(prepared.experiment, trials, known_trials(folder))
     written = {"files": {**manifest.files, **sums}, "trials": trials_entry(folder, planned)}
     folder.write_manifest(manifest.model_copy(update=written))
     mended = mend(folder)
-    left = jobs_left(folder, planned, retry)
+    left = left_to_do(folder, planned, retry, prepared.race)
     again = {job.folder for job in left}
     for trial in counted(planned, "writing the trials' configurations"):
         record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)
@@ -69,7 +72,9 @@ def _write_examples(folder: SweepFolder, examples: Examples, kept: Mapping[str, 
     return {path.name: atomic_files.sha256_of(path) for path in examples}
 
 
-def asked(manifest: SweepManifest, experiment: Experiment, options: RunOptions) -> SweepManifest:
+def asked(
+    manifest: SweepManifest, experiment: Experiment, options: RunOptions, race: SettlePlan | None, folder: SweepFolder
+) -> SweepManifest:
     """Return sweep.json with what a request asks of the sweep."""
     manifest = with_command(manifest, options.command, options.out.name, options.experiment_file)
     values = {
@@ -78,8 +83,10 @@ def asked(manifest: SweepManifest, experiment: Experiment, options: RunOptions) 
         "eval_id": eval_id(experiment.evaluation),
         "seeds": max(options.seeds, manifest.seeds),
         "command": options.command,
+        **({"settle": None} if manifest.settle is not None else {}),
     }
-    return manifest.model_copy(update=values)
+    manifest = manifest.model_copy(update=values)
+    return manifest if race is None else told(manifest, race, next_step(race, folder))
 
 
 def ask_again(existing: ExistingSweep, options: RunOptions) -> list[str]:
@@ -88,8 +95,8 @@ def ask_again(existing: ExistingSweep, options: RunOptions) -> list[str]:
     What is damaged is mended, and said.
     """
     before = existing.manifest
-    manifest = asked(before, existing.experiment, options)
-    is_same = (manifest.eval_id, manifest.metric) == (before.eval_id, before.metric)
+    manifest = asked(before, existing.experiment, options, existing.race, SweepFolder(options.out))
+    is_same = (manifest.eval_id, manifest.metric, manifest.settle) == (before.eval_id, before.metric, before.settle)
     if is_same and not is_damaged(SweepFolder(options.out)):
         return []
     held = lease.acquire(options.out)

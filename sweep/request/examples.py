@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.request.trials import PlannedTrial, known_trials
+from trainables.config import EvalConfig
 from trainables.data.corpus import Corpus, Example, evaluation_order, example_of, training_order
 from trainables.errors import UserError
 from trainables.jobs import TRAIN_LOSS_EXAMPLES
@@ -21,17 +22,19 @@ Wanted = dict[Path, tuple[str, int | None, int]]
 Examples = dict[Path, list[Example]]
 
 
-def examples_wanted(folder: SweepFolder, planned: Sequence[PlannedTrial]) -> Wanted:
-    """Return what the trials of a plan read, and those of earlier requests of files that are there."""
+def examples_wanted(folder: SweepFolder, planned: Sequence[PlannedTrial], evaluation: EvalConfig) -> Wanted:
+    """Return what the trials of a plan read, and those of earlier requests of files that are there.
+
+    `evaluation` is the largest that there may be of them.
+    """
     wanted: Wanted = {}
     asked = [(trial.trial.train.data_seed, trial.trial.train.train_examples) for trial in planned]
     earlier = [(one.train["data_seed"], one.train["train_examples"]) for one in known_trials(folder) if one.train]
     for seed, count in (*asked, *(one for one in earlier if folder.train_examples_path(one[0]).exists())):
         path = folder.train_examples_path(seed)
         wanted[path] = ("train", seed, max(count, wanted.get(path, ("", 0, 0))[2]))
-    for trial in planned[:1]:
-        for split, count in trial.trial.evaluation.examples.items():
-            wanted[folder.evaluation_examples_path(split)] = (split, None, count)
+    for split, count in evaluation.examples.items():
+        wanted[folder.evaluation_examples_path(split)] = (split, None, count)
     return wanted
 
 

@@ -15,7 +15,9 @@ from sweep.request import found_sources, output_folder
 from sweep.request.corpus import read_corpus, within_data
 from sweep.request.overrides import Request
 from sweep.request.run_options import RunOptions
-from sweep.request.trials import PlannedTrial, jobs_left, known_trials, plan_trials
+from sweep.request.settling import left_to_do, raced
+from sweep.request.trials import PlannedTrial, known_trials, plan_trials
+from sweep.settle.settle_plan import SettlePlan
 from trainables.config import TrainConfig, configured
 from trainables.data.configurations import parted
 from trainables.data.sources import SOURCES
@@ -35,6 +37,7 @@ class ExistingSweep:
     planned: tuple[PlannedTrial, ...]
     left: tuple[TrialJob, ...]
     damaged: tuple[Path, ...]  # files of its examples
+    race: SettlePlan | None = None
 
 
 def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | None:
@@ -49,11 +52,12 @@ def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | No
     _check_data_files(manifest, request.experiment)
     with_its_sources = found_sources.with_sources(request, found_sources.stored_sources(resolved), resolved.precision)
     experiment = within_data(with_its_sources, resolved.data, request)[0]
+    experiment, race = raced(experiment, options.settle, resolved.data.sizes, request)
     folder = SweepFolder(options.out)
     configurations = tuple(experiment.configurations())
     planned = tuple(plan_trials(experiment, options.seeds, known_trials(folder), configurations))
-    left = tuple(jobs_left(folder, planned, options.retry_failed))
-    return ExistingSweep(manifest, experiment, configurations, planned, left, tuple(folder.damaged_examples()))
+    left = tuple(left_to_do(folder, planned, options.retry_failed, race))
+    return ExistingSweep(manifest, experiment, configurations, planned, left, tuple(folder.damaged_examples()), race)
 
 
 def _check_data_files(manifest: SweepManifest, experiment: Experiment) -> None:

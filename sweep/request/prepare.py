@@ -19,8 +19,10 @@ from sweep.request.existing_sweep import ExistingSweep, about_older
 from sweep.request.overrides import Request
 from sweep.request.pack_memory import check_memory
 from sweep.request.run_options import RunOptions
+from sweep.request.settling import raced
 from sweep.request.trials import PlannedTrial, check_seeds, plan_trials
-from trainables.config import TrainConfig
+from sweep.settle.settle_plan import SettlePlan
+from trainables.config import EvalConfig, TrainConfig
 from trainables.data.corpus import Corpus
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup
@@ -111,6 +113,12 @@ class Loaded:
     corpus: Corpus | None = None  # None: the sweep keeps all examples that its trials read, or there are no data
     kept: Examples | None = None  # by the sweep
     notes: tuple[str, ...] = ()  # what the data changed of the evaluation
+    race: SettlePlan | None = None
+
+    @property
+    def evaluation(self) -> EvalConfig:
+        """The largest evaluation that there may be of a trial."""
+        return self.race.whole if self.race else self.experiment.evaluation
 
 
 def read_data(resolved: Resolved) -> Loaded:
@@ -119,11 +127,12 @@ def read_data(resolved: Resolved) -> Loaded:
     if existing:
         kept = existing.manifest
         corpus = read_corpus(found_sources.find_data_again(kept.resolved, kept.data_hint), resolved.experiment)
-        return Loaded(resolved, resolved.experiment, kept.resolved.data, corpus)
+        return Loaded(resolved, resolved.experiment, kept.resolved.data, corpus, race=existing.race)
     corpus = read_corpus(resolved.bases.data, resolved.experiment)
     data = data_entry_of(resolved.bases.data, corpus)
     experiment, notes = within_data(resolved.experiment, data, resolved.request)
-    return Loaded(resolved, experiment, data, corpus, notes=tuple(notes))
+    experiment, race = raced(experiment, resolved.options.settle, data.sizes, resolved.request)
+    return Loaded(resolved, experiment, data, corpus, notes=tuple(notes), race=race)
 
 
 def load_examples(resolved: Resolved) -> Loaded:
@@ -131,14 +140,15 @@ def load_examples(resolved: Resolved) -> Loaded:
     existing = resolved.existing
     if existing is None:
         return read_data(resolved)
-    kept = examples_on_disk(examples_wanted(resolved.folder, existing.planned), existing.manifest)
+    evaluation = existing.race.whole if existing.race else existing.experiment.evaluation
+    kept = examples_on_disk(examples_wanted(resolved.folder, existing.planned, evaluation), existing.manifest)
     entry = existing.manifest.resolved.data
     if kept is None:
         loaded = read_data(resolved)
         assert loaded.corpus is not None
         found_sources.check_same("data", entry, loaded.corpus.fingerprint)
     else:
-        loaded = Loaded(resolved, resolved.experiment, entry, kept=kept)
+        loaded = Loaded(resolved, resolved.experiment, entry, kept=kept, race=existing.race)
     found_sources.sources.go_offline()
     return loaded
 
@@ -198,6 +208,10 @@ class PreparedSweep:
         return self.planned.loaded.experiment
 
     @property
+    def race(self) -> SettlePlan | None:
+        return self.planned.loaded.race
+
+    @property
     def folder(self) -> SweepFolder:
         return self.planned.loaded.resolved.folder
 
@@ -234,7 +248,8 @@ def judge_planned(planned: Planned) -> PreparedSweep:
     examples = loaded.kept
     if examples is None:
         assert loaded.corpus is not None
-        examples = examples_from(examples_wanted(resolved.folder, planned.trials), loaded.corpus)
+        wanted = examples_wanted(resolved.folder, planned.trials, loaded.evaluation)
+        examples = examples_from(wanted, loaded.corpus)
     notes = about_older(resolved.folder, existing.manifest, planned.trials) if existing else []
     notes += [*resolved.model_notes(), *data_lines(loaded.data.report)]
     if bases.target_modules:
@@ -257,7 +272,7 @@ def _check(planned: Planned, examples: Examples) -> list[str]:
     }
     evaluated = {
         split: examples[folder.evaluation_examples_path(split)][:count]
-        for split, count in trials[0].trial.evaluation.examples.items()
+        for split, count in planned.loaded.evaluation.examples.items()
     }
     estimates.check_prompts(trials, folders, training, evaluated)
     need = estimates.disk_need(planned.unfinished, folders, examples.values())

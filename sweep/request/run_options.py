@@ -13,6 +13,7 @@ class RunOptions:
     out: Path
     source: str = "auto"
     seeds: int = 1
+    settle: str | None = None  # the margin of a race, in points, or "auto"
     device: str = "auto"
     trust_remote_code: bool = False
     retry_failed: bool = False

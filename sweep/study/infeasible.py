@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.points import Parameters, Search
@@ -13,35 +12,28 @@ from trainables.records import journal
 from trainables.records.record import SweepFolder
 
 
-def with_infeasible(folder: SweepFolder, space: Search, trials: Sequence[StudyTrial]) -> list[StudyTrial]:
-    """Return the trials of a sweep with the points of this space that it found not to fit, in the order of events."""
-    after: dict[int, list[StudyTrial]] = {}
-    count = 0
+def infeasible_points(folder: SweepFolder, space: Search) -> list[StudyTrial]:
+    """Return the points of this space that the sweep has found not to fit, in the order of their discovery."""
+    found: list[StudyTrial] = []
     for row in journal.read(folder.infeasible_path).rows:
         parameters = _parameters(space, row["parameters"])
         if parameters is not None:
-            point = infeasible_point(count, row["train_id"], parameters, row["cause"], row["at"])
-            after.setdefault(min(row["after"], len(trials)), []).append(point)
-            count += 1
-    found = []
-    for place, trial in enumerate(trials):
-        found += [*after.get(place, []), trial]
-    return [*found, *after.get(len(trials), [])]
+            found.append(infeasible_point(len(found), row["train_id"], parameters, row["cause"]))
+    return found
 
 
-def keep_infeasible(folder: SweepFolder, point: StudyTrial, after: int) -> None:
-    """Append a point that does not fit to the journal; the sweep has `after` trials of the search by now."""
+def keep_infeasible(folder: SweepFolder, point: StudyTrial) -> None:
+    """Append a point that does not fit to the journal."""
     folder.fence()
     row = {"parameters": point.parameters, "cause": point.cause, "train_id": point.train_id}
-    journal.append(folder.infeasible_path, {**row, "after": after, "at": point.ended_at})
+    journal.append(folder.infeasible_path, row)
 
 
-def infeasible_point(number: int, train_id: str, parameters: Parameters, cause: str, at: str) -> StudyTrial:
+def infeasible_point(number: int, train_id: str, parameters: Parameters, cause: str) -> StudyTrial:
     """Return a point that does not fit; it has no record, so that its key is only its number."""
     attributes = {"name": "infeasible", "train_id": train_id, "state": "infeasible", "cause": cause}
     key = f"infeasible-{number + 1:03d}"
-    made = StudyTrial(key, train_id, parameters, PointState.INFEASIBLE, cause=cause, attributes=attributes)
-    return replace(made, started_at=at, ended_at=at)
+    return StudyTrial(key, train_id, parameters, PointState.INFEASIBLE, cause=cause, attributes=attributes)
 
 
 def _parameters(space: Search, kept: Mapping[str, Any]) -> Parameters | None:

@@ -44,6 +44,14 @@ def test_the_cadence_belongs_to_the_weights_where_the_best_checkpoint_is_kept() 
     assert trial(best).train_id != trial(best, EvalConfig(validation_examples=10)).train_id
 
 
+def test_a_curve_of_its_own_length_changes_no_evaluation_and_keeps_the_best_checkpoint() -> None:
+    early = EvalConfig(validation_examples=16, curve_examples=64)
+    assert eval_id(early) == eval_id(EvalConfig(validation_examples=16))
+    best = TRAIN.model_copy(update={"keep_checkpoint": "best"})
+    assert trial(best, early).train_id == trial(best).train_id
+    assert trial(best, early).train_id != trial(best, EvalConfig(validation_examples=16)).train_id
+
+
 def test_an_evaluation_never_changes_the_train_id() -> None:
     other = EvalConfig(decoding=DECODINGS["beam4"], test_examples=500)
     assert trial(evaluation=other).train_id == trial().train_id

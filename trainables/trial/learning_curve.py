@@ -30,7 +30,7 @@ class LearningCurve:
     def loss(self, reader: RowReader, writes_too: bool) -> tuple[float | None, int]:
         """Return the loss per token and the number of rows; `writes_too`: the texts of this step are due next."""
         self.forget()
-        count = self.trial.evaluation.validation_examples
+        count = self.trial.evaluation.on_curve
         if not count:
             return None, 0
         # Nothing is kept free for a text here: the curve, and the best step by it, do not depend on the decoding.
@@ -59,7 +59,7 @@ class LearningCurve:
 
     @property
     def _split(self) -> str:
-        return "validation" if self.trial.evaluation.validation_examples else "test"
+        return "validation" if self.trial.evaluation.on_curve else "test"
 
     def _rows_to_write(self) -> list[TokenRow]:
         train, room = self.trial.train, self.trial.evaluation.max_new_tokens

@@ -272,7 +272,7 @@ class _TrialRun:
         rows = self._train_rows()
         fitting = [row for row in rows if row.fits]
         evaluation = self.trial.evaluation
-        count = min(TRAIN_LOSS_EXAMPLES, evaluation.validation_examples or evaluation.test_examples)
+        count = min(TRAIN_LOSS_EXAMPLES, evaluation.on_curve or evaluation.test_examples)
         train_loss = mean_loss(handle.reader(self.control).losses(fitting[:count]))
         if self.record.needs_evaluation(self.trial.eval_id):
             self._evaluate(handle)

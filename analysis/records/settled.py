@@ -1,0 +1,43 @@
+"""The race of a sweep that was run with `--settle`, as sweep.json keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.statistics.racing import Look, Race, Standing
+from trainables.records.manifest import SweepManifest
+
+
+@dataclass(frozen=True)
+class SettledRace:
+    """How a race stands, or ended, and how many texts it took of those that all on all examples would have taken."""
+
+    race: Race
+    metric: str
+    most: int  # examples that it could have gone up to
+    is_over: bool  # and reported on
+    texts: int
+    texts_of_all: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as values that JSON has, scores as fractions."""
+        about = {"metric": self.metric, "most_examples": self.most, "is_over": self.is_over}
+        return {**about, "texts": self.texts, "texts_of_all": self.texts_of_all, **self.race.as_json()}
+
+
+def race_of(sweep: SweepManifest) -> SettledRace | None:
+    """Return the race of a sweep, None where it had none or nothing has been looked at."""
+    kept = sweep.settle
+    if not kept or not kept.get("race"):
+        return None
+    values = dict(kept["race"])
+    values["looks"] = tuple(Look(**_with_tuples(one)) for one in values["looks"])
+    values["standings"] = tuple(Standing(**one) for one in values["standings"])
+    values["going"] = tuple(values["going"])
+    most = int(kept["whole"]["validation_examples"])
+    return SettledRace(Race(**values), kept["metric"], most, kept["is_over"], kept["texts"], kept["texts_of_all"])
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,1 +1,0 @@
-"""The cost of a decision: what `python -m benchmarks.decision` is made of."""

@@ -1,0 +1,45 @@
+"""A request with `--settle`: the race that it asks for in its data, and what of it is left to evaluate (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from search_spaces.experiment import Experiment
+from sweep.request.overrides import Request
+from sweep.request.trials import PlannedTrial, jobs_left
+from sweep.settle.next_step import next_step
+from sweep.settle.settle_plan import SettlePlan, check_settling, margin_of, settle_plan
+from trainables.jobs import TrialJob
+from trainables.records.record import SweepFolder
+
+
+def check_settle_option(text: str | None, experiment: Experiment) -> None:
+    """Raise UserError for a `--settle` that cannot be, before anything is read."""
+    if text is not None:
+        margin_of(text)
+        check_settling(experiment.metric, experiment.evaluation)
+
+
+def raced(
+    experiment: Experiment, text: str | None, sizes: Mapping[str, int], request: Request
+) -> tuple[Experiment, SettlePlan | None]:
+    """Return an experiment whose trials are evaluated for a first look alone, and its race; as it is without one.
+
+    The race goes up to all validation examples that the data have, or to as many as the user has asked for.
+    """
+    if text is None:
+        return experiment, None
+    check_settling(experiment.metric, experiment.evaluation)
+    asked = experiment.evaluation.validation_examples
+    most = asked if request.own_sizes else max(asked, sizes.get("validation", 0))
+    race = settle_plan(experiment.metric, margin_of(text), experiment.evaluation, most, experiment.search is not None)
+    return replace(experiment, evaluation=race.first), race
+
+
+def left_to_do(
+    folder: SweepFolder, planned: Iterable[PlannedTrial], retry_failed: bool, race: SettlePlan | None
+) -> list[TrialJob]:
+    """Return the trials that are not finished or, when all are, what their race asks to be evaluated now."""
+    left = jobs_left(folder, planned, retry_failed)
+    return left if left or race is None else list(next_step(race, folder).jobs)
