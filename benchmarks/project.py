@@ -15,7 +15,7 @@ from trainables.records.record import SweepFolder, TrialRecord
 AXES = tuple(grid_2x2x2.grid.axes)
 
 
-def write_experiment(work: Work, path: Path) -> Path:
+def write_experiment(work: Work, path: Path, name: str = "makespan") -> Path:
     """Write the work as a user's experiment file."""
     axes = {name: list(dict.fromkeys(getattr(one.train, name) for one in work.trials)) for name in AXES}
     fields = work.first.model_dump(exclude={"prompt_template"})
@@ -26,11 +26,12 @@ def write_experiment(work: Work, path: Path) -> Path:
         "from trainables.config import EvalConfig, TrainConfig\n\n"
         f"base = TrainConfig(**{fields!r})\n"
         "experiment = Experiment(\n"
-        '    name="makespan",\n'
+        f"    name={name!r},\n"
         '    description="the grid of the benchmark",\n'
         f"    grid=grid(base, {', '.join(f'{name}={values!r}' for name, values in axes.items())}),\n"
         f"    evaluation=EvalConfig(max_new_tokens={evaluation.max_new_tokens}, "
-        f"validation_examples={evaluation.validation_examples}, test_examples=0),\n"
+        f"validation_examples={evaluation.validation_examples}, "
+        f"test_examples={evaluation.test_examples}),\n"
         ")\n",
         encoding="utf-8",
     )

@@ -41,13 +41,13 @@ class Work:
         """Return the letter of a configuration, with its number where letters repeat."""
         return chr(ord("A") + index % 8) + (str(index // 8 + 1) if index >= 8 else "")
 
-    def write_examples(self, folder: Path) -> SweepFolder:
+    def write_examples(self, folder: Path, looked_at: int = EVALUATION_EXAMPLES) -> SweepFolder:
         """Write the examples where an engine looks for them: the same files as `sweep run` writes."""
         sweep = SweepFolder(folder)
         corpus = _corpus(self.base.data)
         chosen = training_order(corpus.splits["train"], self.first.data_seed)[: self.first.train_examples]
         sweep.write_examples(sweep.train_examples_path(self.first.data_seed), [one.row() for one in chosen])
-        validation = evaluation_order(corpus.splits["validation"])[:EVALUATION_EXAMPLES]
+        validation = evaluation_order(corpus.splits["validation"])[:looked_at]
         sweep.write_examples(sweep.evaluation_examples_path("validation"), [one.row() for one in validation])
         return sweep
 

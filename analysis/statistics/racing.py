@@ -1,6 +1,6 @@
 """Racing: which configuration is the best within a margin, told as early as its scores on growing sets allow.
 
-All configurations are scored on nested sets of examples (16, 32, 64, ... of one order). After each look those that
+All configurations are scored on nested sets of examples (16, 32, 64, 96, ... of one order). After each look those that
 can no longer be better than the leader by more than the margin leave, and the race ends when nobody else is left.
 
 How it is used::
@@ -28,39 +28,43 @@ error is alpha / (configurations - 1), spent over the looks as `analysis.statist
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.statistics.alpha_spending import by_power, critical_values, spend
-from analysis.statistics.multiple_testing import ALPHA, Array
+from analysis.statistics.multiple_testing import Array
+from analysis.statistics.race_rules import (
+    LEAST_MARGIN,
+    SIMILAR_SD,
+    RaceRules,
+    auto_margin,
+    looks,
+    quantiles,
+    settles_from,
+)
 
-LEAST_MARGIN = 0.01  # one point of a score; for a loss 0.01, which is 1% of perplexity
+__all__ = [
+    "LEAST_MARGIN",
+    "SIMILAR_SD",
+    "Look",
+    "Race",
+    "RaceRules",
+    "Standing",
+    "auto_margin",
+    "looks",
+    "race",
+    "settles_from",
+]
+
 AUTO_EXAMPLES = 64  # a margin that is to be found is fixed at the first look with so many, from spreads alone
-SIMILAR_SD = (0.14, 0.19)  # paired differences of similar configurations in ROUGE-L have such an SD
+SHOWN_BY = 1 / 3  # whoever is going to be shown to be worse by this share of the examples goes on till then
 
 Verdict = Literal["going", "separated", "equivalent", "used up"]
 State = Literal["best", "worse", "equivalent", "no better", "open"]
-
-
-@dataclass(frozen=True)
-class RaceRules:
-    """What is fixed before the first look; margin None: the smallest from one point that `looks[-1]` can settle."""
-
-    looks: tuple[int, ...]
-    margin: float | None = None
-    alpha: float = ALPHA
-
-    def __post_init__(self) -> None:
-        if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 2:
-            raise ValueError(f"looks must ascend from at least 2 examples, got {self.looks}")
-        if self.margin is not None and not 0 < self.margin < math.inf:
-            raise ValueError(f"margin must be above 0, got {self.margin}")
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must be between 0 and 1, got {self.alpha}")
+Bounds = Callable[[Array, int], Array]  # scores so far (C, n), number of the look: how much better than i is j at most
 
 
 @dataclass(frozen=True)
@@ -118,56 +122,27 @@ class Race:
         return found
 
 
-def looks(start: int, most: int) -> tuple[int, ...]:
-    """Return sizes that double from `start` up to all examples; the last step is not below a half of the one before."""
-    found, size = [], start
-    while 3 * size <= 2 * most:
-        found.append(size)
-        size *= 2
-    return (*found, most)
-
-
-def settles_from(examples: int, sd: float, configurations: int, alpha: float = ALPHA, start: int = 16) -> float:
-    """Return the margin within which so many examples settle a choice of so many configurations, for `plan`.
+def race(scores: Mapping[str, ArrayLike], rules: RaceRules, bounds: Bounds | None = None) -> Race:
+    """Return how a race of these configurations stands, from their scores on the first examples of one order.
 
     Args:
-        sd: of paired differences of similar configurations, `SIMILAR_SD` where nothing better is known.
+        bounds: upper bounds (C, C) of mean j minus mean i in place of those of the t tests, valid at all looks at once.
     """
-    rules = RaceRules(looks(min(start, examples), examples), alpha=alpha)
-    return _quantiles(rules, configurations)[-1] * sd / math.sqrt(examples)
-
-
-def auto_margin(sd: float, rules: RaceRules, configurations: int) -> float:
-    """Return the smallest margin, at least a point, that all examples of the rules can settle at this spread."""
-    return max(LEAST_MARGIN, _quantiles(rules, configurations)[-1] * sd / math.sqrt(rules.looks[-1]))
-
-
-def race(scores: Mapping[str, ArrayLike], rules: RaceRules) -> Race:
-    """Return how a race of these configurations stands, from their scores on the first examples of one order."""
-    return _Replay({name: np.asarray(one, dtype=float) for name, one in scores.items()}, rules).run()
-
-
-def _quantiles(rules: RaceRules, configurations: int) -> list[float]:
-    """Return for each look the quantile of t that its normal critical value stands for."""
-    from scipy.special import ndtr, stdtrit
-
-    times = tuple(size / rules.looks[-1] for size in rules.looks)
-    alpha = rules.alpha / max(configurations - 1, 1)
-    found = critical_values(times, spend(times, alpha, by_power))
-    return [-float(stdtrit(size - 1, ndtr(-one))) for size, one in zip(rules.looks, found, strict=True)]
+    return _Replay({name: np.asarray(one, dtype=float) for name, one in scores.items()}, rules, bounds).run()
 
 
 class _Replay:
     """Goes through the looks of a race. `bound[j, i]`: how much better than i may j be, the least of all looks."""
 
-    def __init__(self, scores: Mapping[str, Array], rules: RaceRules) -> None:
+    def __init__(self, scores: Mapping[str, Array], rules: RaceRules, bounds: Bounds | None) -> None:
         if not scores:
             raise ValueError("a race needs a configuration")
         self.names = tuple(scores)
         self.scores = [scores[name] for name in self.names]
         self.rules = rules
+        self.bounds = bounds
         count = len(self.names)
-        self.quantiles = _quantiles(rules, count)
+        self.quantiles = quantiles(rules, count)
         self.bound = np.full((count, count), np.inf)
         self.seen = np.zeros(count, dtype=int)
         self.margin = LEAST_MARGIN if rules.margin is None else rules.margin
@@ -181,42 +156,55 @@ class _Replay:
         for number, size in enumerate(self.rules.looks):
             if any(len(self.scores[one]) < size for one in going):
                 return self._found("going", best, going, size)
-            best, still, settled = self._look(number, size, going)
-            gone = [one for one in going if one != best and one not in still]
-            back = [one for one in still if one not in going]
-            scored, left, returned = (self._named(which) for which in (going, gone, back))
-            self.looks.append(Look(size, self.margin, self.names[best], scored, left, returned, settled))
+            best, still = self._look(number, size, going)
+            self._note(size, best, going, still)
             if not still:
-                others = np.delete(self.bound[:, best], best)
-                return self._found("separated" if (others < 0).all() else "equivalent", best, [], 0)
+                is_alone = bool((np.delete(self.bound[:, best], best) < 0).all())
+                return self._found("separated" if is_alone else "equivalent", best, [], 0)
             going = sorted([best, *still])
         return self._found("used up", best, [], 0)
 
-    def _look(self, number: int, size: int, going: Sequence[int]) -> tuple[int, list[int], float]:
-        """Bring the bounds up to date; return the leader, who is open against it and the margin that is settled."""
+    def _look(self, number: int, size: int, going: Sequence[int]) -> tuple[int, list[int]]:
+        """Bring the bounds up to date; return who is the best, and who goes on against it."""
         values = np.array([self.scores[one][:size] for one in going])
         if not np.isfinite(values).all():
             raise ValueError(f"a score among the first {size} examples is no finite number")
         self.seen[going] = size
         self.largest = max(self.largest, float(np.ptp(values, axis=0).max()))
         means, sd = values.mean(axis=1), paired_sds(values, self.largest)
-        upper = means[:, None] - means + self.quantiles[number] * sd / math.sqrt(size)
         where = np.ix_(going, going)
+        if self.bounds is None:
+            upper = means[:, None] - means + self.quantiles[number] * sd / math.sqrt(size)
+        else:
+            upper = self.bounds(values, number)
         self.bound[where] = np.minimum(self.bound[where], upper)
         np.fill_diagonal(self.bound, 0.0)
-        leader = int(np.argmax(means))
+        is_last = number + 1 == len(self.rules.looks)
+        # Nobody can come back after the last look: the best is then the one that is settled against the most.
+        leader = int(np.argmin(self.bound[:, going].max(axis=0)) if is_last else np.argmax(means))
         best = going[leader]
-        if not self.is_fixed and (size >= AUTO_EXAMPLES or number == len(self.rules.looks) - 1):
-            self._fix(sd, leader, [self.bound[one, best] >= 0 for one in going])
-        rival = self.bound[:, best]
-        still = [one for one in range(len(self.names)) if one != best and rival[one] > self.margin]
-        return best, still, float(np.delete(rival, best).max(initial=0.0))
+        if not self.is_fixed and (size >= AUTO_EXAMPLES or is_last):
+            close = [sd[leader, place] for place, one in enumerate(going) if self.bound[one, best] >= 0]
+            self.margin = auto_margin(float(max(close)), self.rules, len(self.names))
+            self.is_fixed = True
+        still = {one for one in range(len(self.names)) if one != best and self.bound[one, best] > self.margin}
+        still |= {going[place] for place in self._falling_behind(number, means[leader] - means, sd[leader])} - {best}
+        return best, sorted(still)
 
-    def _fix(self, sd: Array, leader: int, close: Sequence[bool]) -> None:
-        """Fix the margin from the spread of those that may still be the best: no mean is looked at for its size."""
-        spreads = [sd[leader, one] for one, is_close in enumerate(close) if is_close and one != leader]
-        self.margin = auto_margin(float(max(spreads, default=0.0)), self.rules, len(self.names))
-        self.is_fixed = True
+    def _falling_behind(self, number: int, gaps: Array, sd: Array) -> list[int]:
+        """Return the places of those that will be shown to be worse by the share `SHOWN_BY`, and are not yet."""
+        by = sum(size <= SHOWN_BY * self.rules.looks[-1] for size in self.rules.looks) - 1
+        if number >= by:
+            return []
+        now, then = (self.quantiles[one] * sd / math.sqrt(self.rules.looks[one]) for one in (number, by))
+        return [int(place) for place in np.flatnonzero((gaps > then) & (gaps <= now))]
+
+    def _note(self, size: int, best: int, going: Sequence[int], still: Sequence[int]) -> None:
+        left = [one for one in going if one != best and one not in still]
+        back = [one for one in still if one not in going]
+        settled = float(np.delete(self.bound[:, best], best).max(initial=0.0))
+        scored, gone, returned = (self._named(which) for which in (going, left, back))
+        self.looks.append(Look(size, self.margin, self.names[best], scored, gone, returned, settled))
 
     def _found(self, verdict: Verdict, best: int | None, going: Sequence[int], size: int) -> Race:
         seen, named = tuple(self.looks), self._named(going)

@@ -30,6 +30,7 @@ class Job:
     threads: int = 1  # of each process
     compiled: bool = False
     memory_bytes: int | None = None  # of a GPU, that each process may use
+    seed: int = 0  # of a search
 
     @property
     def marks(self) -> Path:

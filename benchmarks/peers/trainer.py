@@ -29,6 +29,7 @@ from trainables.tokenization.tokenized_corpus import TokenizedExamples
 from trainables.trial.training_loop import MicroBatches
 
 IGNORED = -100  # a label that the loss leaves out
+MOST_EVALUATED = 16  # examples in a batch of an evaluation
 
 Evaluated = Callable[[int, float], None]
 """Called with (step, evaluation loss) once the texts of that step are written too."""
@@ -86,8 +87,10 @@ def training_rows(tokenized: TokenizedExamples, train: TrainConfig) -> list[Toke
     return [rows[index] for index in MicroBatches(train, rows, tokenized.encoder(train).pad_id, 0).order]
 
 
-def evaluation_rows(tokenized: TokenizedExamples, train: TrainConfig, new_tokens: int) -> list[TokenRow]:
-    rows = tokenized.evaluation_rows(train, "validation", EVALUATION_EXAMPLES, new_tokens)
+def evaluation_rows(
+    tokenized: TokenizedExamples, train: TrainConfig, new_tokens: int, count: int = EVALUATION_EXAMPLES
+) -> list[TokenRow]:
+    rows = tokenized.evaluation_rows(train, "validation", count, new_tokens)
     return [row for row in rows if row.fits]
 
 
@@ -107,16 +110,17 @@ def write_texts(model: Any, rows: Sequence[TokenRow], pad_id: int, eos_id: int, 
         )
 
 
-class _Texts(TrainerCallback):
+class _Looks(TrainerCallback):
     """Write the texts after each evaluation of the loss, tell of both, and end where enough was measured."""
 
-    def __init__(self, write: Callable[[Any], Any], steps: int, evaluated: Evaluated) -> None:
+    def __init__(self, write: Callable[[Any], Any] | None, steps: int, evaluated: Evaluated) -> None:
         self.write, self.steps, self.evaluated = write, steps, evaluated
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any
     ) -> None:
-        self.write(model)
+        if self.write is not None:
+            self.write(model)
         self.evaluated(state.global_step, float(metrics["eval_loss"]))
         control.should_training_stop = control.should_training_stop or state.global_step >= self.steps
 
@@ -129,26 +133,41 @@ def train_one(model: Any, tokenized: TokenizedExamples, train: TrainConfig, job:
     def write(current: Any) -> Any:
         return write_texts(current, prompts, encoder.pad_id, encoder.eos_id, job.device)
 
+    train_with(model, tokenized, train, job, _Looks(write, job.steps, evaluated), EVALUATION_EXAMPLES)
+
+
+def train_and_look(
+    model: Any, tokenized: TokenizedExamples, train: TrainConfig, job: Job, evaluated: Evaluated, examples: int
+) -> None:
+    """Train a trial up to the job's steps, with the loss of so many examples at every fourth and no texts."""
+    train_with(model, tokenized, train, job, _Looks(None, job.steps, evaluated), examples)
+
+
+def train_with(
+    model: Any, tokenized: TokenizedExamples, train: TrainConfig, job: Job, looks: TrainerCallback, examples: int
+) -> None:
+    """Train a trial by Trainer, which evaluates the loss of so many examples and then calls `looks`."""
+    encoder = tokenized.encoder(train)
     with quiet():
         trainer = Trainer(
             model=model,
-            args=_arguments(train, job),
+            args=_arguments(train, job, min(examples, MOST_EVALUATED)),
             train_dataset=[labelled(row) for row in training_rows(tokenized, train)],
-            eval_dataset=[labelled(row) for row in evaluation_rows(tokenized, train, 0)],
+            eval_dataset=[labelled(row) for row in evaluation_rows(tokenized, train, 0, examples)],
             data_collator=collator(encoder.pad_id),
-            callbacks=[_Texts(write, job.steps, evaluated)],
+            callbacks=[looks],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
 
 
-def _arguments(train: TrainConfig, job: Job) -> TrainingArguments:
+def _arguments(train: TrainConfig, job: Job, evaluated_at_once: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=f"{job.folder}/trainer",
         max_steps=train.max_steps,
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.gradient_accumulation_steps,
-        per_device_eval_batch_size=EVALUATION_EXAMPLES,
+        per_device_eval_batch_size=evaluated_at_once,
         learning_rate=train.learning_rate,
         lr_scheduler_type=train.schedule,
         weight_decay=train.weight_decay,

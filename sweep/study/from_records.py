@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -84,8 +86,8 @@ def _told(record: TrialRecord, content: dict[str, Any], parameters: Parameters, 
         curve=curve_of(record),
         cause=cause,
         attributes=_attributes(content, result, summary, reading.split),
-        started_at=result.started_at if result else None,
-        ended_at=result.ended_at if result else None,
+        started_at=(result and result.started_at) or _written_at(record.config_path),
+        ended_at=(result.ended_at or _written_at(record.result_path)) if result else None,
     )
 
 
@@ -139,3 +141,11 @@ def _attributes(
 
 def _if_finite(value: float | None, scale: float) -> float | None:
     return round(value * scale, 4) if value is not None and math.isfinite(value) else None
+
+
+def _written_at(path: Path) -> str | None:
+    """Return when a file was written, None where it is gone."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+    except OSError:
+        return None

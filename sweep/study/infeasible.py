@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from search_spaces.points import Parameters, Search
@@ -12,28 +13,35 @@ from trainables.records import journal
 from trainables.records.record import SweepFolder
 
 
-def infeasible_points(folder: SweepFolder, space: Search) -> list[StudyTrial]:
-    """Return the points of this space that the sweep has found not to fit, in the order of their discovery."""
-    found: list[StudyTrial] = []
+def with_infeasible(folder: SweepFolder, space: Search, trials: Sequence[StudyTrial]) -> list[StudyTrial]:
+    """Return the trials of a sweep with the points of this space that it found not to fit, in the order of events."""
+    after: dict[int, list[StudyTrial]] = {}
+    count = 0
     for row in journal.read(folder.infeasible_path).rows:
         parameters = _parameters(space, row["parameters"])
         if parameters is not None:
-            found.append(infeasible_point(len(found), row["train_id"], parameters, row["cause"]))
-    return found
+            point = infeasible_point(count, row["train_id"], parameters, row["cause"], row["at"])
+            after.setdefault(min(row["after"], len(trials)), []).append(point)
+            count += 1
+    found = []
+    for place, trial in enumerate(trials):
+        found += [*after.get(place, []), trial]
+    return [*found, *after.get(len(trials), [])]
 
 
-def keep_infeasible(folder: SweepFolder, point: StudyTrial) -> None:
-    """Append a point that does not fit to the journal."""
+def keep_infeasible(folder: SweepFolder, point: StudyTrial, after: int) -> None:
+    """Append a point that does not fit to the journal; the sweep has `after` trials of the search by now."""
     folder.fence()
     row = {"parameters": point.parameters, "cause": point.cause, "train_id": point.train_id}
-    journal.append(folder.infeasible_path, row)
+    journal.append(folder.infeasible_path, {**row, "after": after, "at": point.ended_at})
 
 
-def infeasible_point(number: int, train_id: str, parameters: Parameters, cause: str) -> StudyTrial:
+def infeasible_point(number: int, train_id: str, parameters: Parameters, cause: str, at: str) -> StudyTrial:
     """Return a point that does not fit; it has no record, so that its key is only its number."""
     attributes = {"name": "infeasible", "train_id": train_id, "state": "infeasible", "cause": cause}
     key = f"infeasible-{number + 1:03d}"
-    return StudyTrial(key, train_id, parameters, PointState.INFEASIBLE, cause=cause, attributes=attributes)
+    made = StudyTrial(key, train_id, parameters, PointState.INFEASIBLE, cause=cause, attributes=attributes)
+    return replace(made, started_at=at, ended_at=at)
 
 
 def _parameters(space: Search, kept: Mapping[str, Any]) -> Parameters | None:

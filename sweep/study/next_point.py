@@ -32,10 +32,10 @@ class NewPoint:
 
 
 def next_point(
-    reading: Reading, chosen: str, told: Sequence[StudyTrial], tried: Collection[str], own: int
+    reading: Reading, chosen: str, told: Sequence[StudyTrial], tried: Collection[str], warm: int
 ) -> NewPoint | None:
-    """Return the next point by identity, None where there is none left; the last `own` trials are of this sweep."""
-    for parameters in _candidates(reading, chosen, told, told[len(told) - own :]):
+    """Return the next point by identity, None where there is none left; the first `warm` trials are of other sweeps."""
+    for parameters in _candidates(reading, chosen, told, told[warm:]):
         point = _point(reading, parameters)
         if point is not None and point.train_id not in tried:
             return point

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from search_spaces.experiment import Experiment
 from sweep.request.repair import trials_entry
 from sweep.request.trials import PlannedTrial, TrialNames, known_trials
 from sweep.study.from_records import Reading, reading_of, trial_of, trials_of
-from sweep.study.infeasible import infeasible_point, infeasible_points, keep_infeasible
+from sweep.study.infeasible import infeasible_point, keep_infeasible, with_infeasible
 from sweep.study.next_point import NewPoint, next_point
+from sweep.study.study_file import LAST_S, LOCKED_S, StudyFile
 from sweep.study.study_trial import PointState, StudyTrial
 from trainables.config import TrainConfig, TrialConfig
 from trainables.jobs import TrialJob
@@ -32,12 +34,15 @@ def open_study(
     which the sampler learns from.
     """
     reading = reading_of(experiment)
-    known = infeasible_points(folder, reading.space)
-    return SearchStudy(folder, reading, chosen, infeasible, trials_of(folder, reading), known, tuple(warm))
+    own = with_infeasible(folder, reading.space, trials_of(folder, reading))
+    return SearchStudy(folder, reading, chosen, infeasible, [*warm, *own], len(warm))
 
 
 class SearchStudy:
-    """A search that goes on, called from one thread; `trials` are its points by the names of their folders."""
+    """A search that goes on, called from one thread.
+
+    `told` are all points that the sampler knows, in order: the first `warm` of them are of other sweeps.
+    """
 
     def __init__(
         self,
@@ -45,33 +50,47 @@ class SearchStudy:
         reading: Reading,
         chosen: str,
         judge: Judge,
-        trials: Sequence[StudyTrial],
-        infeasible: Sequence[StudyTrial],
-        warm: tuple[StudyTrial, ...],
+        told: Sequence[StudyTrial],
+        warm: int,
     ) -> None:
         self.folder = folder
         self.reading = reading
         self.chosen = chosen
         self.judge = judge
-        self.trials = {one.key: one for one in trials}
-        self.infeasible = list(infeasible)
+        self.told = list(told)
         self.warm = warm
-        self._tried = {one.train_id for one in (*trials, *infeasible)}
+        self._number = {one.key: warm + place for place, one in enumerate(told[warm:])}
+        self._tried = {one.train_id for one in told[warm:]}
         self._names = TrialNames(reading.experiment, known_trials(folder))
         self._configs = planned_trials.unpacked(trials_entry(folder, ()))
+        self._file = StudyFile(folder, reading.experiment.name, reading.space, reading.objectives)
+        self._file.open(dict(enumerate(told)))
+
+    @property
+    def fault(self) -> str | None:
+        """Why the study file is not as it should be, None where it is; the search itself does not need it."""
+        return self._file.fault
+
+    @property
+    def infeasible(self) -> int:
+        """How many points of the search were predicted not to fit."""
+        return sum(one.state is PointState.INFEASIBLE for one in self.told)
+
+    @property
+    def points(self) -> int:
+        """How many points of the search this sweep holds, finished, failed or begun."""
+        return len(self.told) - self.warm - self.infeasible
 
     @property
     def remaining(self) -> int:
         """How many points are still to be asked for, as far as the space has any."""
-        return max(0, self.reading.space.trials - len(self.trials))
+        return max(0, self.reading.space.trials - self.points)
 
     def ask(self) -> TrialJob | None:
         """Begin the next point and write its configuration; None where the search has all its points, or no more."""
         refused = 0
         while self.remaining and refused < MOST_INFEASIBLE:
-            told = [*self.warm, *self.infeasible, *self.trials.values()]
-            own = len(told) - len(self.warm)
-            point = next_point(self.reading, self.chosen, told, self._tried, own)
+            point = next_point(self.reading, self.chosen, self.told, self._tried, self.warm)
             if point is None:
                 return None
             cause = point.cause if point.train is None else self.judge(point.train)
@@ -83,34 +102,33 @@ class SearchStudy:
 
     def report(self, key: str, step: int, eval_loss: float | None) -> None:
         """Take an evaluation loss of a running trial."""
-        trial = self.trials.get(key)
-        if trial is not None and eval_loss is not None:
+        if key in self._number and eval_loss is not None:
+            trial = self.told[self._number[key]]
             curve = {**dict(trial.curve), step: float(eval_loss)}
             self._keep(replace(trial, curve=tuple(sorted(curve.items()))))
 
     def ended(self, key: str) -> None:
-        """Read what became of a trial from its record; without a result it is to be continued."""
+        """Read what became of a trial from its record; without a result it waits for the next run."""
         trial = trial_of(TrialRecord(self.folder.trials_folder / key), self.reading)
-        if trial is not None and key in self.trials:
-            is_left = trial.state is PointState.RUNNING
-            self._keep(replace(trial, state=PointState.WAITING) if is_left else trial)
+        if trial is not None and key in self._number:
+            self._keep(_waiting(trial) if trial.state is PointState.RUNNING else trial)
 
     def close(self) -> None:
-        """Leave what is still running to the next run."""
-        for trial in list(self.trials.values()):
-            if trial.state is PointState.RUNNING:
-                self._keep(replace(trial, state=PointState.WAITING))
+        """Leave what is still running to the next run, and write what could not be written before."""
+        left = {number: _waiting(one) for number, one in enumerate(self.told) if one.state is PointState.RUNNING}
+        for number, trial in left.items():
+            self.told[number] = trial
+        self._file.write(left, LAST_S)
 
     def _begin(self, point: NewPoint, train: TrainConfig) -> TrialJob:
         planned = self._names.give(TrialConfig(train=train, evaluation=self.reading.evaluation), point.train_id)
-        self._write(planned)
-        attributes = {"name": planned.name, "train_id": point.train_id, "state": "pending"}
-        key = planned.folder_name
-        self._tried.add(point.train_id)
-        self._keep(StudyTrial(key, point.train_id, point.parameters, PointState.RUNNING, attributes=attributes))
-        return TrialJob(str(self.folder.trials_folder / key), planned.trial)
+        record = self._write(planned)
+        trial = trial_of(record, self.reading)
+        assert trial is not None, planned.folder_name  # it was made to be a point
+        self._append(trial)
+        return TrialJob(str(record.folder), planned.trial)
 
-    def _write(self, planned: PlannedTrial) -> None:
+    def _write(self, planned: PlannedTrial) -> TrialRecord:
         """Write a trial into sweep.json and its own configuration, without a look at the others."""
         content = config_content(planned.trial, planned.index, planned.name, planned.label)
         self._configs[planned.folder_name] = content
@@ -118,12 +136,25 @@ class SearchStudy:
         self.folder.write_manifest(self.folder.manifest().model_copy(update={"trials": entry}))
         record = TrialRecord(self.folder.trials_folder / planned.folder_name, self.folder.fence)
         record.keep_config(content)
+        return record
 
     def _refuse(self, point: NewPoint, cause: str) -> None:
-        refused = infeasible_point(len(self.infeasible), point.train_id, point.parameters, cause)
-        keep_infeasible(self.folder, refused)
-        self.infeasible.append(refused)
-        self._tried.add(point.train_id)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        refused = infeasible_point(self.infeasible, point.train_id, point.parameters, cause, at)
+        keep_infeasible(self.folder, refused, self.points)
+        self._append(refused)
+
+    def _append(self, trial: StudyTrial) -> None:
+        self._number[trial.key] = len(self.told)
+        self._tried.add(trial.train_id)
+        self.told.append(trial)
+        self._file.write({self._number[trial.key]: trial}, LOCKED_S)
 
     def _keep(self, trial: StudyTrial) -> None:
-        self.trials[trial.key] = trial
+        number = self._number[trial.key]
+        self.told[number] = trial
+        self._file.write({number: trial}, LOCKED_S)
+
+
+def _waiting(trial: StudyTrial) -> StudyTrial:
+    return replace(trial, state=PointState.WAITING)

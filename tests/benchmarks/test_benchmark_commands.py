@@ -24,7 +24,8 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def object_of(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
     """Run a command on the bundled model and return what it prints for a program."""
-    done = run(name, *arguments, "--json", "--device", "cpu", "--results", str(folder / "RESULTS.md"))
+    device = () if name == "decision" else ("--device", "cpu")
+    done = run(name, *arguments, "--json", *device, "--results", str(folder / "RESULTS.md"))
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"python -m benchmarks.{name}" in (folder / "RESULTS.md").read_text(encoding="utf-8")
     return dict(json.loads(done.stdout))
@@ -43,6 +44,8 @@ def object_of(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
         (("roofline", "--size", "phi2", "--device", "cpu"), "--size phi2 needs a GPU"),
         (("roofline", "--precision", "fp8"), "--precision 'fp8' is unknown"),
         (("scaling", "--trials", "two"), "--trials must be numbers such as 1,2"),
+        (("decision", "--systems", "a,e"), "--systems 'e' is unknown"),
+        (("decision", "--size", "phi2"), "--size must be pocket or gpt2, got 'phi2'"),
         (("light", "--repeats", "0"), "--repeats must be at least 1, got 0"),
         (("light", "--sweep", "nowhere"), "--sweep must be a sweep's folder, got 'nowhere'"),
     ],
@@ -102,6 +105,20 @@ def losses_of(plan: Plan, folder: Path) -> dict[tuple[int, int], float]:
     found = measure(plan, folder / f"{plan.key}.json")
     assert found["code"] == 0, (folder / f"{plan.key}.log").read_text(encoding="utf-8")[-3000:]
     return losses(found["marks"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_decision_is_made_judged_and_kept(tmp_path: Path) -> None:
+    little = ("--quick", "--systems", "b", "--seeds", "1", "--out", str(tmp_path / "raw"))
+    found = object_of("decision", tmp_path, *little)
+    (made,) = found["decisions"]
+    assert len(found["truth"]) == 4
+    assert found["systems"]["b"]["regret"] == max(found["truth"].values()) - found["truth"][made["chosen"]]
+    assert made["tokens"] > 0
+    assert made["texts"] % 8 == 0
+    assert 0 < made["cpu_s"] < 3 * made["wall_s"]
+    assert object_of("decision", tmp_path, *little)["decisions"] == [made]
 
 
 @pytest.mark.slow

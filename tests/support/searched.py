@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from search_spaces.search import log_uniform, search, uniform
 from sweep.study.study import SearchStudy, open_study
 from trainables.config import EvalConfig, TrainConfig, eval_id
 from trainables.jobs import TrialJob
+from trainables.records import atomic_files
 from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.manifest import SweepManifest
 from trainables.records.record import SweepFolder, TrialRecord
@@ -38,8 +41,6 @@ def experiment(trials: int = 12, **changes: Any) -> Experiment:
 
 
 def as_experiment(space: Search, seed: int = 42, evaluation: EvalConfig = EVALUATION, **options: Any) -> Experiment:
-    from dataclasses import replace
-
     return Experiment("searched", "a search", search=replace(space, seed=seed), evaluation=evaluation, **options)
 
 
@@ -93,3 +94,16 @@ def run(study: SearchStudy, most: int = 1000, **how: Any) -> list[TrialJob]:
 def points(jobs: list[TrialJob]) -> list[tuple[Any, ...]]:
     """Return what was tried, in order."""
     return [(one.trial.train.learning_rate, one.trial.train.lora_rank, one.trial.train_id) for one in jobs]
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """Copy a sweep with the times of its files."""
+    return Path(shutil.copytree(folder, to))
+
+
+def without_score(path: Path, name: str) -> None:
+    """Take a score out of a summary."""
+    content = atomic_files.read_json(path)
+    for scores in content["splits"].values():
+        del scores[name]
+    atomic_files.write_json(path, content)

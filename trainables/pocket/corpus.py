@@ -23,7 +23,8 @@ _PHRASES: dict[str, tuple[Phrases, Phrases]] = {
 }
 
 
-def _record(split: str, index: int) -> dict[str, str]:
+def record(split: str, index: int) -> dict[str, str]:
+    """Return a record of a split by its number, which may lie beyond the split's own size."""
     # A seed per record, so that a larger request starts with the records of a smaller one.
     rng = Random(f"pocket-chats 1 {split} {index}")
     chat, tellings = _PHRASES[split]
@@ -47,4 +48,4 @@ def records(split: str, count: int | None = None) -> list[dict[str, str]]:
     size = SPLIT_SIZES[split] if count is None else count
     if size < 0:
         raise UserError(f"count must be at least 0, got {size}")
-    return [_record(split, index) for index in range(size)]
+    return [record(split, index) for index in range(size)]

@@ -1,0 +1,1 @@
+"""The cost of a decision: what `python -m benchmarks.decision` is made of."""
