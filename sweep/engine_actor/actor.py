@@ -27,6 +27,7 @@ from sweep.environment.lease import LeaseLost, Process
 from sweep.environment.ray_variables import strip_worker
 from sweep.environment.shared_folder import FolderProbe, SeenFolders
 from sweep.monitor.engine_status import EngineStatus, Event, Prepared, RunStatus, Unprepared
+from sweep.study.end_running import end_running
 from trainables.config import EvalConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, Interrupted, TrialJob
@@ -274,6 +275,13 @@ def was_restarted() -> bool:
         return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
+def end_study(holder: LeaseHolder) -> None:
+    """Leave the running points of a search to the next run, unless that has come."""
+    with contextlib.suppress(LeaseLost, OSError):
+        holder.fence()
+        end_running(SweepFolder(Path(holder.folder)).study_path)
+
+
 def watch(host: EngineHost) -> None:
     """End this process, and with it its hold on the device, soon after its driver, its lease or its node is gone."""
     holder = host.plan.holder
@@ -282,6 +290,8 @@ def watch(host: EngineHost) -> None:
         time.sleep(WATCH_S)
         # Ray lets processes of a node go on whose own process was killed, and calls the node lost 14 s later.
         if holder.driver.is_dead or os.getppid() != host.parent or host.is_lost():
+            if holder.driver.is_dead:
+                end_study(holder)
             os._exit(3)
         if not host.sees_folder:
             continue
@@ -297,6 +307,7 @@ def watch(host: EngineHost) -> None:
             if held is not None and held["renewed_at"] != renewed:
                 renewed, seen_at = held["renewed_at"], time.monotonic()
             if time.monotonic() - seen_at > lease.STALE_S:
+                end_study(holder)
                 os._exit(3)
         if host.slots is not None:
             host.slots.expire()

@@ -73,6 +73,10 @@ class EngineStatuses:
                     del engines[name]
             time.sleep(DRAIN_S if engines else 0)
 
+    def pause(self, why: str) -> None:
+        """Note that no trial can go on."""
+        self.paused = self.paused or why
+
     def keep(self, name: str, status: EngineStatus) -> None:
         """Take an answer of an engine."""
         # An engine that has paused stays so: an answer that was asked for earlier may come later.

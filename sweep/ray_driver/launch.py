@@ -21,9 +21,10 @@ from sweep.monitor.progress import ProgressDisplay
 from sweep.monitor.tensorboard import TensorBoardWriter
 from sweep.ray_driver.launch_log import keep_launch, launch_note
 from sweep.ray_driver.launch_options import LaunchOptions as LaunchOptions
-from sweep.ray_driver.launch_trials import LaunchTrials, PointSource
+from sweep.ray_driver.launch_trials import LaunchTrials
 from sweep.ray_driver.session import Session
 from sweep.settle.settle_plan import SettlePlan
+from sweep.study.study import SearchStudy
 from trainables.errors import UserError
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder
@@ -58,7 +59,7 @@ def launch(
     jobs: list[TrialJob],
     setup: EngineSetup,
     options: LaunchOptions,
-    study: PointSource | None = None,
+    study: SearchStudy | None = None,
     race: SettlePlan | None = None,
 ) -> LaunchOutcome:
     """Train and evaluate `jobs`, in this order, until they are finished, a signal comes or the time is up.
@@ -90,6 +91,7 @@ def launch(
                 _say_interrupted(display, caught, options.command)
             in_ray = session.is_in_ray(0.0 if loss else INTERRUPTED_S if caught.number is not None else ENDED_S)
         finally:
+            trials.close(is_in_use=in_ray or session.is_running)
             session.cluster.stop(ENDED_S, in_use=in_ray)
             if in_ray:
                 exit_process.at_once(1)

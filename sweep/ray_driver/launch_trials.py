@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from sweep.ray_driver.pack_order import by_pack
+from sweep.study.end_running import end_running
+from sweep.study.study import SearchStudy
 from trainables.jobs import TrialJob
 from trainables.records.finished import is_finished
-
-
-class PointSource(Protocol):
-    """What a search is to a launch: it gives points and is told of them, always by the same thread."""
-
-    @property
-    def remaining(self) -> int: ...
-
-    def ask(self) -> TrialJob | None: ...
-
-    def report(self, key: str, step: int, eval_loss: float) -> None: ...
-
-    def ended(self, key: str) -> None: ...
 
 
 class LaunchTrials:
     """Jobs by the name of their trial's folder; any thread may look, one adds."""
 
-    def __init__(self, jobs: Iterable[TrialJob], study: PointSource | None = None) -> None:
+    def __init__(self, jobs: Iterable[TrialJob], study: SearchStudy | None = None) -> None:
         self.jobs = {Path(job.folder).name: job for job in by_pack(jobs)}
         self.study = study
         self.to_come = study.remaining if study is not None else 0
@@ -49,6 +37,15 @@ class LaunchTrials:
         self.jobs = {**self.jobs, key: job}  # a new one, since others may be going through it
         self.to_come = self.study.remaining
         return key
+
+    def close(self, is_in_use: bool) -> None:
+        """Leave what is running to the next run; where a thread may still use the study, in its file alone."""
+        if self.study is None:
+            return
+        if is_in_use:
+            end_running(self.study.folder.study_path)
+        else:
+            self.study.close()
 
     def unfinished(self) -> dict[str, TrialJob]:
         """Return the trials that lack a result or their evaluation."""

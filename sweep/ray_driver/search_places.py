@@ -22,7 +22,7 @@ class SearchPlaces:
 
     `engines` loses those that are gone for good: what they had comes again elsewhere.
     `is_guest`: a trial that takes nobody's place. `begin` tells an engine of a trial, `running` returns what engines
-    say that they run. `may_go_on`: false where the launch is ending.
+    say that they run. `may_go_on`: false where the launch is ending. `pause` takes why it has to end.
     """
 
     trials: LaunchTrials
@@ -33,6 +33,7 @@ class SearchPlaces:
     begin: Callable[[str, str], None]
     running: Callable[[], set[str]]
     may_go_on: Callable[[], bool]
+    pause: Callable[[str], None]
     engine_of: dict[str, str] = field(default_factory=dict)  # of the trials that have places
     begun: list[str] = field(default_factory=list)  # not followed yet
     _unfollowed_since: dict[str, float] = field(default_factory=dict)
@@ -46,13 +47,20 @@ class SearchPlaces:
             if key is not None:
                 self.waiting.remove(key)
             elif engine is not None and not self.waiting and self.trials.to_come:
-                key = self.trials.ask()
+                key = self._ask()
             if key is None:
                 return
             home = engine or min(self._there, key=self._load)
             self.engine_of[key] = home
             self.begun.append(key)
             self.begin(home, key)
+
+    def _ask(self) -> str | None:
+        try:
+            return self.trials.ask()
+        except OSError as error:
+            self.pause(f"no further point of the search can be written: {error}")
+            return None
 
     @property
     def is_over(self) -> bool:

@@ -132,6 +132,7 @@ class TuneRounds:
             begin,
             lambda: {run.key for run in self.statuses.running},
             lambda: not self.is_closing() and self.statuses.paused is None,
+            self.statuses.pause,
         )
 
 

@@ -53,6 +53,7 @@ class Search:
         self.begun: list[str] = []
         self.running: set[str] = set()
         self.engines = set(places)
+        self.paused: list[str] = []
         self.goes_on = True
         known = jobs(folder, *baselines, *left, baselines=tuple(baselines))
         self.places = SearchPlaces(
@@ -64,6 +65,7 @@ class Search:
             lambda engine, key: self.begun.append(f"{engine} {key}"),
             lambda: self.running,
             lambda: self.goes_on,
+            self.paused.append,
         )
 
     def end(self, key: str) -> None:
@@ -118,6 +120,17 @@ def test_what_a_lost_engine_had_comes_again_on_another(search: Callable[..., Sea
     one.places.fill()
     assert one.begun[3:] == ["e p1"]
     assert one.study.told == ["p0"]
+
+
+def test_a_disk_that_is_full_pauses_the_search(search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = search(9, {"e": 1})
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(one.study, "ask", fail)
+    one.places.fill()
+    assert one.paused == ["no further point of the search can be written: [Errno 28] No space left on device"]
 
 
 def test_it_is_over_when_every_point_has_been_followed_or_the_launch_ends(search: Callable[..., Search]) -> None:
