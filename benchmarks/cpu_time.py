@@ -19,12 +19,21 @@ class CpuOfTree:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._used_s: dict[tuple[int, float], float] = {}
+        self._names: dict[tuple[int, float], str] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="cpu-time", daemon=True)
 
     @property
     def seconds(self) -> float:
         return sum(self._used_s.values())
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Return the seconds by what processes are called."""
+        found: dict[str, float] = {}
+        for key, seconds in self._used_s.items():
+            found[self._names[key]] = found.get(self._names[key], 0.0) + seconds
+        return found
 
     def __enter__(self) -> CpuOfTree:
         self._thread.start()
@@ -48,6 +57,8 @@ class CpuOfTree:
         for process in processes:
             try:
                 times = process.cpu_times()
-                self._used_s[process.pid, process.create_time()] = times.user + times.system
+                key = process.pid, process.create_time()
+                self._used_s[key] = times.user + times.system
+                self._names[key] = process.name()  # a worker of Ray changes its own
             except psutil.Error:  # ended meanwhile
                 continue

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.bases import HOUSE
@@ -72,7 +72,9 @@ class Cost:
     tokens: int  # of completions, trained on
     texts: int
     chosen: str
-    others_load: float  # processes that wanted to run on the machine besides, on average
+    others_load: float  # cores that were busy with anything else, on average
+    cpu_of: dict[str, float] = field(default_factory=dict)  # by the names of processes
+    stages: dict[str, float] = field(default_factory=dict)  # of this project: seconds from the command to each
 
 
 def decide(system: str, task: Task, folder: Path, again: bool = False) -> Cost:
@@ -90,7 +92,7 @@ def decide(system: str, task: Task, folder: Path, again: bool = False) -> Cost:
 
 def _run(system: str, task: Task, folder: Path, log: Path) -> Cost:
     command = _command(system, task, folder)
-    began, load = time.monotonic(), _Load()
+    began_at, began, load = time.time(), time.monotonic(), _Load()
     with log.open("w", encoding="utf-8") as written:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         process = subprocess.Popen(command, stdout=written, stderr=written, cwd=HOUSE, env=environment)
@@ -104,7 +106,9 @@ def _run(system: str, task: Task, folder: Path, log: Path) -> Cost:
     if code:
         raise UserError(f"({system}) failed for seed {task.seed}: exit {code}, see {log}")
     tokens, texts, chosen = _of_ours(folder) if SYSTEMS[system].is_ours else _of_peer(task, folder)
-    return Cost(system, task.seed, wall_s, cpu.seconds, tokens, texts, chosen, load.others(cpu.seconds, wall_s))
+    others = load.others(cpu.seconds, wall_s)
+    stages = _stages(SweepFolder(folder / "sweep"), began_at) if SYSTEMS[system].is_ours else {}
+    return Cost(system, task.seed, wall_s, cpu.seconds, tokens, texts, chosen, others, cpu.by_name, stages)
 
 
 def _command(system: str, task: Task, folder: Path) -> list[str]:
@@ -158,6 +162,12 @@ def _of_ours(folder: Path) -> tuple[int, int, str]:
     assert best is not None
     assert best.train is not None
     return tokens, texts, name_of(best.train)
+
+
+def _stages(sweep: SweepFolder, began_at: float) -> dict[str, float]:
+    """Return when Ray was there, when the engine had the base, and when the launch was over."""
+    (launch,) = atomic_files.read_lines(sweep.launches_path)
+    return {name: launch["began_at"] - began_at + seconds for name, seconds in launch["seconds"].items()}
 
 
 class _Load:

@@ -28,3 +28,4 @@ def test_the_time_of_a_child_that_has_ended_stays_in_the_sum() -> None:
         process.stdin.close()
     cpu.look()
     assert cpu.seconds >= BURNT_S
+    assert sum(cpu.by_name.values()) == cpu.seconds
