@@ -62,9 +62,9 @@ def test_the_asymptotic_sequence_covers_at_all_times_at_once() -> None:
 
 
 def test_alpha_spending_writes_the_fewest_texts_of_all_procedures(matrix: Array) -> None:
-    rules = RaceRules(looks(16, 400), margin=0.02)
+    rules = RaceRules(RULES.looks, margin=0.02)
     found = {
-        name: raced(drawn(matrix, (0, 6, 6, 6, 6, 7, 8, 9), 5, 400, seed=1), rules, bounds)
+        name: raced(drawn(matrix, (0, 0.3, 1, 2, 2, 3, 5, 8), 5, 800, seed=1), rules, bounds)
         for name, bounds in challengers(rules).items()
     }
     assert not any(one.lost or one.false_claim for one in found.values())
