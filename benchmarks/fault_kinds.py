@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.fault_sweep import NotAsUndisturbed, Sweep, compare, process_of
+from benchmarks.fault_sweep import NotAsUndisturbed, Sweep, compare, process_of, still_there
 from sweep.ray_driver.session_folder import short_temporary_folder
 from trainables.records import atomic_files
 
@@ -47,10 +47,10 @@ def kills_of_the_driver(folder: Path, chance: random.Random, whole: Sweep, kills
         finished = sweep.results()
         sweep.kill()
         struck += 1
-        _still_there(sweep, finished)
+        still_there(sweep, finished)
     finished = sweep.results()
     sweep.run()
-    _still_there(sweep, finished)
+    still_there(sweep, finished)
     worst = compare(sweep, whole, stopped_early=True)
     return f"{struck} kills, losses within {worst:.1e}"
 
@@ -121,7 +121,7 @@ def a_full_disk(folder: Path, chance: random.Random, whole: Sweep) -> str:
         if code != 1:
             raise NotAsUndisturbed(f"exit {code} on a full disk: {sweep.output[-1500:]}")
         _said(sweep, "continue with")
-        _still_there(sweep, finished)
+        still_there(sweep, finished)
         sweep.run()
         return f"paused, losses within {compare(sweep, whole):.1e}"
 
@@ -166,7 +166,7 @@ def taken_elsewhere(folder: Path, chance: random.Random, whole: Sweep, clock_bac
     copy.run()
     if clock_back:
         _said(copy, "the clock was set back")
-    _still_there(copy, finished)
+    still_there(copy, finished)
     return f"continued elsewhere, losses within {compare(copy, whole):.1e}"
 
 
@@ -181,12 +181,6 @@ def _said(sweep: Sweep, *words: str) -> None:
     for part in words:
         if part not in sweep.said:
             raise NotAsUndisturbed(f"{part!r} is not said: {sweep.output[-1500:]}")
-
-
-def _still_there(sweep: Sweep, finished: dict[Path, bytes]) -> None:
-    now = sweep.results()
-    if {path: now.get(path) for path in finished} != finished:
-        raise NotAsUndisturbed("a finished trial has run again")
 
 
 def _no_secret(folder: Path) -> None:

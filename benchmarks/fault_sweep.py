@@ -119,6 +119,13 @@ class Sweep:
         return {path.relative_to(self.out): path.read_bytes() for path in self.out.glob("trials/*/result.json")}
 
 
+def still_there(sweep: Sweep, finished: dict[Path, bytes]) -> None:
+    """Raise NotAsUndisturbed unless these results are there as they were."""
+    now = sweep.results()
+    if {path: now.get(path) for path in finished} != finished:
+        raise NotAsUndisturbed("a finished trial has run again")
+
+
 def process_of(driver: psutil.Process, name: str) -> psutil.Process | None:
     """Return a process below a driver by its name, or by the title that Ray gives it."""
     for child in driver.children(recursive=True):

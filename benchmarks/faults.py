@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import fault_kinds as kinds
+from benchmarks.fault_searches import ONE_PLACE, SEARCH, kills_of_a_search
 from benchmarks.fault_sweep import BUNDLED, SMALL, Sweep
 from benchmarks.hostile import write_hostile
 from benchmarks.output import RESULTS, Findings, ResultsOption, positive, publish, table
@@ -32,7 +33,7 @@ KILLS_A_SWEEP = 5
 SIGNALS_A_SWEEP = 3
 # Four configurations of so many steps: enough to be struck several times.
 TRAINING = ("learning_rate=1e-2,5e-3,2e-3,1e-3", "max_steps=48")
-NAMES = ("driver", "signal", "below", "disk", "memory", "elsewhere")
+NAMES = ("driver", "search", "one-place", "signal", "below", "disk", "memory", "elsewhere")
 
 
 @dataclass
@@ -68,9 +69,11 @@ class Tally:
 
 def faults(
     only: Annotated[
-        str, typer.Option("--only", help="Kinds: driver, signal, below, disk, memory, elsewhere.")
+        str, typer.Option("--only", help="Kinds: driver, search, one-place, signal, below, disk, memory, elsewhere.")
     ] = ",".join(NAMES),
-    kills: Annotated[int, typer.Option("--kills", help="Kills of the driver in all, five a sweep.")] = 20,
+    kills: Annotated[
+        int, typer.Option("--kills", help="Kills of the driver in all, and of a search in all, five a sweep.")
+    ] = 20,
     times: Annotated[int, typer.Option("--times", help="Sweeps of every other kind.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Of the moments.")] = 1,
     results: ResultsOption = RESULTS,
@@ -100,7 +103,9 @@ def faults(
 
 def run_kinds(folder: Path, chosen: Sequence[str], kills: int, times: int, seed: int) -> list[Tally]:
     """Return what came of each chosen kind."""
-    whole = Sweep(folder / "whole" / "run", [*SMALL, *BUNDLED, *TRAINING]).run()
+    whole = Sweep(folder / "whole" / "run", [*SMALL, *BUNDLED, *TRAINING])
+    if {"driver", "signal", "below", "disk", "memory"} & set(chosen):
+        whole.run()
     tallies: list[Tally] = []
 
     def kind(name: str, title: str, count: int, fault: Callable[..., str], *more: Any, can: bool = True) -> None:
@@ -121,6 +126,11 @@ def run_kinds(folder: Path, chosen: Sequence[str], kills: int, times: int, seed:
         whole,
         KILLS_A_SWEEP,
     )
+    kind("search", f"kill -9 of a search, {KILLS_A_SWEEP} a sweep", sweeps, kills_of_a_search, KILLS_A_SWEEP)
+    if "one-place" in chosen:
+        one = Sweep(folder / "one-place" / "run", [*SEARCH, *ONE_PLACE]).run()
+        title = f"kill -9 of a search of one place, {KILLS_A_SWEEP} a sweep"
+        kind("one-place", title, times, kills_of_a_search, KILLS_A_SWEEP, one)
     title = f"SIGTERM in mid-evaluation, {SIGNALS_A_SWEEP} a sweep"
     kind("signal", title, times, kinds.signals_in_evaluation, whole, SIGNALS_A_SWEEP)
     kind("below", "kill -9 of engine, light trial, raylet; secrets", times, kinds.deaths_below_the_driver, whole)
