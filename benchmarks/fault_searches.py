@@ -13,13 +13,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.fault_sweep import BUNDLED, SMALL, NotAsUndisturbed, Sweep, compare, still_there
+from benchmarks.fault_sweep import BUNDLED, SMALL_TASK, NotAsUndisturbed, Sweep, compare, still_there
 from sweep.study.end_running import LOCKED_S, connect
 from trainables.records.record import SweepFolder
 
 TRIALS = 6
 SEARCH = (
-    *(*SMALL, *BUNDLED, "--search", "tpe", "--trials", str(TRIALS)),
+    *(*SMALL_TASK, *BUNDLED, "--search", "tpe", "--trials", str(TRIALS)),
     *("learning_rate=log:1e-3..2e-2", "lora_rank=2,4,8", "max_steps=24"),
 )
 ONE_PLACE = ("--max-concurrent", "1")

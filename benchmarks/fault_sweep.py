@@ -21,10 +21,11 @@ from trainables.records.trial_states import TrialState
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 420.0
-SMALL = (
-    *("grid_2x2x2", "--device", "cpu", "prompt=v1", "lora_rank=4"),
+SMALL_TASK = (
+    *("grid_2x2x2", "--device", "cpu", "prompt=v1"),
     *("train_examples=16", "--eval-examples", "8,12", "--max-new-tokens", "8"),
 )
+SMALL = (*SMALL_TASK, "lora_rank=4")
 BUNDLED = ("--source", "bundled")
 LOSS_DIFFERS = 1e-5  # relative, as the packed engine promises
 SHOWN = ("kind", "step", "train_loss", "eval_loss")
