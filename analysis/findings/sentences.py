@@ -6,6 +6,7 @@ import math
 
 from analysis.comparison.candidates import Candidate
 from analysis.comparison.comparison import Comparison, Difference
+from analysis.findings.race_sentences import race_sentences
 from analysis.format.cells import NOTHING, cell, points
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
@@ -79,7 +80,7 @@ def not_settled(found: Comparison) -> str:
 def conclusions(found: Comparison) -> list[str]:
     """Return all sentences, the best configuration first, then how sure that is, then what is missing."""
     table = found.table
-    said = [headline(found)]
+    said = [headline(found), *race_sentences(table.race)]
     if found.best:
         said += _about_choice(found)
         said += [text for difference in found.differences if (text := verdict(found, difference))]

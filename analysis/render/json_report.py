@@ -18,6 +18,7 @@ from analysis.findings.findings import Findings
 from analysis.findings.winner import AgainstBest, Winner
 from analysis.render.csv_tables import all_columns
 from analysis.render.score_units import cell_in_unit, finding_in_unit, in_unit, scores_in_unit
+from analysis.statistics.racing import Race
 from trainables.config import EvalConfig
 from trainables.metric_table import metric_of
 
@@ -88,6 +89,8 @@ class Report(_Part):
     ranking: tuple[RankedConfiguration, ...]
     differences: tuple[Annotated[Difference, _with("verdict")], ...]
     findings: ReportedFindings
+    race: Annotated[Race, _with()] | None  # of a sweep with --settle
+    race_texts: tuple[int, int] | None  # that it wrote, and that all trials on all examples would have
     references: dict[str, str]  # what each reference row is, by name
     sentences: list[str]
 
@@ -139,6 +142,8 @@ def report_of(findings: Findings) -> Report:
             notes=findings.notes,
             sentences=findings.sentences,
         ),
+        race=table.race.race if table.race else None,
+        race_texts=(table.race.texts, table.race.texts_of_all) if table.race else None,
         references={reference.name: reference.about for reference in found.references},
         sentences=findings.conclusions,
     )

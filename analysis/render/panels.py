@@ -5,7 +5,8 @@ from __future__ import annotations
 from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import title_of, value_of
-from analysis.format.cells import NOTHING, cell
+from analysis.format.cells import NOTHING, cell, points
+from analysis.records.settled import SettledRace
 from analysis.render.text_grids import Head, TextGrid
 from analysis.statistics.factorial import level_text
 from analysis.statistics.multiple_testing import CORRECTIONS
@@ -112,6 +113,7 @@ def effect_grid(findings: Findings) -> TextGrid:
 def more_grids(findings: Findings) -> list[tuple[str, TextGrid]]:
     """Return what there is no room for on a terminal, as (title, grid), those with rows alone."""
     named = [
+        ("The race: who left at which look", race_grid(findings.comparison.table.race)),
         ("How far the choice holds, and what is cheaper", choice_grid(findings)),
         ("Best for each value of an axis", level_grid(findings)),
         ("What another metric would choose", metric_grid(findings)),
@@ -120,6 +122,23 @@ def more_grids(findings: Findings) -> list[tuple[str, TextGrid]]:
         ("Expected best of n draws", draws_grid(findings)),
     ]
     return [(title, grid) for title, grid in named if grid.rows]
+
+
+def race_grid(settled: SettledRace | None) -> TextGrid:
+    """Return the looks of a race: on how many examples of how many configurations, who led, who left and came back."""
+    heads = (
+        Head("examples"),
+        Head("configurations"),
+        Head("leads", is_number=False),
+        Head("leave", is_number=False),
+        Head("come back", is_number=False),
+        Head("settled within"),
+    )
+    rows = []
+    for look in settled.race.looks if settled else ():
+        moved = (", ".join(look.left) or NOTHING, ", ".join(look.back) or NOTHING)
+        rows.append((str(look.examples), str(len(look.scored)), look.best, *moved, points(look.settled)))
+    return TextGrid(heads, tuple(rows), ("",) * len(rows))
 
 
 def choice_grid(findings: Findings) -> TextGrid:

@@ -16,6 +16,7 @@ from analysis.findings.effects import Effect
 from analysis.findings.winner import AgainstBest, ConfigurationCost, Frequency, Winner
 from analysis.format.columns import Column
 from analysis.statistics.paired import Paired
+from analysis.statistics.racing import Look, Race, Standing
 from trainables.metric_table import metric_of
 
 DIGITS = 10  # after the point: what follows may differ between processors
@@ -36,6 +37,9 @@ SCORES: Mapping[type, tuple[str, ...]] = {
     AgainstBest: ("difference", "low", "high"),
     Effect: ("effect", "low", "high", "run_low", "run_high"),
     SweepEntry: ("selection",),
+    Race: ("margin",),
+    Look: ("margin", "settled"),
+    Standing: ("difference", "at_most"),
     SweepDifference: ("difference", "low", "high"),
 }
 """The fields of each finding that hold scores, differences of scores, or their spread."""

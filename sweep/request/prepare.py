@@ -19,7 +19,7 @@ from sweep.request.existing_sweep import ExistingSweep, about_older
 from sweep.request.overrides import Request
 from sweep.request.pack_memory import check_memory
 from sweep.request.run_options import RunOptions
-from sweep.request.settling import raced
+from sweep.request.settling import raced, settle_notes
 from sweep.request.trials import PlannedTrial, check_seeds, plan_trials
 from sweep.settle.settle_plan import SettlePlan
 from trainables.config import EvalConfig, TrainConfig
@@ -255,6 +255,7 @@ def judge_planned(planned: Planned) -> PreparedSweep:
     if bases.target_modules:
         own = ", ".join(resolved.request.experiment.grid.base.target_modules)
         notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
+    notes += settle_notes(loaded.race, loaded.experiment, planned.trials)
     notes += [*loaded.notes, *loaded.data.mistakes, *_check(planned, examples)]
     if existing:
         manifest = existing.manifest.model_copy(update={"tokenization": "whole"})
