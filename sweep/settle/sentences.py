@@ -20,11 +20,11 @@ def beforehand(plan: SettlePlan, configurations: int) -> str:
     most = plan.whole.validation_examples
     low, high = (settles_from(most, sd, configurations, start=plan.first.validation_examples) for sd in SIMILAR_SD)
     asked = "" if plan.margin is None or plan.margin >= high else f", and {_points(plan.margin)} may stay open"
+    spreads = f"{100 * SIMILAR_SD[0]:.0f} to {100 * SIMILAR_SD[1]:.0f} ROUGE-L points"
     return (
         f"--settle: {most} validation examples settle a choice of {configurations} configurations within "
-        f"{_points(low, unit=False)} to {_points(high)}, where their scores differ from example to example "
-        f"as those of similar ones usually do (SD of {100 * SIMILAR_SD[0]:.0f} to {100 * SIMILAR_SD[1]:.0f} ROUGE-L points)"
-        f"{asked}; larger differences show earlier"
+        f"{_points(low, unit=False)} to {_points(high)}, where their scores differ from example to example as those of "
+        f"similar ones usually do (SD of {spreads}){asked}; larger differences show earlier"
     )
 
 
