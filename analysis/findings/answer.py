@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from analysis.comparison.comparison import Comparison, Difference
 from analysis.findings.findings import Findings
-from analysis.findings.sentences import describe, headline, interval_of, title_of, unit_after, value_of, verdict
+from analysis.findings.sentences import (
+    conclusions,
+    describe,
+    headline,
+    interval_of,
+    title_of,
+    unit_after,
+    value_of,
+    verdict,
+)
 from analysis.records.pbt_changes import aside
 
 
@@ -14,6 +23,8 @@ def answer(findings: Findings) -> list[str]:
     best = found.best
     if best is None or found.hidden:
         return [headline(found)]
+    if found.front:
+        return conclusions(found)[: 1 + len(found.table.search.objectives if found.table.search else ())]
     roles = {one.role: one for one in found.differences}
     return [_keep(findings, roles.get("baseline")), _how_sure(found, roles.get("runner-up"))]
 

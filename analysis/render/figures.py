@@ -64,7 +64,7 @@ def forest_figure(findings: Findings) -> Drawing | None:
     ]
     metric = title_of(found.metric)
     panels: list[tuple[str, Sequence[Bar]]] = [(f"minus its baseline ({unit})", first)]
-    if second and found.best:
+    if second and found.best and not found.front:
         panels.append((f"minus {found.best.name}, the best ({unit})", second))
     correction = CORRECTIONS[found.correction]
     correction = correction if found.correction == "holm" else f"{correction} for baselines, Holm for the best"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.findings import Findings
+from analysis.findings.searches.points import is_search
 from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import NOTHING, cell, points
 from analysis.records.settled import SettledRace
@@ -30,6 +31,9 @@ def baseline_grid(findings: Findings) -> TextGrid:
     """Return each configuration minus its prompt-matched baseline by the deciding metric, with its notes."""
     found = findings.comparison
     tests, notes = findings.tests, findings.notes
+    if is_search(found):  # the best first, as in its table
+        place = {one.name: rank for rank, one in enumerate(found.ranking)}
+        tests = tuple(sorted(tests, key=lambda one: place.get(one.name, len(place))))
     has_runs = any(one.runs > 1 for one in tests)
     correction = CORRECTIONS[found.correction]
     heads = (

@@ -13,6 +13,8 @@ from analysis.comparison.comparison import Difference
 from analysis.findings.across_sweeps import SweepDifference, SweepEntry
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.effects import Effect
+from analysis.findings.searches.draws import ExpectedBest
+from analysis.findings.searches.progress import SearchStep
 from analysis.findings.winner import AgainstBest, ConfigurationCost, Frequency, Winner
 from analysis.format.columns import Column
 from analysis.statistics.paired import Paired
@@ -35,6 +37,8 @@ SCORES: Mapping[type, tuple[str, ...]] = {
         *("difference", "difference_low", "difference_high"),
     ),
     AgainstBest: ("difference", "low", "high"),
+    ExpectedBest: ("score", "low", "high"),
+    SearchStep: ("score", "best"),
     Effect: ("effect", "low", "high", "run_low", "run_high"),
     SweepEntry: ("selection",),
     Race: ("margin",),

@@ -12,6 +12,7 @@ from sweeps_on_disk import Trial, baseline, write_sweep
 
 from search_spaces.points import Search, parameters_of, point_of
 from search_spaces.search import as_json, log_uniform, ratio, search, uniform
+from search_spaces.spreads import IntegerRange
 from sweep.request.trials import letters
 from trainables.config import EvalConfig, TrainConfig
 from trainables.records import journal
@@ -48,7 +49,7 @@ def drawn(one: Search, count: int, seed: int = 0) -> list[TrainConfig]:
             low, high = (np.log([spread.low, spread.high])) if spread.log else (spread.low, spread.high)
             value = float(draw.uniform(low, high))
             value = float(np.exp(value)) if spread.log else value
-            parameters[axis.name] = round(value) if isinstance(spread.low, int) and not axis.name.count("/") else value
+            parameters[axis.name] = round(value) if isinstance(spread, IntegerRange) else value
         found.append(point_of(one, parameters))
     return found
 
