@@ -122,8 +122,6 @@ def more_grids(findings: Findings) -> list[tuple[str, TextGrid]]:
         ("Best for each value of an axis", level_grid(findings)),
         ("What another metric would choose", metric_grid(findings)),
         ("Trends along ordered axes", trend_grid(findings)),
-        ("What matters in the search", importance_grid(findings)),
-        ("Expected best of n draws", draws_grid(findings)),
     ]
     return [(title, grid) for title, grid in named if grid.rows]
 
@@ -240,23 +238,3 @@ def trend_grid(findings: Findings) -> TextGrid:
             known = (interval, p_text(one.p)) if is_stated else (NOTHING, NOTHING)
             rows.append((one.axis.replace("_", " "), slope, unit, *known, means))
     return TextGrid(heads, tuple(rows), ("",) * len(rows))
-
-
-def importance_grid(findings: Findings) -> TextGrid:
-    """Return the importance of each axis of a search."""
-    heads = (Head("axis", is_number=False), Head("importance"), Head("95% interval"))
-    rows = tuple(
-        (one.axis.replace("_", " "), f"{100 * one.importance:.0f}%", f"[{100 * one.low:.0f}%, {100 * one.high:.0f}%]")
-        for one in findings.importance
-    )
-    return TextGrid(heads, rows, ("",) * len(rows))
-
-
-def draws_grid(findings: Findings) -> TextGrid:
-    """Return the expected best of 1, 2, 4, ... draws of a search."""
-    found = findings.comparison
-    heads = (Head("draws"), Head(f"expected best {found.table.selection_split} {title_of(found.metric)}"))
-    curve = findings.expected_best
-    shown = [one for one in curve if one.draws & (one.draws - 1) == 0 or one.draws == len(curve)]
-    rows = tuple((str(one.draws), value_of(found.metric, one.score)) for one in shown)
-    return TextGrid(heads, rows, ("",) * len(rows))

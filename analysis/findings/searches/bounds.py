@@ -40,7 +40,7 @@ def at_bounds(found: Comparison) -> tuple[AtBound, ...]:
     rows = []
     for one in search.space.axes:
         axis = Axis(one.name, one.field, one.spread)
-        if one.name in values and (at := _at_bound(axis, values[one.name])):
+        if one.name in values and (at := bound_of(axis, values[one.name])):
             rows.append(at)
     return tuple(rows)
 
@@ -55,7 +55,8 @@ def spelled(axis: Axis) -> str:
     return f"{of}{'log:' if spread.log else ''}{ends}"
 
 
-def _at_bound(axis: Axis, value: Any) -> AtBound | None:
+def bound_of(axis: Axis, value: Any) -> AtBound | None:
+    """Return at which end of an axis a value lies; None in its middle, and where the field itself ends there."""
     spread = axis.spread
     if isinstance(spread, Choice):
         return _of_list(axis, spread, value)
