@@ -151,10 +151,15 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
         with telling():
             setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
             study = study_of(prepared, folder)
-        todo = left or study
-        outcome = launch(folder, lease, left, setup, launching, study, race=prepared.race) if todo else None
+        outcome = None
         if study is not None:
+            try:
+                outcome = launch(folder, lease, left, setup, launching, study, race=prepared.race)
+            finally:
+                study.close()
             planned = requested_trials(prepared.experiment, known=known_trials(folder)).trials
+        elif left:
+            outcome = launch(folder, lease, left, setup, launching, race=prepared.race)
         if outcome is not None and outcome.status == "finished":
             _keep_widths(folder, planned)
     except UserError:
