@@ -34,13 +34,10 @@ def propose(
 
     Another `attempt` gives another point.
     """
-    import optuna
-
     study = scratch_study(space, chosen, objectives, told)
     study.sampler = sampler_of(chosen, space.trials, seed_of(space.seed, len(told), attempt))
     if fixed:
         study.enqueue_trial(told_parameters(space, fixed))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return suggest(study.ask(), space)
 
 
@@ -50,7 +47,7 @@ def scratch_study(
     """Return a study in memory of the trials that a sampler learns from: finished ones first, then those running."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = sampler_of(chosen, space.trials, space.seed)
     study = optuna.create_study(directions=[one.direction for one in objectives], sampler=sampler)
     if chosen == "random":
@@ -123,6 +120,9 @@ def _ask_again(study: optuna.Study, space: Search, trial: StudyTrial, worst: tup
 
     study.enqueue_trial(told_parameters(space, trial.parameters))
     asked = study.ask()
+    _ = (
+        asked.relative_params
+    )  # asks the sampler, which Optuna 5 does not where all values are given: no generation then
     suggest(asked, space)
     if trial.state is PointState.PRUNED:
         study.tell(asked, state=optuna.trial.TrialState.PRUNED)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.objectives import Objective
 from search_spaces.points import Search
-from sweep.study.proposals import constraint_of, intermediate_values
+from sweep.study.proposals import intermediate_values
 from sweep.study.samplers import distribution_of, told_parameters
 from sweep.study.study_trial import UNFINISHED, PointState, StudyTrial
 
@@ -29,6 +29,9 @@ OURS = (
     "sweep", "warm_start",
 )  # fmt: skip
 """User attributes that are written here; others, as somebody may add in the dashboard, are left alone."""
+
+CONSTRAINTS = "constraints"
+"""Key of a list of constraints as Optuna kept them up to 4.9: it reads that still, and the dashboard only that."""
 
 PARTS = ("trial_params", "trial_values", "trial_intermediate_values", "trial_system_attributes")
 
@@ -74,12 +77,9 @@ def write_trial(
         "trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)",
         [(identity, step, *_stored(value)) for step, value in curve.items()],
     )
-    kept = constraint_of(trial) if trial.state is PointState.INFEASIBLE else {}
-    _insert(
-        connection,
-        "trial_system_attributes (trial_id, key, value_json)",
-        [(identity, key, json.dumps(value)) for key, value in kept.items()],
-    )
+    if trial.state is PointState.INFEASIBLE:
+        violated = (identity, CONSTRAINTS, json.dumps([1.0]))
+        _insert(connection, "trial_system_attributes (trial_id, key, value_json)", [violated])
     _write_attributes(connection, identity, {"record": trial.key, **trial.attributes})
 
 

@@ -145,7 +145,7 @@ def _empty() -> bytes:
     """Return a file as Optuna creates it with a study without trials; that takes it a second."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="packsweep-study-") as scratch:
         made = Path(scratch) / "optuna.db"
         storage = optuna.storages.RDBStorage(f"sqlite:///{made}")
