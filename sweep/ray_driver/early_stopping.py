@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from sweep.ray_driver.asha import LastingASHA
 from sweep.ray_driver.tune_trial import NAMESPACE
 from trainables.config import TrainConfig
 from trainables.records.record import SweepFolder
@@ -85,7 +86,7 @@ def scheduler_of(
     grace = max(1, longest // 8, *(train.eval_every_steps for train in trains))
     inner: TrialScheduler
     if kind == "asha":
-        inner = ASHAScheduler(
+        inner = LastingASHA(
             time_attr=TIME, metric=METRIC, mode="min", max_t=longest + 1, grace_period=min(grace, longest),
             reduction_factor=3, stop_last_trials=False,
         )  # fmt: skip

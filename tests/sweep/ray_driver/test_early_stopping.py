@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune.schedulers import FIFOScheduler
 from small_sweep import BASE
@@ -52,6 +53,15 @@ def test_a_trial_that_asha_stops_is_told_at_once_and_no_other_one() -> None:
         "CONTINUE",
     ]
     assert stopped == ["b"]
+
+
+def test_whoever_was_let_through_by_reporting_first_is_stopped_a_report_later() -> None:
+    made, stopped = judge("asha", "abcdef")
+    losses = {"a": 9.0, "b": 5.0, "c": 4.0, "d": 3.0, "e": 2.0, "f": 1.0}  # each better than all before it
+    assert [report(made, key, 2, loss) for key, loss in losses.items()] == ["CONTINUE"] * 6
+    best = [key for key, loss in losses.items() if loss <= np.percentile(list(losses.values()), 100 / 3)]
+    assert [key for key in losses if report(made, key, 4, 0.1) == "CONTINUE"] == best == ["e", "f"]
+    assert stopped == ["a", "b", "c", "d"]
 
 
 def test_between_rungs_nobody_is_stopped() -> None:
