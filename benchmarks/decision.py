@@ -17,7 +17,7 @@ import typer
 from benchmarks import output
 from benchmarks.bases import OUT
 from benchmarks.deciding import tables
-from benchmarks.deciding.systems import SYSTEMS, Cost, decide
+from benchmarks.deciding.systems import SYSTEMS, Cost, decide, kept_decision
 from benchmarks.deciding.task import HELD_OUT, make_task
 from benchmarks.deciding.truth import truth_of
 from sweep.cli_support import command
@@ -36,6 +36,7 @@ def decision(
         bool, typer.Option("--quick", help="All of it in little: four configurations of 8 steps.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Decide anew also what is kept.")] = False,
+    kept: Annotated[bool, typer.Option("--kept", help="Decide nothing; tell what is kept.")] = False,
     real: output.RealOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of truth, data and decisions.")] = OUT / "decision",
     results: output.ResultsOption = output.RESULTS,
@@ -57,8 +58,11 @@ def decision(
         if points is None and size == "pocket":
             points = truth_of(task, folder, QUICK["held_out"] if quick else HELD_OUT)
         for system in chosen:
-            command.note(f"({system}), seed {seed}", style="dim")
-            costs[system].append(decide(system, task, folder, again))
+            cost = None if again else kept_decision(system, task, folder)
+            if cost is None and not kept:
+                command.note(f"({system}), seed {seed}", style="dim")
+                cost = decide(system, task, folder)
+            costs[system] += [cost] if cost is not None else []
     rows = tables.rows_of(costs, points)
     first = tables.leading(costs)
     title = f"{len(task.work.trials)} configurations of {task.work.first.max_steps} steps; {task.work.base.notes[0]}"

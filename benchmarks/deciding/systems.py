@@ -77,17 +77,27 @@ class Cost:
     stages: dict[str, float] = field(default_factory=dict)  # of this project: seconds from the command to each
 
 
-def decide(system: str, task: Task, folder: Path, again: bool = False) -> Cost:
-    """Let a system decide, or return what is kept of that; raises UserError where it failed."""
-    path = folder / f"{system}-{task.seed}.json"
-    identity = digest([json.loads(to_json(task.work)), task.order(), SYSTEMS[system].options])
-    kept = None if again else atomic_files.read_json_if_whole(path)
-    if kept is not None and kept["identity"] == identity:
-        return Cost(**kept["cost"])
+def decide(system: str, task: Task, folder: Path) -> Cost:
+    """Let a system decide and keep what that took; raises UserError where it failed."""
+    path = _path(system, task, folder)
     with tempfile.TemporaryDirectory(prefix="decision-") as name:
         cost = _run(system, task, Path(name), path.with_suffix(".log"))
-    atomic_files.write_json(path, {"identity": identity, "cost": asdict(cost), "ended": time.time()})
+    atomic_files.write_json(path, {"identity": _identity(system, task), "cost": asdict(cost), "ended": time.time()})
     return cost
+
+
+def kept_decision(system: str, task: Task, folder: Path) -> Cost | None:
+    """Return what is kept of this very decision, None where it was not made yet."""
+    kept = atomic_files.read_json_if_whole(_path(system, task, folder))
+    return Cost(**kept["cost"]) if kept is not None and kept["identity"] == _identity(system, task) else None
+
+
+def _path(system: str, task: Task, folder: Path) -> Path:
+    return folder / f"{system}-{task.seed}.json"
+
+
+def _identity(system: str, task: Task) -> str:
+    return digest([json.loads(to_json(task.work)), task.order(), SYSTEMS[system].options])
 
 
 def _run(system: str, task: Task, folder: Path, log: Path) -> Cost:

@@ -119,7 +119,7 @@ def test_a_decision_is_made_judged_and_kept(tmp_path: Path) -> None:
     assert made["tokens"] > 0
     assert made["texts"] % 8 == 0
     assert 0 < made["cpu_s"] < 3 * made["wall_s"]
-    assert object_of("decision", tmp_path, *little)["decisions"] == [made]
+    assert object_of("decision", tmp_path, *little, "--kept")["decisions"] == [made]
 
 
 @pytest.mark.slow
