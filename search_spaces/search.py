@@ -92,10 +92,13 @@ def checked(space: Search) -> Search:
             if kind is None or kind.annotation not in (int, float):
                 raise UserError(f"ratio of {axis.spread.of!r} is not possible: it must be a field that is a number")
     representatives(space)  # judges every value
-    names = {axis.name for axis in space.axes}
+    names = {axis.name: axis for axis in space.axes}
     for one in space.first:
-        if unknown := sorted(one.keys() - names):
+        if unknown := sorted(one.keys() - names.keys()):
             raise UserError(f"first: {unknown[0]!r} is no axis of this search; axes: {', '.join(sorted(names))}")
+        for name, value in one.items():
+            if not names[name].spread.holds(tuple(value) if isinstance(value, list) else value):
+                raise UserError(f"first: {name}={as_text(value)} is not {names[name].spread.told}")
     return space
 
 

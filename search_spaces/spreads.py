@@ -23,6 +23,11 @@ class FloatRange:
     def holds(self, value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
+    @property
+    def told(self) -> str:
+        """Return what a value of it must be."""
+        return f"a number from {self.low:g} to {self.high:g}"
+
 
 @dataclass(frozen=True)
 class IntegerRange:
@@ -41,6 +46,11 @@ class IntegerRange:
     def holds(self, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
+    @property
+    def told(self) -> str:
+        """Return what a value of it must be."""
+        return f"a whole number from {self.low} to {self.high}"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -50,6 +60,11 @@ class Choice:
 
     def holds(self, value: Any) -> bool:
         return value in self.values
+
+    @property
+    def told(self) -> str:
+        """Return what a value of it must be."""
+        return f"one of {', '.join(map(as_text, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,14 @@ class Ratio:
         _check_range("ratio", self.low, self.high, self.log)
         if self.low <= 0:
             raise UserError(f"ratio({self.of!r}) must be above 0, got low {shown(self.low)}")
+
+    def holds(self, value: Any) -> bool:
+        return FloatRange(self.low, self.high).holds(value)
+
+    @property
+    def told(self) -> str:
+        """Return what a value of it must be."""
+        return f"{self.low:g} to {self.high:g} times {self.of}"
 
 
 Spread = FloatRange | IntegerRange | Choice | Ratio
