@@ -86,6 +86,10 @@ def light(
             f"from analysis.compare import compare\nfrom pathlib import Path\nstart(loads=True)\n"
             f"compare(Path({str(sweep)!r}))"
         )
+        measured[f"table of {sweep.name} printed, start of Python included"] = (
+            f"from analysis.format.terminal import results\nfrom analysis.report import print_table\n"
+            f"from pathlib import Path\nstart(loads=True)\nprint_table(results(), Path({str(sweep)!r}))"
+        )
     rows = {title: _measure(title, program, repeats) for title, program in measured.items()}
     lines = [
         [title, f"{found['median_s']:.2f}", f"{found['most_s']:.2f}", ", ".join(found["heavy"]) or "none"]

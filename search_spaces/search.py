@@ -83,6 +83,8 @@ def checked(space: Search) -> Search:
         raise UserError("a search needs at least one axis, such as learning_rate=log_uniform(5e-5, 5e-3)")
     choices = {axis.field: axis.spread.values for axis in space.axes if isinstance(axis.spread, Choice)}
     for axis in space.axes:
+        if axis.field == "data_seed" and not isinstance(axis.spread, Choice):
+            raise UserError("data_seed must be a list of values, got a range: a sweep keeps the examples of each seed")
         for name, value in axis.when:
             if value not in choices.get(name, ()):
                 had = ", ".join(map(as_text, choices[name])) if name in choices else "no axis"

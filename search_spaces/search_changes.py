@@ -10,6 +10,7 @@ from search_spaces.grid import Grid
 from search_spaces.points import Search, SearchAxis
 from search_spaces.search import checked, spread_of
 from search_spaces.spreads import Choice, Spread
+from trainables.config import TrainConfig, configured
 
 
 def searched(declared: Grid, trials: int) -> Search:
@@ -19,21 +20,24 @@ def searched(declared: Grid, trials: int) -> Search:
 
 
 def with_spreads(space: Search, spreads: Mapping[str, Spread]) -> Search:
-    """Return the search with these axes replaced in their places, or added after the declared ones."""
+    """Return the search with these axes replaced in their places, or added; one value alone is fixed for all points."""
+    for field, spread in spreads.items():
+        spread_of(space.base, field, list(spread.values) if isinstance(spread, Choice) else spread)
+    fixed = {name: one.values[0] for name, one in spreads.items() if isinstance(one, Choice) and len(one.values) == 1}
+    space = with_base(space, fixed, space.trials)
+    spreads = {name: one for name, one in spreads.items() if name not in fixed}
     axes = [
         replace(axis, spread=spreads[axis.field]) if axis.field in spreads and not axis.when else axis
         for axis in space.axes
     ]
     known = {axis.field for axis in space.axes if not axis.when}
     axes += [SearchAxis(field, spread) for field, spread in spreads.items() if field not in known]
-    for field, spread in spreads.items():
-        spread_of(space.base, field, list(spread.values) if isinstance(spread, Choice) else spread)
     return checked(replace(space, axes=tuple(axes)))
 
 
 def with_base(space: Search, fields: Mapping[str, Any], trials: int) -> Search:
     """Return the search with these fields fixed for all points, no longer axes, and fewer or more trials."""
-    base = space.base.model_validate({**space.base.model_dump(), **fields})
+    base = configured(TrainConfig, {**space.base.model_dump(), **fields})
     axes = tuple(axis for axis in space.axes if axis.field not in fields)
     gone = {axis.name for axis in space.axes} - {axis.name for axis in axes}
     first = tuple({name: value for name, value in one.items() if name not in gone} for one in space.first)

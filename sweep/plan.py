@@ -23,7 +23,7 @@ from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import KnownWidths, check_memory, known_widths
 from sweep.request.prepare import Loaded, check_bases, plan_loaded, read_data, resolve, sources_of_request
 from sweep.request.run_options import RunOptions
-from sweep.request.settling import check_settle_option
+from sweep.request.settling import check_settle_option, settle_notes
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables import units
 from trainables.config import eval_id
@@ -129,6 +129,7 @@ def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
     if said := early_loss_note(resolved.configurations, experiment.search is not None):
         notes.append(f"with --scheduler asha or median: {said}")
     notes += resolved.model_notes() if bases.found else []
+    notes += settle_notes(loaded.race, experiment, planned) if corpus else []
     notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, loaded.data.mistakes)
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in existing.left} if existing else None

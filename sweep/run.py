@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search_spaces.experiment import source_of
+from search_spaces.samplers import choose
 from sweep.cli_support import command, continue_command
 from sweep.cli_support.command import DONE, SOME_FAILED, note
 from sweep.cli_support.heartbeat import telling
@@ -34,8 +35,10 @@ from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import narrowed_sentence, setup_for, widths_used
 from sweep.request.prepare import PreparedSweep, prepare
 from sweep.request.run_options import RunOptions
+from sweep.request.search_points import requested_trials
 from sweep.request.settling import check_settle_option
-from sweep.request.trials import PlannedTrial, retry_sentence
+from sweep.request.trials import PlannedTrial, known_trials, retry_sentence
+from sweep.study.begin import study_of
 from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
@@ -78,6 +81,8 @@ def run(
     one_of("--scheduler", scheduler, SCHEDULERS)
     one_of("--engine", engines.engine, ENGINES)
     if scheduler == "pbt":
+        if wanted.experiment.search is not None:
+            raise UserError("--scheduler pbt changes what a search has chosen: leave out one of them, or take asha")
         limits = {"--max-concurrent": max_concurrent, "--pack-width": devices.pack_width}
         if alone := check_population(wanted.experiment.configurations(), asked.seeds, engines.engine, limits):
             note(alone)
@@ -114,7 +119,7 @@ def run_request(wanted: Request, options: RunOptions, launching: LaunchOptions, 
     else:
         with telling():
             existing = sweep_to_extend(wanted, options)
-    if existing is not None and not existing.left and not existing.damaged:
+    if existing is not None and existing.is_complete:
         _tell(ask_again(existing, options))
         return _conclude(options.out, existing.planned, existing.experiment.metric, as_json)
     with telling():
@@ -145,7 +150,16 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
         _tell(committed.mended)
         with telling():
             setup = _widths(prepared, left) if launching.engine == "packed" else prepared.setup
-        outcome = launch(folder, lease, left, setup, launching, race=prepared.race) if left else None
+            study = study_of(prepared, folder)
+        outcome = None
+        if study is not None:
+            try:
+                outcome = launch(folder, lease, left, setup, launching, study, race=prepared.race)
+            finally:
+                study.close()
+            planned = requested_trials(prepared.experiment, known=known_trials(folder)).trials
+        elif left:
+            outcome = launch(folder, lease, left, setup, launching, race=prepared.race)
         if outcome is not None and outcome.status == "finished":
             _keep_widths(folder, planned)
     except UserError:
@@ -165,7 +179,8 @@ def _tell(mended: Sequence[str]) -> None:
 
 def _widths(prepared: PreparedSweep, left: Sequence[TrialJob]) -> EngineSetup:
     """Say how wide the trials that are left will train and decode, and return what their engine is to know of it."""
-    setup, known = setup_for(prepared.setup, left, prepared.device)
+    to_come = prepared.jobs_to_come
+    setup, known = setup_for(prepared.setup, [*left, *to_come], prepared.device)
     for one in known:
         note(one.sentence if len(known) == 1 else f"{one.sentence} ({' '.join(one.base)})", style="dim")
     return setup
@@ -189,6 +204,8 @@ def _introduce(prepared: PreparedSweep) -> None:
         note(prepared.manifest.banner, style="bold yellow")
     model, data = resolved.model, resolved.data
     note(f"model: {model.label} ({model.kind}); data: {data.label} ({data.kind})")
+    if prepared.experiment.search is not None:
+        note(choose(prepared.experiment.search).reason, style="dim")
     for line in prepared.notes:
         note(line, style="yellow" if line.startswith(sanity_report.PREFIX) else "dim")
     note(f"sweep: {short_path(prepared.options.out)}", style="dim")

@@ -19,6 +19,8 @@ from sweep.cli_support.options import JsonOption
 from sweep.environment import lease
 from sweep.list import print_sweeps, sweeps_and_progress
 from sweep.request.trials import retry_sentence
+from sweep.settle.sentences import is_going, race_line
+from trainables.config import EvalConfig, eval_id
 from trainables.records import atomic_files, journal
 from trainables.records.damage import faults_of, hides_score, told
 from trainables.records.lineage import sentence
@@ -64,6 +66,7 @@ class SweepStatus:
     model: str
     data: str
     eval_id: str
+    race: str | None  # of a sweep with --settle: how it stands
     states: dict[str, int]
     written_by: SweepWriter | None
     continue_with: str
@@ -94,7 +97,8 @@ def sweep_status(folder: SweepFolder) -> SweepStatus:
     """Return states, progress and the lease's holder."""
     sweep = folder.manifest()
     holder = _holder(folder.folder)
-    trials = tuple(_trial(record, sweep.eval_id, holder is not None) for record in folder.records())
+    looked_at = eval_id(EvalConfig.model_validate(sweep.settle["first"])) if sweep.settle else sweep.eval_id
+    trials = tuple(_trial(record, sweep.eval_id, looked_at, holder is not None) for record in folder.records())
     return SweepStatus(
         folder=str(folder.folder),
         experiment=sweep.experiment,
@@ -102,11 +106,12 @@ def sweep_status(folder: SweepFolder) -> SweepStatus:
         model=sweep.resolved.model.label,
         data=sweep.resolved.data.label,
         eval_id=sweep.eval_id,
+        race=race_line(sweep.settle),
         states=dict(Counter(trial.state for trial in trials)),
         written_by=holder,
         continue_with=continue_command.line(folder),
         continue_with_each=tuple(continue_command.lines(folder)),
-        is_left=any(_is_left(trial) for trial in trials),
+        is_left=any(_is_left(trial) for trial in trials) or is_going(sweep.settle),
         absent_file=continue_command.absent_file(folder),
         trials=trials,
     )
@@ -123,7 +128,8 @@ def _print_sweeps(as_json: bool) -> None:
         command.results().print("There is no sweep under runs/; start one: python -m sweep.run grid_2x2x2")
 
 
-def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> TrialStatus:
+def _trial(record: TrialRecord, eval_id: str, looked_at: str, is_live: bool) -> TrialStatus:
+    """Return how far a trial is; `looked_at` is the evaluation that its command has it made for, `eval_id` the last."""
     read = cache(journal.read)
     found = faults_of(record, eval_id, read=read)
     try:
@@ -145,7 +151,7 @@ def _trial(record: TrialRecord, eval_id: str, is_live: bool) -> TrialStatus:
         step=max((row["step"] for row in rows), default=0),
         steps=config["train"].get("max_steps"),
         eval_loss=losses[-1] if losses else None,
-        evaluated=not record.needs_evaluation(eval_id),
+        evaluated=not record.needs_evaluation(looked_at),
         wall_s=result.wall_s if result else None,
         changes=tuple(sentence(line) for line in record.lineage()),
     )
@@ -180,6 +186,8 @@ def _print(found: SweepStatus) -> None:
         cells = (step, loss, "yes" if trial.evaluated else "", _remark(trial))
         table.add_row(trial.name, trial.label, state, *cells)
     console.print(table)
+    if found.race:
+        console.print(found.race, soft_wrap=True)
     holder = found.written_by
     if holder:
         console.print(f"being written by process {holder.pid} on {holder.host}")

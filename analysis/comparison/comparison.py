@@ -112,10 +112,12 @@ class Comparison:
     @property
     def best_trial(self) -> ResultRow | None:
         """The trial to export: the best configuration's seed with the best score where the choice is made."""
-        if self.best is None:
-            return None
+        return self.best_seed(self.best) if self.best else None
+
+    def best_seed(self, candidate: Candidate) -> ResultRow:
+        """Return the trial of a configuration with the best score where the choice is made."""
         split, metric = self.table.selection_split, self.metric
-        return min(self.best.rows, key=lambda row: sort_key(row.mean(split, metric), metric))
+        return min(candidate.rows, key=lambda row: sort_key(row.mean(split, metric), metric))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -148,8 +150,10 @@ def compare_table(table: ResultTable, examples: Mapping[str, Sequence[Example]],
     # Before anything is computed from them: whoever compares is guarded, not the report alone.
     scores = _read(table, examples, ranking)
     extra = references(table, examples, scores, best.rows if best else (), best.name if best else "")
-    differences = _differences(table, metric, ranking, extra, scores[table.split]) if best else []
     front = pareto_set(ranking, table.search.objectives, table.selection_split) if table.search else ()
+    differences = _differences(table, metric, ranking, extra, scores[table.split]) if best else []
+    if front:  # no winner, so no runner-up
+        differences = [one for one in differences if one.role != "runner-up"]
     marked = _marked(table, ranking, front, extra)
     found = Comparison(marked, metric, tuple(extra), tuple(ranking), tuple(differences), front=front)
     return replace(found, scores=scores, examples=examples)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from analysis.comparison.comparison import Comparison, Difference
 from analysis.findings.findings import Findings
-from analysis.findings.sentences import describe, headline, interval_of, title_of, unit_after, value_of, verdict
+from analysis.findings.pareto_sentences import pareto_sentence, pareto_sentences
+from analysis.findings.sentences import (
+    describe,
+    headline,
+    interval_of,
+    title_of,
+    unit_after,
+    value_of,
+    verdict,
+)
 from analysis.records.pbt_changes import aside
 
 
@@ -14,6 +23,8 @@ def answer(findings: Findings) -> list[str]:
     best = found.best
     if best is None or found.hidden:
         return [headline(found)]
+    if found.front and found.table.search:
+        return [pareto_sentence(found), *pareto_sentences(found)[: len(found.table.search.objectives)]]
     roles = {one.role: one for one in found.differences}
     return [_keep(findings, roles.get("baseline")), _how_sure(found, roles.get("runner-up"))]
 

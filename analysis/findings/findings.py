@@ -12,10 +12,14 @@ from analysis.findings.baselines import BaselineTest
 from analysis.findings.effect_sentences import effect_sentences
 from analysis.findings.effects import Effect, EffectShare, Trend
 from analysis.findings.mixed_model import CrossedDifference
-from analysis.findings.searches import draws
+from analysis.findings.searches import bounds, draws
 from analysis.findings.searches import importance as importances
+from analysis.findings.searches import progress as progresses
+from analysis.findings.searches.bounds import AtBound
 from analysis.findings.searches.draws import ExpectedBest
 from analysis.findings.searches.importance import Importance
+from analysis.findings.searches.progress import SearchStep
+from analysis.findings.searches.told import SearchFindings, search_sentences
 from analysis.findings.winner import AgainstBest, Agreement, BestOfLevel, Winner
 from analysis.texts import behaviour, examples, outputs
 from analysis.texts.behaviour import Panel
@@ -39,7 +43,8 @@ class Findings:
 
     @cached_property
     def winner(self) -> Winner | None:
-        return winner.winner(self.comparison)
+        """What the choice is worth; None where several objectives leave no single one."""
+        return None if self.comparison.front else winner.winner(self.comparison)
 
     @cached_property
     def against_best(self) -> tuple[AgainstBest, ...]:
@@ -73,6 +78,20 @@ class Findings:
     @cached_property
     def expected_best(self) -> tuple[ExpectedBest, ...]:
         return draws.expected_best_curve(self.comparison)
+
+    @cached_property
+    def progress(self) -> tuple[SearchStep, ...]:
+        return progresses.progress(self.comparison)
+
+    @cached_property
+    def bounds(self) -> tuple[AtBound, ...]:
+        return bounds.at_bounds(self.comparison)
+
+    @cached_property
+    def search_sentences(self) -> list[str]:
+        """What a search amounts to; none for a grid."""
+        known = SearchFindings(self.importance, self.expected_best, self.progress, self.bounds)
+        return search_sentences(self.comparison, known)
 
     @cached_property
     def mixed(self) -> CrossedDifference | None:
@@ -111,6 +130,7 @@ class Findings:
             *baseline_sentences(self.comparison, self.tests),
             *choice.sentences(self.comparison, self.winner, self.agreement),
             *effect_sentences(self.comparison, self.effects, self.trends),
+            *self.search_sentences,
             *self._left_out(),
         ]
 

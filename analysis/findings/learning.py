@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.comparison.candidates import baseline_of, candidates
+from analysis.format.lists import listed
 from analysis.records.table import ResultRow, ResultTable
 from trainables.metric_table import LOSS
 from trainables.records.trial_states import FAILURES, TrialState
@@ -161,7 +162,7 @@ def summary(found: Sequence[CurveVerdict]) -> str:
     groups: dict[str, list[str]] = {}
     for one in found:
         groups.setdefault(one.verdict, []).append(one.name)
-    parts = [f"{verdict}: {_listed(names)}" for verdict, names in groups.items()]
+    parts = [f"{verdict}: {listed(names)}" for verdict, names in groups.items()]
     return f"By their own curves, {'; '.join(parts)}." if parts else ""
 
 
@@ -242,10 +243,3 @@ def _why_flat(curve: LossCurves) -> str:
 def _fall(curve: LossCurves) -> float | None:
     points = [value for _, value in curve.points if math.isfinite(value)]
     return (points[0] - min(points)) / points[0] if len(points) > 1 and points[0] else None
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    shown = list(names[:most])
-    if len(names) > most:
-        shown.append(f"{len(names) - most} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -6,13 +6,17 @@ import math
 
 from analysis.comparison.candidates import Candidate
 from analysis.comparison.comparison import Comparison, Difference
+from analysis.findings.pareto_sentences import pareto_sentence, pareto_sentences
+from analysis.findings.race_sentences import race_sentences
 from analysis.format.cells import NOTHING, cell, points
+from analysis.format.lists import listed
 from analysis.records import deciding_metric, older_trials
 from analysis.records.pbt_changes import aside, changed
 from analysis.records.table import ResultTable
 from trainables.metric_table import LOSS, metric_of
 from trainables.records.trial_states import TrialState
 
+MOST_TOLD = 8  # trials that failed, diverged, ... whose causes are told one by one
 FEW_TO_CHOOSE = 10  # examples below which a choice is said to mean little
 
 
@@ -61,6 +65,8 @@ def headline(found: Comparison) -> str:
         return not_settled(found)
     if best is None:
         return f"No configuration has finished under evaluation {table.eval_id} yet: there is nothing to choose from."
+    if found.front:
+        return pareto_sentence(found)
     size = table.evaluation.examples[table.selection_split]
     score = f"{title_of(found.metric)} {value_of(found.metric, best.selection)}"
     seeds = f", mean of {len(best.rows)} seeds" if len(best.rows) > 1 else ""
@@ -70,7 +76,7 @@ def headline(found: Comparison) -> str:
 
 def not_settled(found: Comparison) -> str:
     """Say which configurations damage keeps from being read: each may be better than the best of the others."""
-    names = _listed([found.table.name_of(row) for row in found.hidden])
+    names = listed([found.table.name_of(row) for row in found.hidden])
     read = f"; of what can be read {found.best.name} is the best" if found.best else ""
     why = "; ".join(f"{found.table.name_of(row)}: {row.damage}" for row in found.hidden)
     return f"No best can be named: {names} may be better{read} ({why}). Run the sweep again to mend it."
@@ -79,8 +85,10 @@ def not_settled(found: Comparison) -> str:
 def conclusions(found: Comparison) -> list[str]:
     """Return all sentences, the best configuration first, then how sure that is, then what is missing."""
     table = found.table
-    said = [headline(found)]
-    if found.best:
+    said = [headline(found), *race_sentences(table.race)]
+    if found.front:
+        said += pareto_sentences(found)
+    elif found.best:
         said += _about_choice(found)
         said += [text for difference in found.differences if (text := verdict(found, difference))]
         said += _too_few(found)
@@ -154,7 +162,7 @@ def tie(found: Comparison) -> str:
     """Say that the choice was a tie and how it was broken; empty where it was none."""
     if found.best is None or not found.tied:
         return ""
-    names = _listed([one.name for one in found.tied])
+    names = listed([one.name for one in found.tied])
     verb = "scores" if len(found.tied) == 1 else "score"
     return (
         f"The choice was a tie: {names} {verb} the same on {found.table.selection_split}; {found.best.name} is taken "
@@ -202,7 +210,7 @@ def unfinished(table: ResultTable) -> list[str]:
     ]
     said = []
     if pending:
-        names = _listed([table.name_of(row) for row in pending])
+        names = listed([table.name_of(row) for row in pending])
         verb = "is" if len(pending) == 1 else "are"
         said.append(f"{names} {verb} not done under evaluation {table.eval_id}: the choice may change.")
     for state, meaning in (
@@ -211,11 +219,13 @@ def unfinished(table: ResultTable) -> list[str]:
         (TrialState.DIVERGED, "diverged"),
         (TrialState.OOM, "did not fit in memory"),
     ):
-        for row in table.rows:
-            if row.state == state and row.partial is None:
-                cause = f": {row.cause}" if row.cause else ""
-                ending = "" if cause.endswith((".", "!", "?")) else "."
-                said.append(f"{table.name_of(row)} {meaning}{cause}{ending}")
+        rows = [row for row in table.rows if row.state == state and row.partial is None]
+        for row in rows[:MOST_TOLD]:
+            cause = f": {row.cause}" if row.cause else ""
+            ending = "" if cause.endswith((".", "!", "?")) else "."
+            said.append(f"{table.name_of(row)} {meaning}{cause}{ending}")
+        if others := rows[MOST_TOLD:]:
+            said.append(f"{len(others)} more ended in the same way: {listed([table.name_of(row) for row in others])}.")
     said += [f"{row.label} is taken as pending: {row.cause}." for row in pending if row.train is None]
     return said
 
@@ -252,12 +262,6 @@ def _cautions(found: Comparison) -> list[str]:
     else:
         said.append("One seed each: the intervals cover which examples were drawn, not what another seed would give.")
     return said
-
-
-def _listed(names: list[str], most: int = 12) -> str:
-    if len(names) > most:
-        names = [*names[:most], f"{len(names) - most} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def rounded(count: int) -> str:

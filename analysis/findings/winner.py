@@ -23,6 +23,7 @@ from analysis.findings.sentences import FEW_TO_CHOOSE
 from analysis.statistics.multiple_testing import ALPHA, Array, flips_for, holm, sign_flips
 from analysis.statistics.paired import FEWEST_EXAMPLES, SAME, paired
 from analysis.statistics.winner_curse import RESAMPLES, Selection, resample_selection, spearman
+from search_spaces.spreads import Choice
 from trainables.metric_table import LOSS, LOWER_IS_BETTER, metric_of
 
 if TYPE_CHECKING:
@@ -220,13 +221,13 @@ def against_best(found: Comparison, seed: int = 0) -> tuple[AgainstBest, ...]:
 
 
 def best_per_level(found: Comparison) -> tuple[BestOfLevel, ...]:
-    """Return the best configuration for each value of each axis that was swept."""
+    """Return the best configuration for each value of each axis that was swept; ranges of a search have none."""
     levels = []
     for axis in found.table.axes:
         groups: dict[Any, list[Candidate]] = {}
         for one in found.ranking:
             groups.setdefault(getattr(one.row.train, axis), []).append(one)
-        if axis == "seed" or len(groups) < 2:
+        if axis == "seed" or len(groups) < 2 or not _has_levels(found, axis):
             continue
         for value in sorted(groups, key=lambda value: (isinstance(value, str), value)):
             group = groups[value]
@@ -254,6 +255,13 @@ def metric_agreement(found: Comparison) -> tuple[Agreement, ...]:
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _has_levels(found: Comparison, field: str) -> bool:
+    """Tell a choice from a range of a search, of which every value is another one."""
+    search = found.table.search
+    spreads = [axis.spread for axis in search.space.axes if axis.field == field] if search else []
+    return all(isinstance(spread, Choice) for spread in spreads)
 
 
 def _sign(metric: str) -> int:

@@ -20,11 +20,6 @@ class SettledRace:
     texts: int
     texts_of_all: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as values that JSON has, scores as fractions."""
-        about = {"metric": self.metric, "most_examples": self.most, "is_over": self.is_over}
-        return {**about, "texts": self.texts, "texts_of_all": self.texts_of_all, **self.race.as_json()}
-
 
 def race_of(sweep: SweepManifest) -> SettledRace | None:
     """Return the race of a sweep, None where it had none or nothing has been looked at."""

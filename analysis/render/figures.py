@@ -64,7 +64,7 @@ def forest_figure(findings: Findings) -> Drawing | None:
     ]
     metric = title_of(found.metric)
     panels: list[tuple[str, Sequence[Bar]]] = [(f"minus its baseline ({unit})", first)]
-    if second and found.best:
+    if second and found.best and not found.front:
         panels.append((f"minus {found.best.name}, the best ({unit})", second))
     correction = CORRECTIONS[found.correction]
     correction = correction if found.correction == "holm" else f"{correction} for baselines, Holm for the best"
@@ -78,7 +78,7 @@ def forest_figure(findings: Findings) -> Drawing | None:
 
 
 def effect_figures(findings: Findings) -> list[Drawing]:
-    """Draw the effects of a full factorial, its half-normal plot and trends; the expected best of a search."""
+    """Draw the effects of a full factorial, its half-normal plot and trends."""
     found = findings.comparison
     scale, unit = _scale(found)
     metric = title_of(found.metric)
@@ -103,21 +103,6 @@ def effect_figures(findings: Findings) -> list[Drawing]:
         )
         drawn.append(draw_half_normal("half-normal", "Which effects are unlike noise", about, unit, shown, limits))
     drawn += _trends(findings, scale, unit)
-    best = findings.expected_best
-    if best:
-        series = [("", [(float(one.draws), scale * one.score) for one in best])]
-        about = (
-            f"The expected best {metric} on {found.table.selection_split} of so many configurations drawn at random."
-        )
-        drawn.append(
-            draw_lines(
-                "expected-best",
-                "What more configurations bring",
-                about,
-                ("configurations", f"{metric} ({unit})"),
-                series,
-            )
-        )
     return drawn
 
 

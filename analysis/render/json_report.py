@@ -10,14 +10,21 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SerializationInfo
 
-from analysis.comparison.comparison import Difference
+from analysis.comparison.comparison import Comparison, Difference
+from analysis.comparison.pareto import objective_values
 from analysis.findings.across_sweeps import Across
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.effects import Effect, EffectShare
 from analysis.findings.findings import Findings
+from analysis.findings.searches.bounds import AtBound
+from analysis.findings.searches.draws import ExpectedBest
+from analysis.findings.searches.importance import Importance
+from analysis.findings.searches.progress import SearchStep
 from analysis.findings.winner import AgainstBest, Winner
 from analysis.render.csv_tables import all_columns
 from analysis.render.score_units import cell_in_unit, finding_in_unit, in_unit, scores_in_unit
+from analysis.statistics.racing import Race
+from search_spaces.search import as_json
 from trainables.config import EvalConfig
 from trainables.metric_table import metric_of
 
@@ -56,6 +63,27 @@ class RankedConfiguration(_Part):
     spread: float | None
 
 
+class ParetoConfiguration(_Part):
+    """A configuration that no other one beats in all objectives; `values` by objective, scores in their units."""
+
+    name: str
+    trial: str
+    values: dict[str, float]
+
+
+class ReportedSearch(_Part):
+    """A search: its space as sweep.json has it, what ran it, and what it allows one to say, scores in their units."""
+
+    space: dict[str, Any]
+    sampler: str
+    reason: str
+    infeasible: tuple[dict[str, Any], ...]
+    importance: tuple[Importance, ...]
+    expected_best: tuple[Annotated[ExpectedBest, _with()], ...]
+    progress: tuple[Annotated[SearchStep, _with()], ...]
+    bounds: tuple[AtBound, ...]
+
+
 class ReportedFindings(_Part):
     """What tests, winner and effects say, by the metric that decides."""
 
@@ -84,10 +112,14 @@ class Report(_Part):
     split: str
     signatures: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
-    best: BestConfiguration | None
+    best: BestConfiguration | None  # None too where several objectives have no single best
+    pareto: tuple[ParetoConfiguration, ...]  # with several objectives, in the order of the first
+    search: ReportedSearch | None
     ranking: tuple[RankedConfiguration, ...]
     differences: tuple[Annotated[Difference, _with("verdict")], ...]
     findings: ReportedFindings
+    race: Annotated[Race, _with()] | None  # of a sweep with --settle
+    race_texts: tuple[int, int] | None  # that it wrote, and that all trials on all examples would have
     references: dict[str, str]  # what each reference row is, by name
     sentences: list[str]
 
@@ -118,8 +150,10 @@ def report_of(findings: Findings) -> Report:
         best=BestConfiguration(
             name=best.name, labels=labels, trial=trial.label, selection=in_unit(best.selection, found.metric)
         )
-        if best and trial
+        if best and trial and not found.front
         else None,
+        pareto=_pareto(found),
+        search=_search(findings),
         ranking=tuple(
             RankedConfiguration(
                 name=one.name,
@@ -139,8 +173,39 @@ def report_of(findings: Findings) -> Report:
             notes=findings.notes,
             sentences=findings.sentences,
         ),
+        race=table.race.race if table.race else None,
+        race_texts=(table.race.texts, table.race.texts_of_all) if table.race else None,
         references={reference.name: reference.about for reference in found.references},
         sentences=findings.conclusions,
+    )
+
+
+def _pareto(found: Comparison) -> tuple[ParetoConfiguration, ...]:
+    objectives = found.table.search.objectives if found.table.search else ()
+    rows = []
+    for one in found.front:
+        values = objective_values(one, objectives, found.table.selection_split) or ()
+        named = {
+            objective.label: value if objective.is_cost else in_unit(value, objective.name)
+            for objective, value in zip(objectives, values, strict=True)
+        }
+        rows.append(ParetoConfiguration(name=one.name, trial=one.row.label, values=named))
+    return tuple(rows)
+
+
+def _search(findings: Findings) -> ReportedSearch | None:
+    search = findings.comparison.table.search
+    if search is None:
+        return None
+    return ReportedSearch(
+        space=as_json(search.space),
+        sampler=search.sampler,
+        reason=search.reason,
+        infeasible=search.infeasible,
+        importance=findings.importance,
+        expected_best=findings.expected_best,
+        progress=findings.progress,
+        bounds=findings.bounds,
     )
 
 

@@ -9,10 +9,12 @@ import numpy as np
 from analysis.comparison.candidates import candidates, rank
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
+from analysis.findings.pareto_sentences import pareto_sentence
 from analysis.format.cells import cell
 from analysis.format.columns import AXIS_TITLES, Column
 from analysis.records.table import ResultRow
 from analysis.render.csv_tables import all_columns
+from analysis.render.row_order import MOST_ROWS, shown_rows
 from analysis.statistics.multiple_testing import ALPHA, CORRECTIONS
 from analysis.statistics.paired import paired
 from trainables.metric_table import LOSS
@@ -103,9 +105,9 @@ def _has(row: ResultRow, column: Column) -> bool:
 
 
 def _once(found: Comparison) -> list[ResultRow]:
-    """Return the rows, a configuration of several seeds once."""
+    """Return the rows, a configuration of several seeds once; of a search the best."""
     seen: dict[str, ResultRow] = {}
-    for row in found.table.rows:
+    for row in shown_rows(found, MOST_ROWS).rows:
         seen.setdefault(f"{row.kind} {row.name}", row)
     return list(seen.values())
 
@@ -129,6 +131,10 @@ def _caption(findings: Findings) -> str:
     parts = [f"{table.experiment}: {table.model} on {table.data}, {size} {table.split} examples."]
     if table.banner:
         parts.insert(0, table.banner + ".")
+    if found.front:
+        parts.append(pareto_sentence(found))
+    if left_out := shown_rows(found, MOST_ROWS).left_out:
+        parts.append(f"The best first; {left_out} more configurations are left out.")
     if tests and tests[0].star_attainable:
         parts.append(f"† differs from the untrained model with the same prompt (sign-flip test, p < .05{family}).")
     elif tests:

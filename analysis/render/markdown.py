@@ -8,6 +8,7 @@ import re
 from analysis.findings.findings import Findings
 from analysis.findings.sentences import headline
 from analysis.render.panels import more_grids
+from analysis.render.search_panels import search_grids
 from analysis.render.terminal_tables import grids_of, legend, title
 from analysis.render.text_grids import TextGrid, main_grid, one_line
 from trainables.visible_text import visible_line
@@ -41,7 +42,9 @@ def to_markdown(findings: Findings, alarm: str = "") -> str:
     parts.append("\n".join(f"- {escaped(line)}" for line in legend(found)))
     parts.append(f"**{escaped(headline(found))}**")
     parts += [text for grid in grids_of(findings) for text in (pipes(grid), escaped(grid.legend)) if text]
-    parts += [f"**{escaped(heading)}**\n\n{pipes(grid)}" for heading, grid in more_grids(findings)]
+    parts += [
+        f"**{escaped(heading)}**\n\n{pipes(grid)}" for heading, grid in (*more_grids(findings), *search_grids(findings))
+    ]
     if others := [*findings.conclusions[1:], *findings.sentences]:
         parts.append("\n".join(f"- {escaped(sentence)}" for sentence in others))
     parts += [f"Scores: {escaped(signature)}." for signature in table.signatures]

@@ -141,6 +141,9 @@ def render_page(findings: Findings, by: str = BY) -> RenderedPage:
     from analysis.findings.answer import answer
     from analysis.render import figures, web_tables
     from analysis.render.panels import baseline_grid, effect_grid, more_grids
+    from analysis.render.pareto_table import pareto_grid
+    from analysis.render.search_figures import search_figures
+    from analysis.render.search_panels import search_grids
     from analysis.render.templating import fill_template
     from analysis.texts import examples
     from analysis.texts import plausibility as alarms
@@ -168,6 +171,12 @@ def render_page(findings: Findings, by: str = BY) -> RenderedPage:
         web_tables.from_grid(f"finding-{place}", caption, grid, {"": "note"})
         for place, (caption, grid) in enumerate(more_grids(findings))
     ]
+    searched = search_figures(findings)
+    search_tables = [
+        web_tables.from_grid(f"search-{place}", caption, grid)
+        for place, (caption, grid) in enumerate([("Pareto set", pareto_grid(found)), *search_grids(findings)])
+        if grid.rows
+    ]
     text = fill_template(
         "index.html",
         "sort.js",
@@ -182,6 +191,9 @@ def render_page(findings: Findings, by: str = BY) -> RenderedPage:
         metrics=web_tables.metric_table(findings),
         grids=grids,
         findings=more,
+        search_said=findings.search_sentences,
+        search_tables=search_tables,
+        search_figures=searched,
         forest=forest,
         effects=effects,
         behaviour=web_tables.panel_table(measured, found),
@@ -197,7 +209,7 @@ def render_page(findings: Findings, by: str = BY) -> RenderedPage:
         legend=_legend(found),
         provenance=provenance(found),
     )
-    return RenderedPage(text, alarm, said, [one for one in (forest, *effects, curve, costs) if one])
+    return RenderedPage(text, alarm, said, [one for one in (forest, *effects, *searched, curve, costs) if one])
 
 
 def provenance(found: Comparison) -> list[ProvenanceLine]:
@@ -236,7 +248,9 @@ def _further(findings: Findings, learned: str, unlike: list[str]) -> list[str]:
     from analysis.findings import mixed_model
 
     crossed = mixed_model.sentence(findings.comparison, findings.mixed)
-    return [*findings.conclusions[1:], *findings.sentences, *(one for one in (crossed, *unlike, learned) if one)]
+    aside = set(findings.search_sentences)  # they have a section of their own
+    told = [one for one in findings.sentences if one not in aside]
+    return [*findings.conclusions[1:], *told, *(one for one in (crossed, *unlike, learned) if one)]
 
 
 def _caution(findings: Findings) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from analysis.findings.baselines import STAR, BaselineTest
 from analysis.findings.findings import Findings
+from analysis.findings.searches.points import is_search
 from analysis.findings.sentences import title_of, value_of
-from analysis.format.cells import NOTHING, cell
+from analysis.format.cells import NOTHING, cell, points
+from analysis.records.settled import SettledRace
 from analysis.render.text_grids import Head, TextGrid
 from analysis.statistics.factorial import level_text
 from analysis.statistics.multiple_testing import CORRECTIONS
@@ -29,6 +31,9 @@ def baseline_grid(findings: Findings) -> TextGrid:
     """Return each configuration minus its prompt-matched baseline by the deciding metric, with its notes."""
     found = findings.comparison
     tests, notes = findings.tests, findings.notes
+    if is_search(found):  # the best first, as in its table
+        place = {one.name: rank for rank, one in enumerate(found.ranking)}
+        tests = tuple(sorted(tests, key=lambda one: place.get(one.name, len(place))))
     has_runs = any(one.runs > 1 for one in tests)
     correction = CORRECTIONS[found.correction]
     heads = (
@@ -112,14 +117,30 @@ def effect_grid(findings: Findings) -> TextGrid:
 def more_grids(findings: Findings) -> list[tuple[str, TextGrid]]:
     """Return what there is no room for on a terminal, as (title, grid), those with rows alone."""
     named = [
+        ("The race: who left at which look", race_grid(findings.comparison.table.race)),
         ("How far the choice holds, and what is cheaper", choice_grid(findings)),
         ("Best for each value of an axis", level_grid(findings)),
         ("What another metric would choose", metric_grid(findings)),
         ("Trends along ordered axes", trend_grid(findings)),
-        ("What matters in the search", importance_grid(findings)),
-        ("Expected best of n draws", draws_grid(findings)),
     ]
     return [(title, grid) for title, grid in named if grid.rows]
+
+
+def race_grid(settled: SettledRace | None) -> TextGrid:
+    """Return the looks of a race: on how many examples of how many configurations, who led, who left and came back."""
+    heads = (
+        Head("examples"),
+        Head("configurations"),
+        Head("leads", is_number=False),
+        Head("leave", is_number=False),
+        Head("come back", is_number=False),
+        Head("settled within"),
+    )
+    rows = []
+    for look in settled.race.looks if settled else ():
+        moved = (", ".join(look.left) or NOTHING, ", ".join(look.back) or NOTHING)
+        rows.append((str(look.examples), str(len(look.scored)), look.best, *moved, points(look.settled)))
+    return TextGrid(heads, tuple(rows), ("",) * len(rows))
 
 
 def choice_grid(findings: Findings) -> TextGrid:
@@ -217,23 +238,3 @@ def trend_grid(findings: Findings) -> TextGrid:
             known = (interval, p_text(one.p)) if is_stated else (NOTHING, NOTHING)
             rows.append((one.axis.replace("_", " "), slope, unit, *known, means))
     return TextGrid(heads, tuple(rows), ("",) * len(rows))
-
-
-def importance_grid(findings: Findings) -> TextGrid:
-    """Return the importance of each axis of a search."""
-    heads = (Head("axis", is_number=False), Head("importance"), Head("95% interval"))
-    rows = tuple(
-        (one.axis.replace("_", " "), f"{100 * one.importance:.0f}%", f"[{100 * one.low:.0f}%, {100 * one.high:.0f}%]")
-        for one in findings.importance
-    )
-    return TextGrid(heads, rows, ("",) * len(rows))
-
-
-def draws_grid(findings: Findings) -> TextGrid:
-    """Return the expected best of 1, 2, 4, ... draws of a search."""
-    found = findings.comparison
-    heads = (Head("draws"), Head(f"expected best {found.table.selection_split} {title_of(found.metric)}"))
-    curve = findings.expected_best
-    shown = [one for one in curve if one.draws & (one.draws - 1) == 0 or one.draws == len(curve)]
-    rows = tuple((str(one.draws), value_of(found.metric, one.score)) for one in shown)
-    return TextGrid(heads, rows, ("",) * len(rows))

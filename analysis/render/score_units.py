@@ -13,9 +13,12 @@ from analysis.comparison.comparison import Difference
 from analysis.findings.across_sweeps import SweepDifference, SweepEntry
 from analysis.findings.baselines import BaselineTest
 from analysis.findings.effects import Effect
+from analysis.findings.searches.draws import ExpectedBest
+from analysis.findings.searches.progress import SearchStep
 from analysis.findings.winner import AgainstBest, ConfigurationCost, Frequency, Winner
 from analysis.format.columns import Column
 from analysis.statistics.paired import Paired
+from analysis.statistics.racing import Look, Race, Standing
 from trainables.metric_table import metric_of
 
 DIGITS = 10  # after the point: what follows may differ between processors
@@ -34,8 +37,13 @@ SCORES: Mapping[type, tuple[str, ...]] = {
         *("difference", "difference_low", "difference_high"),
     ),
     AgainstBest: ("difference", "low", "high"),
+    ExpectedBest: ("score", "low", "high"),
+    SearchStep: ("score", "best"),
     Effect: ("effect", "low", "high", "run_low", "run_high"),
     SweepEntry: ("selection",),
+    Race: ("margin",),
+    Look: ("margin", "settled"),
+    Standing: ("difference", "at_most"),
     SweepDifference: ("difference", "low", "high"),
 }
 """The fields of each finding that hold scores, differences of scores, or their spread."""

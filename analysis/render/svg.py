@@ -141,7 +141,7 @@ def draw_forest(name: str, title: str, about: str, panels: Sequence[tuple[str, S
             axis.tick_params(axis="y", length=0)
         axes[0].set_yticks(range(len(labels)), list(map(visible_line, labels)))
 
-    return _draw(name, title, about, draw, (WIDTH, 0.9 + 0.27 * len(labels)))
+    return draw_figure(name, title, about, draw, (WIDTH, 0.9 + 0.27 * len(labels)))
 
 
 def draw_curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> Drawing:
@@ -164,7 +164,7 @@ def draw_curves(name: str, title: str, about: str, tracks: Sequence[Track]) -> D
         if handles:
             figure.legend(handles, names, loc="outside right upper", frameon=False, handlelength=3)
 
-    return _draw(name, title, about, draw, (WIDTH, 3.4))
+    return draw_figure(name, title, about, draw, (WIDTH, 3.4))
 
 
 def draw_costs(
@@ -194,7 +194,7 @@ def draw_costs(
         for axis in axes[:, 0]:
             axis.set_ylabel(quality)
 
-    return _draw(name, title, about, draw, (WIDTH, 2.7 * rows))
+    return draw_figure(name, title, about, draw, (WIDTH, 2.7 * rows))
 
 
 def draw_half_normal(
@@ -233,7 +233,7 @@ def draw_half_normal(
         axis.set_ylim(bottom=0)
         axis.margins(0.1)
 
-    return _draw(name, title, about, draw, (WIDTH, 3.4))
+    return draw_figure(name, title, about, draw, (WIDTH, 3.4))
 
 
 def draw_lines(name: str, title: str, about: str, axes: tuple[str, str], series: Sequence[Series]) -> Drawing:
@@ -250,7 +250,7 @@ def draw_lines(name: str, title: str, about: str, axes: tuple[str, str], series:
         if len(series) > 1:
             axis.legend(frameon=False, handlelength=3)
 
-    return _draw(name, title, about, draw, (WIDTH, 3.2))
+    return draw_figure(name, title, about, draw, (WIDTH, 3.2))
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> set[int]:
@@ -302,7 +302,8 @@ Draw = Callable[["Figure"], None]
 Size = tuple[float, float]
 
 
-def _draw(name: str, title: str, about: str, draw: Draw, size: Size) -> Drawing:
+def draw_figure(name: str, title: str, about: str, draw: Draw, size: Size) -> Drawing:
+    """Return what `draw` draws on a figure of `size` inches as part of a page."""
     name = f"figure-{name}"  # the page has ids of its own
     with _figure(draw, size, STAND_INS) as figure:
         from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 from analysis.comparison.comparison import Comparison
 from analysis.findings.findings import Findings
+from analysis.findings.pareto_sentences import pareto_title
+from analysis.findings.searches.points import is_search
 from analysis.findings.sentences import title_of
 from analysis.format.terminal import Console, Table, Text, text
 from analysis.render.panels import baseline_grid, effect_grid
+from analysis.render.pareto_table import pareto_grid
+from analysis.render.row_order import MOST_ROWS, left_out_line, shown_rows
 from analysis.render.text_grids import TextGrid, difference_grid, fit_to_width, main_grid, seed_grid
 from trainables.records.trial_states import FAILURES, TrialState
 
 MOST_TESTS_PRINTED = 24  # configurations against baselines in a terminal; Markdown has all
+MOST_OF_A_SEARCH = 5  # the best first
 ROW_STYLES: dict[str, str] = {
     "best": "bold green",
     "baseline": "cyan",
@@ -37,6 +42,8 @@ def title(found: Comparison) -> tuple[str, str]:
 
 def legend(found: Comparison) -> list[str]:
     """Say what the marks and the reference rows are, a line each."""
+    if found.front:
+        return [f"* {pareto_title(found)}", *(f"{reference.name}: {reference.about}" for reference in found.references)]
     marks = f"* best by {title_of(found.metric)} on {found.table.selection_split}"
     marks += "; + runner-up" if found.runner_up else ""
     about = [f"{reference.name}: {reference.about}" for reference in found.references]
@@ -57,8 +64,8 @@ def to_terminal(console: Console, findings: Findings, alarm: str = "") -> None:
     heading, sizes = title(found)
     say(heading, "bold")
     say(f"{sizes}\n")
-    dropped = print_grid(console, main_grid(found))
-    for line in legend(found):
+    dropped = print_grid(console, main_grid(found, MOST_ROWS))
+    for line in filter(None, (left_out_line(shown_rows(found, MOST_ROWS), found), *legend(found))):
         say(line, "dim")
     if dropped:
         say(f"Not shown for want of width: {', '.join(dropped)}.", "dim")
@@ -90,8 +97,10 @@ def grids_of(findings: Findings, most: int | None = None) -> list[TextGrid]:
     """Return the tables below the main one that have rows, `most` of the baselines' alone."""
     found = findings.comparison
     against = baseline_grid(findings)
+    most = min(most, MOST_OF_A_SEARCH) if most is not None and is_search(found) else most
     against = replace(against, rows=against.rows[:most], kinds=against.kinds[:most])
-    return [grid for grid in (seed_grid(found), difference_grid(found), against, effect_grid(findings)) if grid.rows]
+    grids = (pareto_grid(found), seed_grid(found), difference_grid(found), against, effect_grid(findings))
+    return [grid for grid in grids if grid.rows]
 
 
 def print_grid(console: Console, grid: TextGrid) -> list[str]:

@@ -10,9 +10,12 @@ from analysis.findings.sentences import describe, interval_of, value_of
 from analysis.format.cells import NOTHING, cell
 from analysis.format.terminal import cell_len
 from analysis.render.csv_tables import all_columns
+from analysis.render.row_order import shown_rows
 from trainables.metric_table import metric_of
 from trainables.records.trial_states import TrialState
 from trainables.visible_text import visible, visible_line
+
+WINNERS = ("best", "pareto")  # marks of what to keep
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ def fit_to_width(grid: TextGrid, width: int, gap: int = 1) -> tuple[TextGrid, li
     return grid, dropped[::-1]
 
 
-def main_grid(found: Comparison) -> TextGrid:
-    """Return the table of all rows, without columns that hold nothing."""
-    rows = found.table.rows
+def main_grid(found: Comparison, most: int | None = None) -> TextGrid:
+    """Return the table without columns that hold nothing; of a search the best first, and no more than `most`."""
+    rows = shown_rows(found, most).rows
     heads, cells = [], []
     for column in all_columns(found):
         values = [row.values.get(column.name) for row in rows]
@@ -77,7 +80,7 @@ def main_grid(found: Comparison) -> TextGrid:
         is_number = not any(isinstance(value, (str, tuple)) for value in values)
         heads.append(Head(column.title, column.rank, is_number))
         cells.append([cell(value, column.style) for value in values])
-    kinds = ["best" if row.values.get("mark") == "best" else row.state or row.kind for row in rows]
+    kinds = ["best" if row.values.get("mark") in WINNERS else row.state or row.kind for row in rows]
     kinds = [row.kind if kind == TrialState.DONE else kind for row, kind in zip(rows, kinds, strict=True)]
     ends = [index for index, (one, other) in enumerate(pairwise(rows)) if one.kind != other.kind]
     return TextGrid(tuple(heads), tuple(zip(*cells, strict=True)), tuple(kinds), tuple(ends))

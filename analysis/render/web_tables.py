@@ -15,7 +15,8 @@ from analysis.format.cells import NOTHING, cell
 from analysis.format.columns import MORE, Column
 from analysis.render.behaviour_tables import group_title, panel_title, written
 from analysis.render.csv_tables import all_columns
-from analysis.render.text_grids import TextGrid, one_line
+from analysis.render.row_order import shown_rows
+from analysis.render.text_grids import WINNERS, TextGrid, one_line
 from analysis.statistics.multiple_testing import CORRECTIONS
 from analysis.texts.behaviour import MEASURES, Groups, Panel
 from trainables.records.trial_states import FAILURES, TrialState
@@ -166,7 +167,7 @@ def _metric_cell(one: BaselineTest | None) -> WebCell:
 
 
 def _table(found: Comparison, columns: Sequence[Column], name: str, caption: str) -> WebTable:
-    rows = found.table.rows
+    rows = shown_rows(found).rows
     kept = [
         column
         for column in columns
@@ -177,7 +178,7 @@ def _table(found: Comparison, columns: Sequence[Column], name: str, caption: str
         for column in kept
     )
     cells = tuple(tuple(_cell(row.values.get(column.name), column) for column in kept) for row in rows)
-    kinds = ["best" if row.values.get("mark") == "best" else row.state or row.kind for row in rows]
+    kinds = ["best" if row.values.get("mark") in WINNERS else row.state or row.kind for row in rows]
     kinds = [row.kind if kind == TrialState.DONE else kind for row, kind in zip(rows, kinds, strict=True)]
     return WebTable(name, caption, heads, cells, tuple(kinds))
 

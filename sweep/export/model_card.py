@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.findings.pareto_sentences import pareto_title
 from analysis.findings.sentences import conclusions, title_of, value_of
 from analysis.render.markdown import code, escaped, pipes, yaml
 from analysis.render.text_grids import difference_grid
@@ -39,7 +40,9 @@ def model_card(found: Comparison, trial: ResultRow, sweep: SweepManifest) -> str
         experiment=table.experiment,
         seed=train.seed,
         banner=table.banner,
-        choice=f"It is the {rank}; the scores below on {table.split} played no part in the choice."
+        choice=_of_several(found, trial)
+        if found.front
+        else f"It is the {rank}; the scores below on {table.split} played no part in the choice."
         if len(sizes) > 1
         else f"It is the {rank}, which is also what is reported.",
         sentences=conclusions(found),
@@ -54,6 +57,13 @@ def model_card(found: Comparison, trial: ResultRow, sweep: SweepManifest) -> str
         settings=[f"| {escaped(name)} | {_cell(value)} |" for name, value in _settings(trial).items()],
         versions=_made_with(sweep.provenance, model, data),
     )
+
+
+def _of_several(found: Comparison, trial: ResultRow) -> str:
+    """Say how a configuration stands where several objectives leave no single best."""
+    is_kept = any(trial in one.rows for one in found.front)
+    place = f"one of {len(found.front)}" if is_kept else "not"
+    return f"Exported by name: of {len(found.ranking)} configurations it is {place} {pareto_title(found)}."
 
 
 def _rendered(template: str, **values: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from search_spaces.experiment import Experiment
 from sweep.cli_support.continue_command import with_command
@@ -15,6 +16,7 @@ from sweep.request.existing_sweep import ExistingSweep
 from sweep.request.prepare import PreparedSweep
 from sweep.request.repair import is_damaged, mend, trials_entry
 from sweep.request.run_options import RunOptions
+from sweep.request.search_entry import with_search_entry
 from sweep.request.settling import left_to_do
 from sweep.request.trials import PlannedTrial, known_trials, name_trials
 from sweep.settle.next_step import next_step, told
@@ -49,7 +51,7 @@ def commit(prepared: PreparedSweep, folder: SweepFolder) -> Committed:
     written = {"files": {**manifest.files, **sums}, "trials": trials_entry(folder, planned)}
     folder.write_manifest(manifest.model_copy(update=written))
     mended = mend(folder)
-    left = left_to_do(folder, planned, retry, prepared.race)
+    left = left_to_do(folder, planned, retry, None if prepared.planned.requested.remaining else prepared.race)
     again = {job.folder for job in left}
     for trial in counted(planned, "writing the trials' configurations"):
         record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)
@@ -85,7 +87,7 @@ def asked(
         "command": options.command,
         **({"settle": None} if manifest.settle is not None else {}),
     }
-    manifest = manifest.model_copy(update=values)
+    manifest = with_search_entry(manifest.model_copy(update=values), experiment)
     return manifest if race is None else told(manifest, race, next_step(race, folder))
 
 
@@ -96,7 +98,7 @@ def ask_again(existing: ExistingSweep, options: RunOptions) -> list[str]:
     """
     before = existing.manifest
     manifest = asked(before, existing.experiment, options, existing.race, SweepFolder(options.out))
-    is_same = (manifest.eval_id, manifest.metric, manifest.settle) == (before.eval_id, before.metric, before.settle)
+    is_same = _judged_by(manifest) == _judged_by(before)
     if is_same and not is_damaged(SweepFolder(options.out)):
         return []
     held = lease.acquire(options.out)
@@ -106,6 +108,10 @@ def ask_again(existing: ExistingSweep, options: RunOptions) -> list[str]:
         return mend(folder)
     finally:
         held.release()
+
+
+def _judged_by(manifest: SweepManifest) -> tuple[Any, ...]:
+    return manifest.eval_id, manifest.metric, manifest.search, manifest.settle
 
 
 def start_over(record: TrialRecord) -> None:

@@ -59,6 +59,15 @@ def needs_of(train: TrainConfig, evaluation: EvalConfig, folder: str) -> TrialNe
     return TrialNeeds(trainable, _total(folder), disk, _memory_bytes(train, folder, trainable))
 
 
+def largest(planned: Iterable[PlannedTrial], folders: Mapping[str, str]) -> list[PlannedTrial]:
+    """Return the trial that takes most of a disk, as a list; an empty one of none."""
+    needs = {
+        needs_of(one.trial.train, one.trial.evaluation, folders[one.trial.train.model]).disk_bytes: one
+        for one in planned
+    }
+    return [needs[max(needs)]] if needs else []
+
+
 def layers_in_place_of(targets: Sequence[str], folder: str) -> tuple[str, ...] | None:
     """Return what a model calls the layers that read attention's input, None where it has `targets` by their names.
 

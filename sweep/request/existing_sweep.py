@@ -15,8 +15,9 @@ from sweep.request import found_sources, output_folder
 from sweep.request.corpus import read_corpus, within_data
 from sweep.request.overrides import Request
 from sweep.request.run_options import RunOptions
+from sweep.request.search_points import RequestedTrials, requested_trials
 from sweep.request.settling import left_to_do, raced
-from sweep.request.trials import PlannedTrial, known_trials, plan_trials
+from sweep.request.trials import PlannedTrial, known_trials
 from sweep.settle.settle_plan import SettlePlan
 from trainables.config import TrainConfig, configured
 from trainables.data.configurations import parted
@@ -34,10 +35,19 @@ class ExistingSweep:
     manifest: SweepManifest
     experiment: Experiment
     configurations: tuple[TrainConfig, ...]
-    planned: tuple[PlannedTrial, ...]
+    requested: RequestedTrials
     left: tuple[TrialJob, ...]
     damaged: tuple[Path, ...]  # files of its examples
     race: SettlePlan | None = None
+
+    @property
+    def planned(self) -> tuple[PlannedTrial, ...]:
+        return self.requested.trials
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of the request is left to do."""
+        return not (self.left or self.requested.remaining or self.damaged)
 
 
 def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | None:
@@ -55,9 +65,11 @@ def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | No
     experiment, race = raced(experiment, options.settle, resolved.data.sizes, request)
     folder = SweepFolder(options.out)
     configurations = tuple(experiment.configurations())
-    planned = tuple(plan_trials(experiment, options.seeds, known_trials(folder), configurations))
-    left = tuple(left_to_do(folder, planned, options.retry_failed, race))
-    return ExistingSweep(manifest, experiment, configurations, planned, left, tuple(folder.damaged_examples()), race)
+    requested = requested_trials(experiment, options.seeds, known_trials(folder), configurations, folder)
+    # A race begins when all trials are there.
+    begun = None if requested.remaining else race
+    left = tuple(left_to_do(folder, requested.trials, options.retry_failed, begun))
+    return ExistingSweep(manifest, experiment, configurations, requested, left, tuple(folder.damaged_examples()), race)
 
 
 def _check_data_files(manifest: SweepManifest, experiment: Experiment) -> None:

@@ -5,7 +5,7 @@ What an engine has measured on this machine is looked up by what the trials are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sweep.environment.devices import Device
 from sweep.request import estimates
 from trainables import units
-from trainables.config import TrainConfig, TrialConfig
+from trainables.config import EvalConfig, TrainConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.hardware import machine
 from trainables.jobs import EngineSetup, TrialJob, by_base
@@ -78,6 +78,37 @@ def check_memory(
             f"not even one trial fits: the model's weights{beside} need {units.size(min(needs))} and {whose} "
             f"{units.size(cap)}; take a smaller model, or quantization=nf4"
         )
+
+
+def refusing(
+    trains: Sequence[TrainConfig],
+    evaluation: EvalConfig,
+    folders: Mapping[str, str],
+    device: Device,
+    cap_bytes: int | None,
+) -> Callable[[TrainConfig], str | None]:
+    """Return what says why a configuration cannot fit, None where it can: its peak, as a plan predicts it, is above.
+
+    Where that is so of all of `trains`, it says too much, and the weights alone decide.
+    """
+    own = PROCESS_BYTES if device.kind == "cpu" else 0
+    there = device_bytes(device)
+    cap = min(cap_bytes or there, there)
+
+    def peak(train: TrainConfig) -> int:
+        return own + estimates.needs_of(train, evaluation, folders[train.model]).memory_bytes
+
+    def least(train: TrainConfig) -> int:
+        return own + estimates.least_bytes(train, folders[train.model])
+
+    need = peak if any(peak(train) <= cap for train in trains) else least
+
+    def cause(train: TrainConfig) -> str | None:
+        if need(train) <= cap:
+            return None
+        return f"needs about {units.size(need(train))} of memory, and {units.size(cap)} may be used"
+
+    return cause
 
 
 def known_widths(

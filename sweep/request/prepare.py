@@ -19,13 +19,14 @@ from sweep.request.existing_sweep import ExistingSweep, about_older
 from sweep.request.overrides import Request
 from sweep.request.pack_memory import check_memory
 from sweep.request.run_options import RunOptions
-from sweep.request.settling import raced
-from sweep.request.trials import PlannedTrial, check_seeds, plan_trials
+from sweep.request.search_points import RequestedTrials, requested_trials
+from sweep.request.settling import raced, settle_notes
+from sweep.request.trials import PlannedTrial, check_seeds
 from sweep.settle.settle_plan import SettlePlan
 from trainables.config import EvalConfig, TrainConfig
 from trainables.data.corpus import Corpus
 from trainables.errors import UserError
-from trainables.jobs import EngineSetup
+from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.manifest import DataEntry, SweepManifest, SweepSources
 from trainables.records.record import SweepFolder
 
@@ -141,7 +142,8 @@ def load_examples(resolved: Resolved) -> Loaded:
     if existing is None:
         return read_data(resolved)
     evaluation = existing.race.whole if existing.race else existing.experiment.evaluation
-    kept = examples_on_disk(examples_wanted(resolved.folder, existing.planned, evaluation), existing.manifest)
+    wanted = examples_wanted(resolved.folder, existing.requested.judged, evaluation)
+    kept = examples_on_disk(wanted, existing.manifest)
     entry = existing.manifest.resolved.data
     if kept is None:
         loaded = read_data(resolved)
@@ -161,25 +163,34 @@ class Planned:
     """Every trial that is asked for, by the names that it has or will have."""
 
     loaded: Loaded
-    trials: tuple[PlannedTrial, ...]
+    requested: RequestedTrials
+
+    @property
+    def trials(self) -> tuple[PlannedTrial, ...]:
+        return self.requested.trials
+
+    @property
+    def judged(self) -> tuple[PlannedTrial, ...]:
+        return self.requested.judged
 
     @property
     def unfinished(self) -> list[PlannedTrial]:
-        existing = self.loaded.resolved.existing
-        if existing is None:
-            return list(self.trials)
-        left = {Path(job.folder).name for job in existing.left}
-        return [trial for trial in self.trials if trial.folder_name in left]
+        """Return what will be run, points that a search has still to choose by the largest that may be."""
+        existing, folders = self.loaded.resolved.existing, self.loaded.resolved.bases.model_folders
+        left = {Path(job.folder).name for job in existing.left} if existing else None
+        found = [trial for trial in self.trials if left is None or trial.folder_name in left]
+        largest = estimates.largest(self.requested.to_come, folders)
+        return [*found, *[trial for trial in largest for _ in range(self.requested.remaining)]]
 
 
 def plan_loaded(loaded: Loaded) -> Planned:
     """Return the trials of a loaded request; those of an existing sweep were planned to see what is left of them."""
     existing = loaded.resolved.existing
     if existing:
-        return Planned(loaded, existing.planned)
+        return Planned(loaded, existing.requested)
     resolved = loaded.resolved
-    trials = plan_trials(loaded.experiment, resolved.options.seeds, configurations=resolved.configurations)
-    return Planned(loaded, tuple(trials))
+    trials = requested_trials(loaded.experiment, resolved.options.seeds, configurations=resolved.configurations)
+    return Planned(loaded, trials)
 
 
 @dataclass(frozen=True)
@@ -216,6 +227,12 @@ class PreparedSweep:
         return self.planned.loaded.resolved.folder
 
     @property
+    def jobs_to_come(self) -> list[TrialJob]:
+        """Return what stands for the points that a search has still to choose, where an engine is to know of them."""
+        folder = self.folder.trials_folder
+        return [TrialJob(str(folder / one.folder_name), one.trial) for one in self.planned.requested.to_come]
+
+    @property
     def setup(self) -> EngineSetup:
         return EngineSetup(
             sweep_folder=str(self.options.out),
@@ -248,13 +265,14 @@ def judge_planned(planned: Planned) -> PreparedSweep:
     examples = loaded.kept
     if examples is None:
         assert loaded.corpus is not None
-        wanted = examples_wanted(resolved.folder, planned.trials, loaded.evaluation)
+        wanted = examples_wanted(resolved.folder, planned.judged, loaded.evaluation)
         examples = examples_from(wanted, loaded.corpus)
     notes = about_older(resolved.folder, existing.manifest, planned.trials) if existing else []
     notes += [*resolved.model_notes(), *data_lines(loaded.data.report)]
     if bases.target_modules:
         own = ", ".join(resolved.request.experiment.grid.base.target_modules)
         notes.append(f"model: {bases.models[0].label} has no {own}; adapted: {', '.join(bases.target_modules)}")
+    notes += settle_notes(loaded.race, loaded.experiment, planned.trials)
     notes += [*loaded.notes, *loaded.data.mistakes, *_check(planned, examples)]
     if existing:
         manifest = existing.manifest.model_copy(update={"tokenization": "whole"})
@@ -266,7 +284,7 @@ def judge_planned(planned: Planned) -> PreparedSweep:
 def _check(planned: Planned, examples: Examples) -> list[str]:
     """Judge lengths, and disk for what is not finished; return what may be a mistake."""
     resolved, folder = planned.loaded.resolved, planned.loaded.resolved.folder
-    folders, trials = resolved.bases.model_folders, planned.trials
+    folders, trials = resolved.bases.model_folders, planned.judged
     training = {
         seed: examples[folder.train_examples_path(seed)] for seed in {one.trial.train.data_seed for one in trials}
     }

@@ -38,7 +38,9 @@ def _has_begun(out: Path) -> bool:
 
 
 def _remove(out: Path, before: frozenset[Path], examples: Collection[Path]) -> None:
-    own = {out / LEASE_FILE, out / output_folder.LOCK, SweepFolder(out).sweep_path, out / "data", *examples}
+    folder = SweepFolder(out)
+    own = {out / LEASE_FILE, out / output_folder.LOCK, folder.sweep_path, out / "data", *examples}
+    own |= {folder.infeasible_path, *out.glob(f"{folder.study_path.name}*")}
     for path in sorted(out.rglob("*"), reverse=True):  # what is in a folder comes before the folder
         if path in before or not (path in own or path.relative_to(out).parts[0] in FILLED):
             continue

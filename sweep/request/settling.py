@@ -9,6 +9,7 @@ from search_spaces.experiment import Experiment
 from sweep.request.overrides import Request
 from sweep.request.trials import PlannedTrial, jobs_left
 from sweep.settle.next_step import next_step
+from sweep.settle.sentences import beforehand
 from sweep.settle.settle_plan import SettlePlan, check_settling, margin_of, settle_plan
 from trainables.jobs import TrialJob
 from trainables.records.record import SweepFolder
@@ -35,6 +36,14 @@ def raced(
     most = asked if request.own_sizes else max(asked, sizes.get("validation", 0))
     race = settle_plan(experiment.metric, margin_of(text), experiment.evaluation, most, experiment.search is not None)
     return replace(experiment, evaluation=race.first), race
+
+
+def settle_notes(race: SettlePlan | None, experiment: Experiment, planned: Iterable[PlannedTrial]) -> list[str]:
+    """Say beforehand what a race can settle; nothing without one."""
+    if race is None:
+        return []
+    names = {trial.name for trial in planned if not trial.is_baseline}
+    return [beforehand(race, experiment.search.trials if experiment.search else len(names))]
 
 
 def left_to_do(

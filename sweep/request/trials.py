@@ -92,7 +92,7 @@ def plan_trials(
     check_seeds(experiment, seeds)
     replicates = list(_replicates(experiment.configurations() if configurations is None else configurations, seeds))
     trained = [train for train in replicates if not train.is_baseline]
-    trains = (*trained, *_baselines(replicates, experiment.evaluation))
+    trains = (*trained, *baselines_of(replicates, experiment.evaluation))
     trials = [TrialConfig(train=train, evaluation=experiment.evaluation) for train in trains]
     return name_trials(experiment, trials, known)
 
@@ -114,9 +114,11 @@ def check_seeds(experiment: Experiment, seeds: int) -> None:
     """Raise UserError for replicates that cannot be, or make too many trials."""
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {seeds}")
+    if seeds > 1 and experiment.search is not None:
+        raise UserError(f"--seeds {seeds} and a search exclude each other: a search spends its trials on new points")
     if seeds > 1 and "seed" in experiment.grid.axes:
         raise UserError(f"--seeds {seeds} and the axis seed exclude each other: give one of them")
-    count = size_of(experiment.grid)
+    count = experiment.search.trials if experiment.search else size_of(experiment.grid)
     if seeds * count > MOST_TRIALS:
         raise UserError(
             f"a sweep may have at most {MOST_TRIALS:,} trials, got {seeds * count:,}: "
@@ -130,8 +132,8 @@ def _replicates(configurations: Sequence[TrainConfig], seeds: int) -> Iterator[T
             yield train if not replicate else train.model_copy(update={"seed": train.seed + replicate})
 
 
-def _baselines(configurations: Iterable[TrainConfig], evaluation: EvalConfig) -> Iterator[TrainConfig]:
-    """One zero-step trial per prompt and base; what training alone reads is at its default."""
+def baselines_of(configurations: Iterable[TrainConfig], evaluation: EvalConfig) -> Iterator[TrainConfig]:
+    """Yield one zero-step trial per prompt and base; what training alone reads is at its default."""
     keys = (
         *BASELINE_FIELDS,
         "tokenization",
@@ -173,7 +175,9 @@ class TrialNames:
         key = _without_seed(train.model_dump(mode="json"))
         if key not in self.letters:
             self.letters[key] = next(self.free_letters)
-        axes = [axis for axis in self.experiment.grid.axes if axis not in (*MAIN_AXES, "seed")]
+        searched = [axis.field for axis in self.experiment.search.axes] if self.experiment.search else []
+        every = dict.fromkeys((*self.experiment.grid.axes, *searched))
+        axes = [axis for axis in every if axis not in (*MAIN_AXES, "seed")]
         parts = [_part(name, getattr(train, name)) for name in (*MAIN_AXES, *axes)]
         return self.letters[key], _file_name("-".join((self.letters[key], *parts, f"s{train.seed}")))
 

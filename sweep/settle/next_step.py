@@ -57,7 +57,8 @@ class SettleStep:
 
 def next_step(plan: SettlePlan, folder: SweepFolder, given_up: Collection[str] = ()) -> SettleStep:
     """Return how the race of a sweep stands; `given_up`: folder names of trials whose evaluation has failed."""
-    from analysis.statistics.racing import RaceRules, looks, race
+    from analysis.statistics.race_rules import RaceRules, looks
+    from analysis.statistics.racing import race
 
     trained = [one for one in folder.records() if one.folder.name not in given_up and _is_trained(one)]
     examples = _examples(folder, plan.whole)

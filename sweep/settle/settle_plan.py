@@ -78,7 +78,7 @@ def settle_plan(metric: str, margin: float | None, evaluation: EvalConfig, most:
     The curves of training stay as they are without a race, so that the same is trained and stopped; where many examples
     are asked for they are no longer than usual.
     """
-    from analysis.statistics.racing import looks
+    from analysis.statistics.race_rules import looks
 
     curve = min(evaluation.on_curve, MOST_ON_CURVE)
     whole = evaluation.model_copy(update={"validation_examples": most, "curve_examples": curve})

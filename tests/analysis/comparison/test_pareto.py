@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from searches_on_disk import space, write_search
 
 from analysis.compare import compare
 from analysis.comparison.pareto import undominated
@@ -34,9 +33,8 @@ def test_the_set_is_that_of_all_pairs_and_of_optuna(dimensions: int) -> None:
     assert {one.user_attrs["place"] for one in study.best_trials} == set(np.flatnonzero(expected))
 
 
-def test_the_set_of_a_search_is_what_its_records_say_and_is_marked(tmp_path: Path) -> None:
-    one = space(trials=12, objectives=("rougeL", "-trainable_parameters", "-runtime_s"))
-    found = compare(write_search(tmp_path, one))
+def test_the_set_of_a_search_is_what_its_records_say_and_is_marked(several: Path) -> None:
+    found = compare(several)
     rows = found.table.of_kind("configuration")
     values = np.array(
         [[row.mean("validation", "rougeL"), -row.values["trainable_parameters"], -row.values["wall_s"]] for row in rows]
@@ -48,7 +46,7 @@ def test_the_set_of_a_search_is_what_its_records_say_and_is_marked(tmp_path: Pat
     assert scores == sorted(scores, reverse=True)
 
 
-def test_one_objective_has_no_set(tmp_path: Path) -> None:
-    found = compare(write_search(tmp_path, space(trials=3)))
+def test_one_objective_has_no_set(searched: Path) -> None:
+    found = compare(searched)
     assert found.front == ()
     assert [row.values["mark"] for row in found.table.of_kind("configuration")].count("best") == 1

@@ -16,6 +16,7 @@ from analysis.findings import mixed_model
 from analysis.findings.findings import Findings
 from analysis.render.csv_tables import tests_to_csv as csv_of
 from analysis.render.panels import baseline_grid, effect_grid, more_grids, p_text
+from analysis.render.search_panels import search_grids
 from analysis.render.text_grids import TextGrid
 
 Make = Callable[..., Path]
@@ -94,7 +95,7 @@ def test_a_search_has_importance_and_draws(make_sweep: Make) -> None:
         configuration(f"T{index}", rank=int(draw.choice([4, 8, 16])), rate=float(rate), quality=0.3 + index / 40)
         for index, rate in enumerate(np.geomspace(1e-5, 1e-3, 12))
     ]
-    grids = dict(more_grids(Findings(compare(make_sweep([baseline(), *trials])))))
+    grids = dict(search_grids(Findings(compare(make_sweep([baseline(), *trials])))))
     assert columns_of(grids["What matters in the search"])["axis"][0] == "learning rate"
     assert columns_of(grids["Expected best of n draws"])["draws"] == ["1", "2", "4", "8", "12"]
 

@@ -22,7 +22,7 @@ from analysis.render.score_units import SCORES
 Make = Callable[..., Path]
 # What is no score: p, shares, sizes of an effect by its spread, and times.
 NO_SCORES = {"p", "p_t", "p_holm", "p_max_t", "p_bh", "p_equivalent", "p_runs", "attainable", "wins", "ties", "losses"}
-NO_SCORES |= {"d_z", "relative", "share", "wall_s"}
+NO_SCORES |= {"d_z", "relative", "share", "wall_s", "time_s"}
 
 
 def test_of_every_number_of_a_finding_it_is_known_whether_it_is_a_score() -> None:

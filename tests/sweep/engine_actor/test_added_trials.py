@@ -101,3 +101,18 @@ def test_a_trial_that_has_ended_runs_again_for_another_evaluation_and_no_other_o
     let_go(slots, STEPS)
     wait_until(lambda: not slots.active())
     assert sorted(slots.engine.order) == ["a", "a", "b"]  # type: ignore[attr-defined]
+
+
+def test_where_a_scheduler_judges_what_runs_again_waits_for_nobody(make: Make) -> None:
+    slots = make("a", lockstep=True, silent_s=0.0)
+    assert slots.take("a") == "taken"
+    let_go(slots)
+    assert follow(slots, "a") == ([1, 2, 3], "done")
+    slots.run_again(dict(slots.jobs))
+    let_go(slots, 1)
+    wait_until(lambda: len(slots.runs["a"].reports) == 1)
+    time.sleep(0.01)
+    assert slots.expire() == []
+    let_go(slots, STEPS - 1)
+    wait_until(lambda: not slots.active())
+    assert [report.step for report in slots.runs["a"].reports] == [1, 2, 3]

@@ -59,12 +59,11 @@ def test_a_declared_search_changes_where_it_is_asked_to() -> None:
     space = asked("search_2x2x2", "lora_rank=log:1..64", "learning_rate=5e-5,5e-3", "prompt=v2", trials=48)
     spreads = {axis.field: axis.spread for axis in space.axes}
     assert spreads == {
-        "prompt": Choice(("v2",)),
         "lora_rank": integer(1, 64, log=True),
         "learning_rate": Choice((5e-5, 5e-3)),  # the ends of the range, and no range any more
         "lora_dropout": uniform(0, 0.2),
     }
-    assert (space.sampler, space.trials) == ("auto", 48)
+    assert (space.sampler, space.trials, space.base.prompt) == ("auto", 48, "v2")
 
 
 def test_few_cells_need_no_number_of_trials() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from searches_on_disk import BASE, drawn, space, trials_of, write_search
-from sweeps_on_disk import baseline, configuration
+from searches_on_disk import space, write_search
+from sweeps_on_disk import baseline, configuration, grid
 
 from analysis.compare import compare
 from analysis.findings import effects
-from analysis.findings.searches.importance import importance
-from analysis.findings.searches.points import is_search
-from search_spaces.search import search, when
+from analysis.findings.searches.importance import distribution, importance, shares
+from analysis.findings.searches.points import Axis, is_search
+from search_spaces.spreads import Choice, IntegerRange
 
 Make = Callable[..., Path]
 
@@ -32,8 +32,8 @@ def listed(count: int) -> list:
     return trials
 
 
-def test_it_is_optunas_on_the_declared_distributions(tmp_path: Path) -> None:
-    found = compare(write_search(tmp_path))
+def test_it_is_optunas_on_the_declared_distributions(searched: Path) -> None:
+    found = compare(searched)
     study = optuna.create_study(direction="maximize")
     distributions = {
         "learning_rate": optuna.distributions.FloatDistribution(5e-5, 5e-3, log=True),
@@ -53,31 +53,32 @@ def test_it_is_optunas_on_the_declared_distributions(tmp_path: Path) -> None:
     expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
     rows = importance(found)
     assert {one.axis: one.importance for one in rows} == pytest.approx(expected)
-    assert all(0 <= one.low <= one.high <= 1 and one.configurations == 24 for one in rows)
+    assert all(0 <= one.low <= one.high <= 1 and one.configurations == 12 for one in rows)
 
 
-def test_a_conditional_axis_counts_where_it_is_active(tmp_path: Path) -> None:
-    one = search(
-        BASE,
-        when(quantization="nf4", optimizer=["adamw_torch", "paged_adamw_8bit"]),
-        quantization=["none", "nf4"],
-        trials=12,
-    )
+def test_a_conditional_axis_counts_where_it_is_active() -> None:
+    axes = [
+        Axis("quantization", "quantization", Choice(("none", "nf4"))),
+        Axis("lora_rank[quantization=nf4]", "lora_rank", IntegerRange(1, 64, log=True)),
+    ]
     draw = np.random.default_rng(0)
-    points = []
-    for seed in range(12):
-        nf4 = bool(draw.integers(2))
-        change = {"quantization": "nf4", "optimizer": ["adamw_torch", "paged_adamw_8bit"][seed % 2]} if nf4 else {}
-        points.append(BASE.model_copy(update={**change, "seed": 42}))
-    trials = trials_of(points)
-    found = compare(write_search(tmp_path, one, trials))
-    assert is_search(found)
-    names = {axis.name for axis in one.axes}
-    assert names == {"quantization", "optimizer[quantization=nf4]"}
+    points: list[tuple[dict, float]] = []
+    study = optuna.create_study(direction="maximize")
+    for _ in range(40):
+        rank = int(draw.integers(1, 65))
+        values = {"quantization": "nf4", axes[1].name: rank} if draw.integers(2) else {"quantization": "none"}
+        points.append((values, float(rank if axes[1].name in values else 30 + draw.uniform())))
+        distributions = {axis.name: distribution(axis) for axis in axes if axis.name in values}
+        study.add_trial(optuna.trial.create_trial(params=values, distributions=distributions, value=points[-1][1]))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
+    expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    found = shares(axes, points, lower_is_better=False)
+    assert found == pytest.approx(expected)
+    assert found[axes[1].name] > 0.5
 
 
 def test_a_list_of_points_has_importance_on_what_varies(make_sweep: Make) -> None:
-    found = compare(make_sweep(listed(16)))
+    found = compare(make_sweep(listed(11)))
     assert is_search(found)
     assert effects.effects(found) == ()
     assert effects.why_no_effects(found) is None
@@ -87,11 +88,10 @@ def test_a_list_of_points_has_importance_on_what_varies(make_sweep: Make) -> Non
 
 
 def test_a_grid_and_a_search_of_few_points_have_none(make_sweep: Make, tmp_path: Path) -> None:
-    assert importance(compare(make_sweep())) == ()
-    assert importance(compare(make_sweep(listed(6)))) == ()
-    one = space(trials=4)
-    few = compare(write_search(tmp_path / "few", one, trials_of(drawn(one, 4))))
+    assert importance(compare(make_sweep(grid(A={"state": None})))) == ()
+    few = compare(write_search(tmp_path / "few", space(trials=3)))
     assert is_search(few)
     assert effects.why_no_effects(few) is None
     assert importance(few) == ()
-    assert not is_search(compare(write_search(tmp_path / "grid", one, trials_of(drawn(one, 4)), sampler="grid")))
+    cells = write_search(tmp_path / "grid", space(trials=2), sampler="grid")
+    assert not is_search(compare(cells))
