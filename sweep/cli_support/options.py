@@ -15,12 +15,28 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from search_spaces.samplers import SAMPLERS
+from trainables.errors import UserError
 from trainables.metric_table import CHOOSING, LOSS
 
 MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant
 ENGINES = ("packed", "solo")
 ALONE = {"--settle": "auto"}
 VALUE = r"auto|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf"
+
+
+def seed_count(text: str | int) -> int:
+    """Read `--seeds`; raises UserError with the rule."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    if str(text).startswith("auto"):
+        raise UserError(
+            f"it must be a whole number, got {text!r}: no replicates are added by themselves, and --settle races the "
+            "mean over the seeds that it is given; write --seeds 3"
+        )
+    raise UserError(f"it must be a whole number, got {text!r}")
+
 
 ExperimentArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name (see `sweep list`) or Python file.", show_default=False)
@@ -35,7 +51,12 @@ FieldsOption = Annotated[
     str | None, typer.Option("--fields", help="Names of the data's fields: source=dialogue,target=summary.")
 ]
 SourceOption = Annotated[str, typer.Option("--source", help="Where model and data come from: auto, hub or bundled.")]
-SeedsOption = Annotated[int, typer.Option("--seeds", help="Replicates of every configuration: seeds 42, 43, ...")]
+SeedsOption = Annotated[
+    int,
+    typer.Option(
+        "--seeds", parser=seed_count, metavar="INTEGER", help="Replicates of every configuration: seeds 42, 43, ..."
+    ),
+]
 SettleOption = Annotated[
     str | None,
     typer.Option("--settle", metavar="[MARGIN]", help="End when the choice is settled within so many points, or auto."),
