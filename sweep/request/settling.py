@@ -11,6 +11,7 @@ from sweep.request.trials import PlannedTrial, jobs_left
 from sweep.settle.next_step import next_step
 from sweep.settle.sentences import beforehand
 from sweep.settle.settle_plan import SettlePlan, check_settling, margin_of, settle_plan
+from trainables.errors import UserError
 from trainables.jobs import TrialJob
 from trainables.records.record import SweepFolder
 
@@ -20,6 +21,11 @@ def check_settle_option(text: str | None, experiment: Experiment) -> None:
     if text is not None:
         margin_of(text)
         check_settling(experiment.metric, experiment.evaluation)
+        objectives = experiment.search.objectives if experiment.search else ()
+        if len(objectives) > 1:
+            raise UserError(
+                f"--settle looks for the best by one metric, got the objectives {', '.join(objectives)}: leave out --settle"
+            )
 
 
 def raced(
