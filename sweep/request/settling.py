@@ -24,7 +24,7 @@ def check_settle_option(text: str | None, experiment: Experiment) -> None:
         objectives = experiment.search.objectives if experiment.search else ()
         if len(objectives) > 1:
             raise UserError(
-                f"--settle looks for the best by one metric, got the objectives {', '.join(objectives)}: leave out --settle"
+                f"--settle looks for the best by one metric, got the objectives {', '.join(objectives)}; leave it out"
             )
 
 
