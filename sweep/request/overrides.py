@@ -57,6 +57,7 @@ class Request:
     may_stand_in: frozenset[str]  # "model" and "data", where the experiment's own name is asked for
     folder_name: str  # of its sweep under runs/
     in_file: frozenset[str]  # fields that the experiment sets itself
+    is_smoke: bool = False  # every stage in little
 
 
 def request(name_or_path: str, changes: Changes) -> Request:
@@ -84,7 +85,9 @@ def request(name_or_path: str, changes: Changes) -> Request:
     own_sizes = changes.eval_examples is not None and not changes.smoke
     may_stand_in = _own_names(original, experiment) if original.stand_in else frozenset()
     in_file = frozenset({*original.grid.base.model_fields_set, *original.grid.axes})
-    return Request(experiment, frozenset({*axes, *ranges, *base}), own_sizes, may_stand_in, folder_name, in_file)
+    return Request(
+        experiment, frozenset({*axes, *ranges, *base}), own_sizes, may_stand_in, folder_name, in_file, changes.smoke
+    )
 
 
 def _base_fields(changes: Changes, axes: Axes) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def raced(
         return experiment, None
     check_settling(experiment.metric, experiment.evaluation)
     asked = experiment.evaluation.validation_examples
-    most = asked if request.own_sizes else max(asked, sizes.get("validation", 0))
+    most = asked if request.own_sizes or request.is_smoke else max(asked, sizes.get("validation", 0))
     race = settle_plan(experiment.metric, margin_of(text), experiment.evaluation, most, experiment.search is not None)
     return replace(experiment, evaluation=race.first), race
 
