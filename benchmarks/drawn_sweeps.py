@@ -7,7 +7,8 @@ scores have (their spread, correlation, skew, zeros) stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,33 @@ def of_sweep(folder: Path, metric: str = "rougeL", split: str = "validation") ->
         raise UserError(f"{folder} holds {len(rows)} finished configurations; scores of two or more are needed")
     shared = [name for name in rows[0] if all(name in one for one in rows)]
     return np.array([[one[name] for name in shared] for one in rows])
+
+
+def of_turns(folder: Path, most: int = 1_200) -> Array:
+    """Return ROUGE-L of ten choices of turns as the summaries of SAMSum's dialogues in this folder, as (C, N)."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"])
+    records = [one for name in ("val", "test") for one in json.loads((folder / f"{name}.json").read_text("utf-8"))]
+    pairs = [(one["dialogue"].replace("\r\n", "\n").split("\n"), one["summary"]) for one in records[:most]]
+    return np.array(
+        [
+            [scorer.score(reference, " ".join(choose(turns)))["rougeL"].fmeasure for turns, reference in pairs]
+            for choose in TURNS
+        ]
+    )
+
+
+def _longest(count: int) -> Callable[[list[str]], list[str]]:
+    return lambda turns: [one for one in turns if one in sorted(turns, key=len)[-count:]]
+
+
+TURNS: Sequence[Callable[[list[str]], list[str]]] = (
+    *(lambda turns, count=count: turns[:count] for count in (1, 2, 3, 4)),
+    *(_longest(count) for count in (1, 2, 3, 4)),
+    lambda turns: turns[-2:],
+    lambda turns: [turns[0], turns[-1]],
+)
 
 
 def drawn(matrix: Array, gaps: Sequence[float], count: int, examples: int, seed: int) -> Iterator[DrawnSweep]:

@@ -1,7 +1,8 @@
 """`python -m benchmarks.settling`: what races of eight configurations lose, settle and cost, on sweeps of known truth.
 
 The sweeps are drawn from scores per example: of finished sweeps that are named (`--sweep runs/one,runs/other`), or made
-up by what was measured of such scores. The same is asked of other procedures at one margin with `--challengers`.
+up by what was measured of such scores, or those of turns of real dialogues as their summaries (`--turns
+../shared/real/samsum`). The same is asked of other procedures at one margin with `--challengers`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import typer
 from analysis.statistics.multiple_testing import ALPHA, Array
 from analysis.statistics.racing import Bounds, Race, RaceRules, looks, race
 from benchmarks import confidence_sequences, output
-from benchmarks.drawn_sweeps import KINDS, DrawnSweep, calibrated, drawn, of_sweep
+from benchmarks.drawn_sweeps import KINDS, DrawnSweep, calibrated, drawn, of_sweep, of_turns
 from sweep.cli_support import command
 from sweep.cli_support.options import JsonOption
+from trainables.errors import UserError
 
 CONFIGURATIONS = 8
 FIXED_MARGIN = 0.016  # at which procedures are compared: about what the examples settle
@@ -122,6 +124,7 @@ def settling(
     sweep: Annotated[
         str, typer.Option("--sweep", help="Finished sweeps whose scores are drawn: runs/one,runs/two.")
     ] = "",
+    turns: Annotated[Path | None, typer.Option("--turns", help="Folder of SAMSum: draw scores of its turns.")] = None,
     sweeps: Annotated[int, typer.Option("--sweeps", help="Sweeps to race.")] = 2_000,
     examples: Annotated[int, typer.Option("--examples", help="Validation examples to be had.")] = 800,
     seed: Annotated[int, typer.Option("--seed", help="Of all draws.")] = 0,
@@ -132,7 +135,7 @@ def settling(
     """Race sweeps of known truth, and say what was lost, settled and saved."""
     output.positive("--sweeps", sweeps)
     output.positive("--examples", examples)
-    matrices = [of_sweep(Path(one)) for one in sweep.split(",")] if sweep else [calibrated()]
+    matrices = _matrices(sweep, turns)
     rules = RaceRules(looks(16, examples))
     parts: list[Any] = []
     found = simulate(matrices, rules, sweeps, seed)
@@ -154,11 +157,25 @@ def settling(
             output.table(f"Margin {100 * FIXED_MARGIN:g}, all kinds", ("bounds", "races", *COLUMNS), _rows(other))
         )
         facts["procedures"] = other
-    parts.append(_note(matrices, bool(sweep)))
-    name = "settling" + (" --sweep ..." if sweep else "") + (" --challengers" if compare else "")
+    parts.append(_note(matrices, bool(sweep or turns)))
+    name = (
+        "settling"
+        + (" --sweep ..." if sweep else "")
+        + (" --turns ..." if turns else "")
+        + (" --challengers" if compare else "")
+    )
     made = {part: {kind: vars(one) for kind, one in rows.items()} for part, rows in facts.items()}
     output.publish(output.Findings(name, parts, made), output.device_of("cpu", "pocket"), results, as_json)
     return command.DONE
+
+
+def _matrices(sweep: str, turns: Path | None) -> list[Array]:
+    found = [of_sweep(Path(one)) for one in sweep.split(",")] if sweep else []
+    if turns is not None:
+        if not (turns / "val.json").is_file():
+            raise UserError(f"--turns must be a folder with val.json and test.json of SAMSum, got {str(turns)!r}")
+        found.append(of_turns(turns))
+    return found or [calibrated()]
 
 
 def _rows(found: Mapping[str, RaceOutcomes]) -> list[list[str]]:
@@ -175,7 +192,7 @@ def _note(matrices: Sequence[Array], is_real: bool) -> str:
             f"{100 * one.std(axis=1).mean():.1f}, correlation {together.mean():.2f}, SD of paired differences "
             f"{100 * spread.min():.1f} to {100 * spread.max():.1f}"
         )
-    origin = "Scores of finished sweeps" if is_real else "Scores made up"
+    origin = "Real scores" if is_real else "Scores made up"
     return (
         f"{origin}: {'; '.join(said)}. Settled: separated or equivalent within the margin. Lost: the choice is worse "
         f"than the best by more than the margin, settled or not. Error asked for: {100 * ALPHA:g}%. Texts: share of "

@@ -46,6 +46,7 @@ def object_of(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
         (("scaling", "--trials", "two"), "--trials must be numbers such as 1,2"),
         (("decision", "--systems", "a,e"), "--systems 'e' is unknown"),
         (("decision", "--size", "phi2"), "--size must be pocket or gpt2, got 'phi2'"),
+        (("settling", "--turns", "nowhere"), "--turns must be a folder with val.json and test.json"),
         (("settling", "--sweeps", "0"), "--sweeps must be at least 1, got 0"),
         (("light", "--repeats", "0"), "--repeats must be at least 1, got 0"),
         (("light", "--sweep", "nowhere"), "--sweep must be a sweep's folder, got 'nowhere'"),
