@@ -128,6 +128,6 @@ def _ask_again(study: optuna.Study, space: Search, trial: StudyTrial, worst: tup
         study.tell(asked, state=optuna.trial.TrialState.PRUNED)
         return
     is_infeasible = trial.state is PointState.INFEASIBLE
-    if worst:
+    if worst and isinstance(study.sampler, optuna.samplers.NSGAIISampler):  # CMA-ES only warns that it takes none
         asked.set_constraint(FITS, 1.0 if is_infeasible else -1.0)
     study.tell(asked, worst if is_infeasible else trial.values)

@@ -48,6 +48,7 @@ def object_of(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
         (("decision", "--size", "phi2"), "--size must be pocket or gpt2, got 'phi2'"),
         (("settling", "--turns", "nowhere"), "--turns must be a folder with val.json and test.json"),
         (("settling", "--sweeps", "0"), "--sweeps must be at least 1, got 0"),
+        (("study", "--samplers", "tpe,grid"), "--samplers 'grid' is unknown"),
         (("light", "--repeats", "0"), "--repeats must be at least 1, got 0"),
         (("light", "--sweep", "nowhere"), "--sweep must be a sweep's folder, got 'nowhere'"),
     ],

@@ -24,7 +24,16 @@ def told_of(number: int, parameters: dict[str, Any], values: tuple[float, ...]) 
     return StudyTrial(f"{number}", f"{number:08x}", parameters, PointState.COMPLETE, values)
 
 
-@pytest.mark.parametrize("chosen", ["tpe", "random", "cmaes", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "tpe",
+        "random",
+        "nsga2",
+        pytest.param("cmaes", marks=pytest.mark.slow),
+        pytest.param("gp", marks=pytest.mark.slow),
+    ],
+)
 def test_as_a_study_of_optunas_that_was_never_interrupted(chosen: str) -> None:
     trials = {"nsga2": 26, "gp": 12}.get(chosen, 18)
     experiment = searched.experiment(trials, **NUMERIC)
@@ -125,3 +134,23 @@ def test_generations_go_on_after_a_kill_without_the_study_file(tmp_path: Path, c
     (tmp_path / "killed" / "optuna.db").unlink()
     rest = searched.run(searched.opened(tmp_path / "killed", experiment, chosen))
     assert searched.points(first + rest) == searched.points(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("chosen", ["tpe", "random", "cmaes", "nsga2", "gp"])
+def test_every_sampler_takes_points_that_do_not_fit(tmp_path: Path, chosen: str) -> None:
+    def judge(train: Any) -> str | None:
+        return "too big" if train.lora_rank > 20 else None
+
+    study = searched.opened(tmp_path / "sweep", searched.experiment(12, **NUMERIC), chosen, infeasible=judge)
+    jobs = searched.run(study)
+    assert len(jobs) == 12
+    assert study.infeasible > 0
+    assert all(job.trial.train.lora_rank <= 20 for job in jobs)
+
+
+def test_a_space_in_which_nothing_fits_ends_without_a_trial(tmp_path: Path) -> None:
+    experiment = searched.experiment(4, **ONE_AXIS)
+    study = searched.opened(tmp_path / "sweep", experiment, "random", infeasible=lambda train: "never")
+    assert (study.ask(), study.points) == (None, 0)

@@ -19,7 +19,7 @@ def test_points_are_written_as_trials_of_the_sweep(tmp_path: Path) -> None:
     assert study.remaining == 0
 
 
-@pytest.mark.parametrize("kept", [1, 11, 13])
+@pytest.mark.parametrize("kept", [11, *(pytest.param(kept, marks=pytest.mark.slow) for kept in (1, 13))])
 def test_a_study_opened_anew_goes_on_as_one_that_was_not(tmp_path: Path, kept: int) -> None:
     experiment = searched.experiment(14)
     whole = searched.run(searched.opened(tmp_path / "whole", experiment))

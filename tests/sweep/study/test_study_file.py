@@ -116,11 +116,11 @@ def changed(path: Path, *statements: str) -> None:
         not_a_database,
         truncated,
         emptied,
-        of_another_schema,
-        without_a_table,
+        *(
+            pytest.param(harm, marks=pytest.mark.slow)
+            for harm in (of_another_schema, without_a_table, with_other_values, with_other_states)
+        ),
         with_a_trial_more,
-        with_other_values,
-        with_other_states,
     ],
 )
 def test_a_file_that_is_not_as_the_records_say_is_made_anew(
@@ -135,6 +135,7 @@ def test_a_file_that_is_not_as_the_records_say_is_made_anew(
     assert content(path) == live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [Path.unlink, not_a_database, truncated])
 def test_it_is_made_anew_in_the_midst_of_a_search(
     tmp_path: Path, one_search: Path, harm: Callable[[Path], None]
