@@ -17,5 +17,5 @@ experiment = Experiment(
         objectives=("rougeL", "-trainable_parameters"),
     ),
     evaluation=EvalConfig(max_new_tokens=128, validation_examples=64, test_examples=128),
-    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": log_uniform(1e-3, 2e-2)}),
+    stand_in=StandIn(model="pocket-gpt2", data="pocket-chats", axes={"learning_rate": log_uniform(1e-3, 1.4e-2)}),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from analysis.format.terminal import Table
@@ -23,6 +23,7 @@ from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import KnownWidths, check_memory, known_widths
 from sweep.request.prepare import Loaded, check_bases, plan_loaded, read_data, resolve, sources_of_request
 from sweep.request.run_options import RunOptions
+from sweep.request.search_plan import PlannedPoint, SearchPlan, bases_of, ends_of, search_plan
 from sweep.request.settling import check_settle_option, settle_notes
 from sweep.request.trials import PlannedTrial, retry_sentence
 from trainables import units
@@ -83,6 +84,7 @@ class SweepPlan:
     evaluation: dict[str, Any]  # of EvalConfig
     trials: tuple[PlanRow, ...]
     notes: tuple[str, ...]
+    search: SearchPlan | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "pack_width": [one.as_json() for one in self.pack_width]}
@@ -121,7 +123,8 @@ def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
     existing = sweep_to_extend(wanted, options)
     notes: list[str] = []
     loaded = _load(wanted, options, existing, notes)
-    planned = plan_loaded(loaded).trials
+    requested = plan_loaded(loaded).requested
+    planned = requested.trials
     resolved, experiment, corpus = loaded.resolved, loaded.experiment, loaded.corpus
     bases, folder = resolved.bases, resolved.folder
     notes += [*data_lines(loaded.data.report), *loaded.notes] if corpus else []
@@ -130,15 +133,21 @@ def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
         notes.append(f"with --scheduler asha or median: {said}")
     notes += resolved.model_notes() if bases.found else []
     notes += settle_notes(loaded.race, experiment, planned) if corpus else []
-    notes += sanity_report.in_plan_of(planned, experiment, bases, corpus, loaded.data.mistakes)
+    notes += sanity_report.in_plan_of(requested.judged, experiment, bases, corpus, loaded.data.mistakes)
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in existing.left} if existing else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]
-    need = estimates.disk_need(planned, bases.model_folders) if bases.found else None
+    to_come = [_row(trial, bases, lengths, "to come") for trial in requested.to_come]
+    coming = requested.remaining
+    largest = estimates.largest(requested.to_come, bases.model_folders) * coming if bases.found else []
+    need = estimates.disk_need([*planned, *largest], bases.model_folders) if bases.found else None
     to_run = [trial for trial, row in zip(planned, rows, strict=True) if row.state in LEFT]
     notes += _damage(folder, eval_id(experiment.evaluation)) if existing else []
     if existing and (again := retry_sentence((row.state for row in rows), continue_command.line(folder))):
         notes.append(again)
+    point = _point(to_come) if coming else None
+    packs = pack_order.describe(trial.trial.train for trial in requested.judged)
+    packs = bases_of(packs) if experiment.search else packs
     return SweepPlan(
         experiment=experiment.name,
         folder=str(options.out),
@@ -147,19 +156,25 @@ def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
         model=tuple(model.label for model in bases.models),
         data=bases.data.label,
         banner=found_sources.banner(bases, experiment, wanted, options.source),
-        configurations=sum(not trial.is_baseline for trial in planned),
+        configurations=sum(not trial.is_baseline for trial in planned) + coming,
         baselines=sum(trial.is_baseline for trial in planned),
-        left=len(to_run),
-        packs=tuple(pack_order.describe(trial.trial.train for trial in planned)),
-        tokens=_sum(row.tokens for row in rows),
+        left=len(to_run) + coming,
+        packs=tuple(packs),
+        tokens=_sum([*(row.tokens for row in rows), *([point.tokens and point.tokens[1] * coming] if point else [])]),
         disk_bytes=need,
-        memory_bytes=max((row.memory_bytes or 0 for row in rows), default=0) or None,
-        pack_width=tuple(_widths(to_run, bases, corpus, resolved.device, options)),
-        time_s=_time_s(folder, planned, rows),
+        memory_bytes=max((row.memory_bytes or 0 for row in (*rows, *to_come)), default=0) or None,
+        pack_width=tuple(_widths([*to_run, *requested.to_come], bases, corpus, resolved.device, options)),
+        time_s=_time_s(folder, planned, rows, coming),
+        search=search_plan(experiment.search, requested, point) if experiment.search else None,
         evaluation=experiment.evaluation.model_dump(mode="json"),
         trials=tuple(rows),
         notes=tuple(notes),
     )
+
+
+def _point(rows: Sequence[PlanRow]) -> PlannedPoint:
+    names = [one.name for one in fields(PlannedPoint)]
+    return PlannedPoint(**{name: ends_of(getattr(row, name) for row in rows) for name in names})
 
 
 def _load(wanted: Request, options: RunOptions, existing: ExistingSweep | None, notes: list[str]) -> Loaded:
@@ -275,8 +290,11 @@ def _damage(folder: SweepFolder, identity: str) -> list[str]:
     return [*said, *(f"data/{path.name} is damaged; a run writes it anew" for path in folder.damaged_examples())]
 
 
-def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[PlanRow]) -> float | None:
-    """Predict the time that is left from the mean time of finished trials, None where none has finished."""
+def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence[PlanRow], coming: int) -> float | None:
+    """Predict the time that is left from the mean time of finished trials, None where none has finished.
+
+    `coming` more are still to be chosen.
+    """
     walls: dict[bool, list[float]] = {True: [], False: []}
     for trial in planned:
         result = TrialRecord(folder.trials_folder / trial.folder_name).result()
@@ -285,7 +303,7 @@ def _time_s(folder: SweepFolder, planned: Sequence[PlannedTrial], rows: Sequence
     seen = walls[True] + walls[False]
     if not seen:
         return None
-    left = [row.kind == "baseline" for row in rows if row.state in LEFT]
+    left = [*(row.kind == "baseline" for row in rows if row.state in LEFT), *[False] * coming]
     return sum(statistics.fmean(walls[baseline] or seen) for baseline in left)
 
 
@@ -308,6 +326,8 @@ def _print(found: SweepPlan) -> None:
     console.print(f"model: {', '.join(found.model)}; data: {found.data}; folder: {found.folder}")
     if len(found.packs) > 1:
         console.print(pack_order.listed(found.packs))
+    if found.search is not None:
+        _print_search(found.search)
     console.print(_table(found.trials[:SHOWN_ROWS]))
     if len(found.trials) > SHOWN_ROWS:
         console.print(f"... and {len(found.trials) - SHOWN_ROWS} more (--json lists all)")
@@ -318,6 +338,19 @@ def _print(found: SweepPlan) -> None:
     if found.time_s is not None:
         parts.append(f"time left, at the measured rate: {units.duration(found.time_s)} on one engine")
     console.print("; ".join(parts))
+
+
+def _print_search(found: SearchPlan) -> None:
+    console = command.results()
+    console.print(found.sentence)
+    table = Table()
+    for title in ("axis", "values"):
+        table.add_column(title)
+    for axis in found.axes:
+        table.add_row(axis.name, axis.values)
+    console.print(table)
+    if found.point is not None:
+        console.print(found.point.sentence)
 
 
 def _table(rows: Sequence[PlanRow]) -> Table:
