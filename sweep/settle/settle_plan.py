@@ -11,6 +11,7 @@ from trainables.errors import UserError
 from trainables.metric_table import LOSS, LOWER_IS_BETTER
 
 FIRST_LOOK = 16  # validation examples that each configuration is evaluated on as it ends
+FEWEST = 2  # from which a spread can be told
 MOST_ON_CURVE = 64
 AUTO = "auto"
 POINT = 0.01  # of a score from 0 to 1
@@ -80,6 +81,8 @@ def settle_plan(metric: str, margin: float | None, evaluation: EvalConfig, most:
     """
     from analysis.statistics.race_rules import looks
 
+    if most < FEWEST:
+        raise UserError(f"--settle needs at least {FEWEST} validation examples to compare on, got {most}")
     curve = min(evaluation.on_curve, MOST_ON_CURVE)
     whole = evaluation.model_copy(update={"validation_examples": most, "curve_examples": curve})
     size = evaluation.validation_examples if is_search else FIRST_LOOK

@@ -42,6 +42,8 @@ def test_a_race_needs_validation_examples_and_a_score_of_each() -> None:
     with pytest.raises(UserError, match=r"got 'eval_loss', .* choose by --metric rougeL"):
         check_settling("eval_loss", EVALUATION)
     check_settling("chrf", EVALUATION)
+    with pytest.raises(UserError, match="at least 2 validation examples to compare on, got 1"):
+        settle_plan("rougeL", None, EVALUATION, 1, is_search=False)
 
 
 def test_a_first_look_is_small_and_keeps_the_curves_of_training() -> None:
