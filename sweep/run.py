@@ -157,6 +157,8 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
                 outcome = launch(folder, lease, left, setup, launching, study, race=prepared.race)
             finally:
                 study.close()
+                if study.fault:
+                    note(study.fault, style="yellow")
             planned = requested_trials(prepared.experiment, known=known_trials(folder)).trials
         elif left:
             outcome = launch(folder, lease, left, setup, launching, race=prepared.race)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from search_spaces.experiment import Experiment
+from sweep.environment.lease import LeaseLost
 from sweep.request.repair import trials_entry
 from sweep.request.trials import PlannedTrial, TrialNames, known_trials
 from sweep.study.from_records import Reading, reading_of, trial_of, trials_of
@@ -114,11 +116,15 @@ class SearchStudy:
             self._keep(_waiting(trial) if trial.state is PointState.RUNNING else trial)
 
     def close(self) -> None:
-        """Leave what is still running to the next run, and write what could not be written before."""
+        """Leave what is still running to the next run, and write what could not be written before.
+
+        Where another driver has taken the sweep over, the study is its by now.
+        """
         left = {number: _waiting(one) for number, one in enumerate(self.told) if one.state is PointState.RUNNING}
         for number, trial in left.items():
             self.told[number] = trial
-        self._file.write(left, LAST_S)
+        with contextlib.suppress(LeaseLost):
+            self._file.write(left, LAST_S)
 
     def _begin(self, point: NewPoint, train: TrainConfig) -> TrialJob:
         planned = self._names.give(TrialConfig(train=train, evaluation=self.reading.evaluation), point.train_id)
