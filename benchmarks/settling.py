@@ -158,12 +158,8 @@ def settling(
         )
         facts["procedures"] = other
     parts.append(_note(matrices, bool(sweep or turns)))
-    name = (
-        "settling"
-        + (" --sweep ..." if sweep else "")
-        + (" --turns ..." if turns else "")
-        + (" --challengers" if compare else "")
-    )
+    given = {" --sweep ...": sweep, " --turns ...": turns, " --challengers": compare}
+    name = "settling" + "".join(option for option, value in given.items() if value)
     made = {part: {kind: vars(one) for kind, one in rows.items()} for part, rows in facts.items()}
     output.publish(output.Findings(name, parts, made), output.device_of("cpu", "pocket"), results, as_json)
     return command.DONE

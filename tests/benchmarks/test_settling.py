@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,10 +11,11 @@ from scipy import stats
 from analysis.statistics.multiple_testing import Array
 from analysis.statistics.racing import RaceRules, looks
 from benchmarks.confidence_sequences import asymptotic_half_width, bernstein_lower, betting_lower
-from benchmarks.drawn_sweeps import KINDS, calibrated, drawn
+from benchmarks.drawn_sweeps import KINDS, calibrated, drawn, of_turns
 from benchmarks.settling import RaceOutcomes, challengers, least_favourable, mean_of, raced, simulate
 
 RULES = RaceRules(looks(16, 800))
+SAMSUM = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "samsum"
 
 
 def at_most(share: float, races: int) -> float:
@@ -88,13 +91,23 @@ def test_races_settle_the_choice_for_less_than_half_of_the_texts(matrix: Array) 
 @pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.016, 0.03, 0.05])
 def test_the_truly_best_is_lost_in_one_race_of_twenty_at_most(matrix: Array, margin: float) -> None:
-    found = least_favourable([matrix], RaceRules(RULES.looks, margin), 1_000, seed=12)
+    found = least_favourable([matrix], RaceRules(RULES.looks, margin), 600, seed=12)
     assert max(found.lost, found.false_claim) < at_most(0.05, found.races)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SAMSUM.is_dir(), reason="../shared/real is absent")
+def test_the_same_holds_for_scores_of_real_texts() -> None:
+    found = mean_of(simulate([of_turns(SAMSUM, 600)], RULES, 500, seed=14))
+    assert max(found.lost, found.false_claim) < at_most(0.05, found.races)
+    assert 1 - found.settled < at_most(0.10, found.races)
+    assert found.regret <= 0.3
+    assert found.texts <= 0.45
 
 
 @pytest.mark.slow
 def test_the_error_holds_for_losses_without_bounds() -> None:
     draw = np.random.default_rng(5)
     losses = draw.gamma(4, 0.5, size=4_000) + draw.gamma(2, 0.07, size=(16, 4_000))  # skewed to the right
-    found = least_favourable([-losses], RaceRules(RULES.looks, 0.016), 1_000, seed=13)
+    found = least_favourable([-losses], RaceRules(RULES.looks, 0.016), 600, seed=13)
     assert max(found.lost, found.false_claim) < at_most(0.05, found.races)
