@@ -260,8 +260,11 @@ def _caution(findings: Findings) -> str:
 
 
 def _legend(found: Comparison) -> list[str]:
+    from analysis.findings.pareto_sentences import pareto_title
     from analysis.render.terminal_tables import legend
 
+    if found.front:
+        return [f"★ {pareto_title(found)}", *legend(found)[1:]]
     return legend(found)[1:] if found.best else legend(found)
 
 
