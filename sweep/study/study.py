@@ -36,6 +36,7 @@ def open_study(
     which the sampler learns from.
     """
     reading = reading_of(experiment)
+    warm = [replace(one, attributes={**one.attributes, "warm_start": True}) for one in warm]
     own = with_infeasible(folder, reading.space, trials_of(folder, reading))
     return SearchStudy(folder, reading, chosen, infeasible, [*warm, *own], len(warm))
 

@@ -15,7 +15,6 @@ from search_spaces.search import log_uniform, search, uniform
 from sweep.study.study import SearchStudy, open_study
 from trainables.config import EvalConfig, TrainConfig, eval_id
 from trainables.jobs import TrialJob
-from trainables.prompts import PROMPTS
 from trainables.records import atomic_files
 from trainables.records.evaluation_summary import EvaluationSummary
 from trainables.records.manifest import SweepManifest
@@ -23,7 +22,6 @@ from trainables.records.record import SweepFolder, TrialRecord
 from trainables.records.trial_result import TrialResult
 
 BASE = TrainConfig(model="pocket-gpt2", data="pocket-chats", precision="fp32", max_steps=8)
-TEMPLATE = PROMPTS["v1"]
 EVALUATION = EvalConfig(validation_examples=4, test_examples=4)
 AXES: dict[str, Any] = {
     "learning_rate": log_uniform(1e-4, 1e-1),
