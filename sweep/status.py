@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from analysis.format.terminal import Table, cell
+from search_spaces.points import parameters_of
+from search_spaces.search import from_json
 from sweep.cli_support import command, continue_command
 from sweep.cli_support.command import existing_sweep
 from sweep.cli_support.options import JsonOption
 from sweep.environment import lease
 from sweep.list import print_sweeps, sweeps_and_progress
+from sweep.request.search_points import remaining
 from sweep.request.trials import retry_sentence
 from sweep.settle.sentences import is_going, race_line
 from trainables.config import EvalConfig, eval_id
@@ -57,6 +61,15 @@ class SweepWriter:
 
 
 @dataclass(frozen=True)
+class PointsHeld:
+    """How far a search is: points that the sweep holds, of those asked for, and those still to be chosen."""
+
+    held: int
+    trials: int
+    to_come: int
+
+
+@dataclass(frozen=True)
 class SweepStatus:
     """How far a sweep is, who writes it and what continues it."""
 
@@ -72,6 +85,7 @@ class SweepStatus:
     continue_with: str
     continue_with_each: tuple[str, ...]
     is_left: bool
+    search: PointsHeld | None
     absent_file: str | None
     trials: tuple[TrialStatus, ...]
 
@@ -99,6 +113,7 @@ def sweep_status(folder: SweepFolder) -> SweepStatus:
     holder = _holder(folder.folder)
     looked_at = eval_id(EvalConfig.model_validate(sweep.settle["first"])) if sweep.settle else sweep.eval_id
     trials = tuple(_trial(record, sweep.eval_id, looked_at, holder is not None) for record in folder.records())
+    search = _points_held(folder, sweep.search) if sweep.search else None
     return SweepStatus(
         folder=str(folder.folder),
         experiment=sweep.experiment,
@@ -111,10 +126,22 @@ def sweep_status(folder: SweepFolder) -> SweepStatus:
         written_by=holder,
         continue_with=continue_command.line(folder),
         continue_with_each=tuple(continue_command.lines(folder)),
-        is_left=any(_is_left(trial) for trial in trials) or is_going(sweep.settle),
+        is_left=any(_is_left(trial) for trial in trials) or is_going(sweep.settle) or bool(search and search.to_come),
+        search=search,
         absent_file=continue_command.absent_file(folder),
         trials=trials,
     )
+
+
+def _points_held(folder: SweepFolder, kept: Mapping[str, Any]) -> PointsHeld:
+    space, held = from_json(kept), []
+    for record in folder.records():
+        with suppress(FileNotFoundError, atomic_files.DamagedFile, ValueError):
+            train = record.train_config()
+            point = None if train.is_baseline else parameters_of(space, train)
+            held += [] if point is None else [point]
+    infeasible = [row["parameters"] for row in journal.read(folder.infeasible_path).rows]
+    return PointsHeld(len(held), space.trials, remaining(space, held, infeasible))
 
 
 def _print_sweeps(as_json: bool) -> None:
@@ -176,6 +203,8 @@ def _print(found: SweepStatus) -> None:
         console.print(found.banner, style="bold yellow")
     states = ", ".join(f"{count} {state}" for state, count in found.states.items())
     console.print(f"{found.experiment}: {found.model} on {found.data}; {states}")
+    if found.search is not None:
+        console.print(f"search: {found.search.held} of {found.search.trials} points have been chosen")
     table = Table()
     for title in ("name", "trial", "state", "step", "eval loss", "evaluated", "remark"):
         table.add_column(title, justify="right" if title in ("step", "eval loss") else "left")

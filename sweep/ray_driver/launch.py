@@ -111,7 +111,8 @@ def launch(
     if caught.number is None and loss is None and session.error is not None:
         raise session.error
     unfinished = tuple(trials.unfinished())
-    status, reason = _end(caught, ended_early, loss or session.statuses.paused, len(unfinished))
+    left = len(unfinished) + trials.to_come
+    status, reason = _end(caught, ended_early, loss or session.statuses.paused, left)
     if status not in ("finished", "interrupted"):
         display.say_how_to_continue(reason, options.command)
     outcome = LaunchOutcome(status, caught.number, unfinished)

@@ -44,6 +44,15 @@ def listed(phrases: Sequence[str]) -> str:
     return f"{len(phrases)} packs: {'; '.join(phrases)}"
 
 
+def of_bases(trains: Iterable[TrainConfig]) -> str | None:
+    """Say which bases a search moves between, None where all its points share one."""
+    keys = dict.fromkeys(key_of(train) for train in trains)
+    names = [" ".join(part for part in key if part != "none") for key in keys]
+    if len(names) < 2:
+        return None
+    return f"{len(names)} bases: {'; '.join(names)}; points of different ones cannot share a pack, which is less full"
+
+
 def _phrase(key: BaseKey, members: Sequence[TrainConfig]) -> str:
     model, quantization, precision = key
     limits = sorted({train.max_length_tokens for train in members})

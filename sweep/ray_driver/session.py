@@ -22,10 +22,10 @@ from sweep.ray_driver.launch_log import LaunchTiming
 from sweep.ray_driver.launch_options import LaunchOptions
 from sweep.ray_driver.launch_trials import LaunchTrials
 from sweep.ray_driver.node_failure import NodeWatcher, lost_path
-from sweep.ray_driver.pack_order import sentence, spread_jobs
+from sweep.ray_driver.pack_order import of_bases, sentence, spread_jobs
 from sweep.ray_driver.placement import EnginePlace, cluster_nodes, cores, here, placement_sentences, places
 from sweep.ray_driver.settle_looks import SettleLooks
-from sweep.ray_driver.tune_rounds import TuneRounds, runs_ahead, share_of
+from sweep.ray_driver.tune_rounds import TuneRounds, runs_ahead, searched, share_of
 from sweep.ray_driver.tune_run import begin_import
 from sweep.ray_driver.worker_logs import in_short, lines_of
 from sweep.settle.settle_plan import SettlePlan
@@ -119,8 +119,11 @@ class Session:
             device = (
                 "GPU" if self.options.engines_per_gpu == 1 else f"GPU ({self.options.engines_per_gpu} engines each)"
             )
-        jobs = self.trials.jobs.values()
-        packs = sentence(job.trial.train for job in jobs) if self.options.engine == "packed" else None
+        packs = None
+        if self.options.engine == "packed" and self.trials.study is not None:
+            packs = of_bases(searched(self.folder))
+        elif self.options.engine == "packed":
+            packs = sentence(job.trial.train for job in self.trials.jobs.values())
         line = f"{self.trials.total} trials on {device}, engine {self.options.engine.rsplit(':', 1)[-1]}"
         return f"{line}\n{packs}" if packs else line
 

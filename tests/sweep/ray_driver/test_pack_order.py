@@ -6,7 +6,7 @@ from typing import Any
 
 from small_sweep import BASE, EVALUATION
 
-from sweep.ray_driver.pack_order import by_pack, describe, sentence, spread_jobs
+from sweep.ray_driver.pack_order import by_pack, describe, of_bases, sentence, spread_jobs
 from trainables.config import TrainConfig, TrialConfig
 from trainables.jobs import TrialJob, key_of
 
@@ -60,3 +60,11 @@ def test_every_engine_has_a_job_where_there_are_enough() -> None:
     long = [job("a", max_steps=10_000), *(job(name) for name in "bc")]
     assert [names(part) for part in spread_jobs(long, [1, 1, 1])] == ["a", "b", "c"]
     assert [names(part) for part in spread_jobs(long[:1], [1, 1])] == ["a", ""]
+
+
+def test_the_bases_of_a_search_are_named_where_there_is_more_than_one() -> None:
+    trains = [one.trial.train for one in (job("a"), job("b", **NF4), job("c", lora_rank=2))]
+    assert of_bases(trains) == (
+        "2 bases: tiny fp32; tiny nf4 fp32; points of different ones cannot share a pack, which is less full"
+    )
+    assert of_bases(trains[::2]) is None
