@@ -153,12 +153,9 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
             study = study_of(prepared, folder)
         outcome = None
         if study is not None:
-            try:
-                outcome = launch(folder, lease, left, setup, launching, study, race=prepared.race)
-            finally:
-                study.close()
-                if study.fault:
-                    note(study.fault, style="yellow")
+            outcome = launch(folder, lease, left, setup, launching, study, race=prepared.race)
+            if study.fault:
+                note(study.fault, style="yellow")
             planned = requested_trials(prepared.experiment, known=known_trials(folder)).trials
         elif left:
             outcome = launch(folder, lease, left, setup, launching, race=prepared.race)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from sweep.environment.lease import LeaseLost
 from sweep.ray_driver.pack_order import by_pack
 from sweep.study.end_running import end_running
 from sweep.study.study import SearchStudy
@@ -45,7 +47,8 @@ class LaunchTrials:
         if is_in_use:
             end_running(self.study.folder.study_path)
         else:
-            self.study.close()
+            with contextlib.suppress(LeaseLost):  # the study is another run's
+                self.study.close()
 
     def unfinished(self) -> dict[str, TrialJob]:
         """Return the trials that lack a result or their evaluation."""

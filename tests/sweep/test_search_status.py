@@ -37,7 +37,7 @@ def test_points_to_come_are_counted_and_leave_something_to_do(
     assert found.is_left
     printed = said(folder, capsys)
     assert "search: 2 of 3 points have been chosen" in printed
-    assert "continue with: python -m sweep.run again" in printed
+    assert "-m sweep.run again" in printed
     end(study.ask())  # type: ignore[arg-type]
     assert status.sweep_status(folder).search == status.PointsHeld(3, 3, 0)
     small = replace(searched.search, trials=2)
