@@ -68,7 +68,7 @@ def of_sweep(folder: Path, metric: str = "rougeL", split: str = "validation") ->
     table = load(folder)
     rows = []
     for row in table.rows:
-        if row.kind == "trial" and row.record is not None and row.state in TRAINED:
+        if row.kind == "configuration" and row.record is not None and row.state in TRAINED:
             lines = {str(line["id"]): line for line in row.record.predictions(table.eval_id, split)}
             rows.append({name: float(line["scores"][metric]) for name, line in lines.items()})
     if len(rows) < 2:

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from sweeps_on_disk import SMALL, baseline, configuration, grid, write_sweep
 
+from analysis.records.load import load
 from analysis.statistics.multiple_testing import Array
 from analysis.statistics.racing import RaceRules, looks
 from benchmarks.confidence_sequences import asymptotic_half_width, bernstein_lower, betting_lower
-from benchmarks.drawn_sweeps import KINDS, calibrated, drawn, of_turns
+from benchmarks.drawn_sweeps import KINDS, calibrated, drawn, of_sweep, of_turns
 from benchmarks.settling import RaceOutcomes, challengers, least_favourable, mean_of, raced, simulate
+from trainables.errors import UserError
 
 RULES = RaceRules(looks(16, 800))
 SAMSUM = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "samsum"
@@ -46,6 +49,16 @@ def test_a_drawn_sweep_has_the_truth_that_it_states(matrix: Array) -> None:
     assert [sums[0] - sums[gap] for gap in sums] == pytest.approx([gap / 100 for gap in sums], abs=0.003)
     first, second = (next(drawn(matrix, (0, 1), 1, 50, seed=4)) for _ in range(2))
     assert all((first.scores[name] == second.scores[name]).all() for name in "AB")
+
+
+def test_a_finished_sweep_gives_the_scores_of_its_configurations(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "whole", grid(), SMALL)
+    found = of_sweep(folder)
+    assert found.shape == (8, 12)
+    means = [row.summary.splits["validation"]["rougeL"] for row in load(folder).of_kind("configuration") if row.summary]
+    assert found.mean(axis=1) == pytest.approx(means, abs=1e-9)
+    with pytest.raises(UserError, match="holds 1 finished configurations"):
+        of_sweep(write_sweep(tmp_path / "one", [baseline(), configuration("A")], SMALL))
 
 
 def test_the_bounds_compared_are_those_of_their_authors_package() -> None:
