@@ -10,6 +10,7 @@ from typing import Any
 from search_spaces.objectives import Objective
 from search_spaces.points import Search
 from search_spaces.search import from_json
+from search_spaces.spreads import Choice
 from trainables.errors import UserError
 from trainables.records import journal
 from trainables.records.record import SweepFolder
@@ -34,8 +35,9 @@ class SweepSearch:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of a configuration that it moves, each once, in declared order."""
-        return tuple(dict.fromkeys(axis.field for axis in self.space.axes))
+        """The fields of a configuration that it moves, each once, in declared order; one of a single value is not."""
+        moved = [one for one in self.space.axes if not isinstance(one.spread, Choice) or len(one.spread.values) > 1]
+        return tuple(dict.fromkeys(axis.field for axis in moved))
 
 
 def search_of(content: Mapping[str, Any] | None, folder: Path) -> SweepSearch | None:

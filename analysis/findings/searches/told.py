@@ -17,6 +17,7 @@ from analysis.format.cells import cell
 from search_spaces.spreads import as_text
 from trainables.records.trial_states import TrialState
 
+FEWEST_FOR_DRAWS = 8  # finished points from which a quarter of them is told of
 STATES: dict[str, str] = {
     TrialState.DONE: "finished",
     TrialState.STOPPED: "stopped early",
@@ -92,7 +93,7 @@ def _importance(found: Comparison, rows: Sequence[Importance]) -> str:
 
 
 def _draws(found: Comparison, curve: Sequence[ExpectedBest]) -> str:
-    if len(curve) < 4:
+    if len(curve) < FEWEST_FOR_DRAWS:
         return ""
     some = curve[max(len(curve) // 4, 1) - 1]
     interval = ""
