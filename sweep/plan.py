@@ -26,6 +26,7 @@ from sweep.request.run_options import RunOptions
 from sweep.request.search_plan import PlannedPoint, SearchPlan, bases_of, ends_of, search_plan
 from sweep.request.settling import check_settle_option, settle_notes
 from sweep.request.trials import PlannedTrial, retry_sentence
+from sweep.study.warm_source import check_warm_start, warm_source
 from trainables import units
 from trainables.config import eval_id
 from trainables.data.corpus import Corpus, training_order
@@ -100,11 +101,13 @@ def plan(
     """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where it was measured."""
     wanted = request(asked.experiment, changes_of(asked, smoke))
     check_settle_option(asked.settle, wanted.experiment)
+    check_warm_start(asked.warm_start, wanted.experiment)
     options = RunOptions(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
         seeds=asked.seeds,
         settle=asked.settle,
+        warm_start=asked.warm_start,
         device=devices.device,
         trust_remote_code=trust_remote_code,
         pack_width=devices.pack_width,
@@ -134,6 +137,9 @@ def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
     notes += resolved.model_notes() if bases.found else []
     notes += settle_notes(loaded.race, experiment, planned) if corpus else []
     notes += sanity_report.in_plan_of(requested.judged, experiment, bases, corpus, loaded.data.mistakes)
+    if options.warm_start and corpus:
+        models = [model.fingerprint for model in bases.models]
+        notes.append(warm_source(options.warm_start, experiment, models, loaded.data.fingerprint).sentence)
     lengths = _Lengths(bases, corpus)
     left = {job.folder for job in existing.left} if existing else None
     rows = [_row(trial, bases, lengths, _state(folder, trial, left)) for trial in counted(planned, "sizing the trials")]

@@ -38,7 +38,8 @@ from sweep.request.run_options import RunOptions
 from sweep.request.search_points import requested_trials
 from sweep.request.settling import check_settle_option
 from sweep.request.trials import PlannedTrial, known_trials, retry_sentence
-from sweep.study.begin import study_of
+from sweep.study.begin import study_of, warm_start_of
+from sweep.study.warm_source import check_warm_start
 from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
 from trainables.records.record import SweepFolder, TrialRecord
@@ -78,6 +79,7 @@ def run(
 
     wanted = request(asked.experiment, changes_of(asked, smoke))
     check_settle_option(asked.settle, wanted.experiment)
+    check_warm_start(asked.warm_start, wanted.experiment)
     one_of("--scheduler", scheduler, SCHEDULERS)
     one_of("--engine", engines.engine, ENGINES)
     if scheduler == "pbt":
@@ -100,6 +102,7 @@ def run(
         source=asked.source,
         seeds=asked.seeds,
         settle=asked.settle,
+        warm_start=asked.warm_start,
         device=devices.device,
         trust_remote_code=trust_remote_code,
         retry_failed=retry_failed,
@@ -205,6 +208,8 @@ def _introduce(prepared: PreparedSweep) -> None:
     note(f"model: {model.label} ({model.kind}); data: {data.label} ({data.kind})")
     if prepared.experiment.search is not None:
         note(choose(prepared.experiment.search).reason, style="dim")
+    if warm := warm_start_of(prepared):
+        note(warm.sentence, style="dim")
     for line in prepared.notes:
         note(line, style="yellow" if line.startswith(sanity_report.PREFIX) else "dim")
     note(f"sweep: {short_path(prepared.options.out)}", style="dim")

@@ -79,6 +79,9 @@ TrialsOption = Annotated[int | None, typer.Option("--trials", help="Points that 
 ObjectivesOption = Annotated[
     str | None, typer.Option("--objectives", help="Of a search, several: rougeL,-trainable_parameters.")
 ]
+WarmStartOption = Annotated[
+    str | None, typer.Option("--warm-start", help="Another sweep, whose trials a search begins with.")
+]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Every stage on 10 examples and 2 steps.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="packed: trials share a base; solo: one after another.")]
 EnginesPerGpuOption = Annotated[
@@ -125,6 +128,7 @@ class ExperimentOptions:
     search: SearchOption = None
     trials: TrialsOption = None
     objectives: ObjectivesOption = None
+    warm_start: WarmStartOption = None
     settle: SettleOption = None
 
 

@@ -20,4 +20,5 @@ class RunOptions:
     command: str = ""
     experiment_file: tuple[str, str] | None = None  # its name as given, and its text
     pack_width: int | None = None  # trials that share a packed engine
+    warm_start: str | None = None  # another sweep, for a search to learn from
     memory_bytes: int | None = None  # that an engine may use

@@ -23,4 +23,5 @@ def with_search_entry(manifest: SweepManifest, experiment: Experiment) -> SweepM
     entry = search_entry(experiment)
     if entry is None and manifest.search is None:
         return manifest  # as sweeps were before there were searches
-    return manifest.model_copy(update={"search": entry})
+    kept = {name: one for name, one in (manifest.search or {}).items() if name == "warm_start"}
+    return manifest.model_copy(update={"search": entry and {**kept, **entry}})

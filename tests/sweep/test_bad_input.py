@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PHASE = re.compile(r": [\d,]+ of [\d,]+$|\(\d+ s\)$")
 RUNNER = """
 import contextlib, importlib, io, json, os, sys
-HEAVY = {"torch", "ray", "transformers", "datasets"}
+HEAVY = {"torch", "ray", "transformers", "datasets", "optuna"}
 from sweep import cli
 def tree(folder):
     return sorted((str(path.relative_to(folder)), path.stat().st_size) for path in folder.rglob("*") if path.is_file())
@@ -68,6 +68,21 @@ TWO_SPLITS = own() | {f"two/{split}.jsonl": json.dumps(record(number)) for numbe
 LONG = {"own.py": own()["own.py"].replace("prompt=", "max_length_tokens=1024, prompt=")}
 EMPTY = json.dumps({"dialogue": "", "summary": ""})
 DAMAGED = own() | {"bare/config.json": "{", "bare/model.safetensors": "", "bare/tokenizer.json": "{}"}
+SEARCHED = LOCAL.replace("learning_rate=5e-3", "--search tpe --trials 4")
+OWN_SEARCH = """
+from search_spaces.experiment import Experiment
+from search_spaces.search import integer, log_uniform, ratio, search, uniform, when
+from trainables.config import TrainConfig
+base = TrainConfig(model="model", data="data")
+experiment = Experiment(name="own", description="", search=search(base, {axes}))
+"""
+
+
+def own_search(axes: str) -> dict[str, str]:
+    """Return a user's own search as a file."""
+    return {"own.py": OWN_SEARCH.format(axes=axes)}
+
+
 SWEEP = '{"experiment": "grid_2x2x2", "sha256": "0"}'
 
 CASES = [
@@ -137,6 +152,38 @@ CASES = [
     Case("prompt too long", "run own.py", ("does not fit", "instruction 600", "512"), LENGTHY),
     Case("targets too long", f"{LOCAL} --max-new-tokens 500", ("does not fit", "max_new_tokens 500")),
     Case("unknown module", f"{LOCAL} target_modules=q_proj", ("target_modules: 'q_proj'", "c_attn")),
+    Case("a range of a grid", f"{LOCAL} lora_rank=1..8", ("lora_rank is given as a range", "add --search auto")),
+    Case("a range upside down", f"{SEARCHED} learning_rate=log:1e-2..1e-3", ("low must be below high", "0.01")),
+    Case("a logarithm of zero", f"{SEARCHED} lora_dropout=log:0..0.2", ("must begin above 0", "lora_dropout=log:0")),
+    Case("a low end that is refused", f"{SEARCHED} lora_rank=0..8", ("lora_rank", "greater than or equal to 1")),
+    Case("a high end above the width", f"{SEARCHED} lora_rank=1..64", ("lora_rank must be at most 32", "got 64")),
+    Case("no end of a range", f"{SEARCHED} learning_rate=log:1e-3", ("LOW..HIGH", "learning_rate=log:1e-3")),
+    Case("a range of no field", f"{SEARCHED} lora_rnk=1..8", ("axis 'lora_rnk'", "did you mean 'lora_rank'?")),
+    Case("no trials", f"{LOCAL} --search tpe", ("--search tpe needs --trials N",)),
+    Case("zero trials", f"{LOCAL} --search tpe --trials 0", ("--trials must be at least 1, got 0",)),
+    Case("trials of a grid", f"{LOCAL} --trials 8", ("--trials 8 is for a search", "add --search auto")),
+    Case("unknown sampler", f"{LOCAL} --search tpee --trials 8", ("--search 'tpee'", "did you mean 'tpe'?")),
+    Case("gp and a choice", f"{LOCAL} --search gp --trials 8", ("sampler gp needs ranges", "prompt", "take tpe or")),
+    Case("no direction", f"{SEARCHED} --objectives rougeL,runtime_s", ("'runtime_s'", "small", "'-runtime_s'")),
+    Case("an objective it lacks", f"{SEARCHED} --objectives rougeL,-meteor", ("'-meteor' is unknown",)),
+    Case("replicates of a search", f"{SEARCHED} --seeds 3", ("--seeds 3 and a search exclude each other",)),
+    Case("a population of a search", f"{SEARCHED} --scheduler pbt", ("--scheduler pbt changes what a search",)),
+    Case("a warm start from nothing", f"{SEARCHED} --warm-start there", ("there is no sweep 'there'",)),
+    Case("a warm start of a grid", f"{LOCAL} --warm-start there", ("--warm-start there is for a search",)),
+    Case("no bounds", "run own.py", ("own.py, line 6", "a search needs at least one axis"), own_search("trials=4")),
+    Case("an empty choice", "run own.py", ("axis lora_rank", "at least one"), own_search("lora_rank=[], trials=4")),
+    Case(
+        "a declared search of another kind",
+        "run own.py --search tpe",
+        ("--search tpe and the sampler random", "exclude each other"),
+        own_search("lora_dropout=uniform(0, 0.1), sampler='random', trials=4"),
+    ),
+    Case(
+        "a condition that no axis has",
+        "run own.py",
+        ("optimizer[quantization=nf4]", "quantization has no axis"),
+        own_search("when(quantization='nf4', optimizer=['adamw_torch']), lora_rank=[4, 8], trials=4"),
+    ),
     Case("rank above width", f"{LOCAL} lora_rank=64", ("lora_rank must be at most 32", "got 64")),
     Case(
         "length above context", f"{LOCAL} max_length_tokens=1024", ("max_length_tokens must be at most 512", "got 1024")
