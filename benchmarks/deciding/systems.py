@@ -52,10 +52,10 @@ SYSTEMS = {
         "optuna_median",
     ),
     "c": System("this project, full grid", "python -m sweep.run, every configuration to its end"),
-    "ca": System("this project, ASHA", "the same with --scheduler asha", options=("--scheduler", "asha")),
+    "ca": System("this project, ASHA", "python -m sweep.run --scheduler asha", options=("--scheduler", "asha")),
     "d": System(
         "this project, ASHA and settling",
-        "the same with --scheduler asha --settle",
+        "python -m sweep.run --scheduler asha --settle",
         options=("--scheduler", "asha", "--settle"),
     ),
 }
