@@ -39,6 +39,15 @@ NOT_EXPERIMENTS = {
     "search_changes",
     "spreads",
 }
+DECLARED = {
+    "uniform": "uniform(0, 0.2)",
+    "log_uniform": "log_uniform(5e-5, 5e-3)",
+    "integer": "integer(1, 64, log=True)",
+    "ratio": 'ratio("lora_rank", 1, 4)',
+    "search": "search(base, learning_rate=log_uniform(5e-5, 5e-3), trials=24)",
+}
+"""How the parts of a search are written, for whoever leaves something out."""
+
 NO_GRID = Grid(TrainConfig(model="none", data="none"), {})  # of an experiment that is a search
 
 
@@ -251,6 +260,9 @@ def _cause(error: Exception) -> str:
         return (
             f"{unknown[2]!r} is not a field of {unknown[1]}; {nearest(unknown[2], [one.name for one in fields(kind)])}"
         )
+    missing = re.match(r"(\w+)\(\) missing \d+ required [\w-]+ arguments?: (.*)", str(error))
+    if missing and missing[1] in DECLARED:
+        return f"{missing[1]} needs {missing[2]}, as in {DECLARED[missing[1]]}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

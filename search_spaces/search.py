@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from search_spaces.grid import check_axis
 from search_spaces.points import Search, SearchAxis, representatives
 from search_spaces.spreads import Choice, FloatRange, IntegerRange, Ratio, Spread, as_text
 from trainables.config import TrainConfig, configured
-from trainables.errors import UserError, shown
+from trainables.errors import UserError, nearest, shown
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ def search(
 
     Raises UserError for a wrong axis, range or value.
     """
+    for name, value in (("objectives", objectives), ("first", first)):
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{name} must be a list, got {shown(value)}; write {name}=[{shown(value)}]")
+    if wrong := [one for one in first if not isinstance(one, dict)]:
+        raise UserError(f"first must be points like {{'lora_rank': 8}}, got {shown(wrong[0])}")
     declared = [_axis(base, name, value) for name, value in axes.items()]
     for one in conditional:
         declared += [_axis(base, name, value, one.when) for name, value in one.axes]
@@ -87,12 +93,18 @@ def checked(space: Search) -> Search:
             raise UserError("data_seed must be a list of values, got a range: a sweep keeps the examples of each seed")
         for name, value in axis.when:
             if value not in choices.get(name, ()):
-                had = ", ".join(map(as_text, choices[name])) if name in choices else "no axis"
+                if name not in choices:
+                    raise UserError(f"{axis.name}: {name!r} is no axis with a list of values; {nearest(name, choices)}")
+                had = ", ".join(map(as_text, choices[name]))
                 raise UserError(f"{axis.name}: no point has {name}={as_text(value)}; {name} has {had}")
         if isinstance(axis.spread, Ratio):
-            kind = TrainConfig.model_fields.get(axis.spread.of)
-            if kind is None or kind.annotation not in (int, float):
-                raise UserError(f"ratio of {axis.spread.of!r} is not possible: it must be a field that is a number")
+            _check_ratio(space, axis.field, axis.spread.of)
+    for axis, other in itertools.combinations(space.axes, 2):
+        if axis.field == other.field and not _exclude(axis, other):
+            raise UserError(
+                f"{axis.name} and {other.name} are two axes of {axis.field} in the same points: give it one, or "
+                "conditions that exclude each other"
+            )
     representatives(space)  # judges every value
     names = {axis.name: axis for axis in space.axes}
     for one in space.first:
@@ -104,6 +116,19 @@ def checked(space: Search) -> Search:
     return space
 
 
+def _check_ratio(space: Search, field: str, of: str) -> None:
+    numbers = [name for name, one in TrainConfig.model_fields.items() if one.annotation in (int, float)]
+    if of not in numbers:
+        raise UserError(f"ratio of {of!r} is not possible: it must be a field that is a number; {nearest(of, numbers)}")
+    if of in {axis.field for axis in space.axes if isinstance(axis.spread, Ratio)}:
+        raise UserError(f"{field} cannot be a ratio to {of}, which is a ratio itself")
+
+
+def _exclude(one: SearchAxis, other: SearchAxis) -> bool:
+    """Tell whether no point has both axes."""
+    return any(dict(other.when).get(name, value) != value for name, value in one.when)
+
+
 def _axis(base: TrainConfig, name: str, value: Any, conditions: tuple[tuple[str, Any], ...] = ()) -> SearchAxis:
     return SearchAxis(name, spread_of(base, name, value), conditions)
 
@@ -111,6 +136,9 @@ def _axis(base: TrainConfig, name: str, value: Any, conditions: tuple[tuple[str,
 def spread_of(base: TrainConfig, name: str, value: Any) -> Spread:
     """Return a range as it is and values as a choice; UserError for a field or a value that cannot be."""
     ends: Any = value
+    field = TrainConfig.model_fields.get(name)
+    if isinstance(value, FloatRange) and field is not None and field.annotation is int:
+        raise UserError(f"{name} is a whole number, so its range is {name}=integer({value.low:g}, {value.high:g})")
     if isinstance(value, FloatRange | IntegerRange):
         ends = [value.low, value.high]
     elif isinstance(value, Ratio):

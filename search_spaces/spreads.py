@@ -18,7 +18,7 @@ class FloatRange:
     log: bool = False
 
     def __post_init__(self) -> None:
-        _check_range("uniform", self.low, self.high, self.log)
+        _check_range("log_uniform" if self.log else "uniform", self.low, self.high, self.log)
 
     def holds(self, value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
@@ -105,4 +105,8 @@ def _check_range(kind: str, low: Any, high: Any, log: bool) -> None:
     if low >= high:
         raise UserError(f"{kind}: low must be below high, got {low:g} and {high:g}")
     if log and low <= 0:
-        raise UserError(f"{kind}: a logarithmic range must begin above 0, got {low:g}")
+        raise UserError(
+            f"{kind}: a logarithmic range must begin above 0, got {low:g}; take a small number, such as {high / 100:g}"
+            if high > 0
+            else f"{kind}: a logarithmic range must be above 0, got {low:g} to {high:g}"
+        )

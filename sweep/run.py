@@ -39,6 +39,7 @@ from sweep.request.search_points import requested_trials
 from sweep.request.settling import check_settle_option
 from sweep.request.trials import PlannedTrial, known_trials, retry_sentence
 from sweep.study.begin import study_of, warm_start_of
+from sweep.study.study_file import check_is_ours
 from sweep.study.warm_source import check_warm_start
 from trainables.errors import UserError, one_of
 from trainables.jobs import EngineSetup, TrialJob
@@ -125,6 +126,8 @@ def run_request(wanted: Request, options: RunOptions, launching: LaunchOptions, 
     if existing is not None and existing.is_complete:
         _tell(ask_again(existing, options))
         return _conclude(options.out, existing.planned, existing.experiment.metric, as_json)
+    if wanted.experiment.search is not None and not fresh:
+        check_is_ours(SweepFolder(options.out).study_path, wanted.experiment.name)
     with telling():
         prepared = prepare(wanted, options, existing)
     _introduce(prepared)

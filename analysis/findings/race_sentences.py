@@ -24,6 +24,8 @@ def _verdict(settled: SettledRace) -> str:
     best, seen = race.best, race.looks[-1].examples
     metric, where = metric_of(settled.metric).title, f"on up to {seen} of {settled.most} validation examples"
     margin = f"{points(race.margin or 0.0)} points"
+    if len(race.standings) == 1 and race.verdict != "going":
+        return f"Nothing to settle: {best} is the only configuration that could be evaluated."
     if race.verdict == "going":
         names = _named([name for name in race.going if name != best])
         return f"The race is not over: {best} leads {where}, and {names} may be better; the same command goes on."

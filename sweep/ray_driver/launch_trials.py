@@ -10,6 +10,7 @@ from sweep.environment.lease import LeaseLost
 from sweep.ray_driver.pack_order import by_pack
 from sweep.study.end_running import end_running
 from sweep.study.study import SearchStudy
+from trainables.config import EvalConfig
 from trainables.jobs import TrialJob
 from trainables.records.finished import is_finished
 
@@ -26,6 +27,11 @@ class LaunchTrials:
     def total(self) -> int:
         """Return how many there will be, those counted that a search has still to choose."""
         return len(self.jobs) + self.to_come
+
+    @property
+    def evaluation(self) -> EvalConfig:
+        """Return the evaluation of the trials that a search adds; those there are may be none, when it is extended."""
+        return self.study.reading.evaluation if self.study else next(iter(self.jobs.values())).trial.evaluation
 
     def ask(self) -> str | None:
         """Have the search choose another trial, and return its key; None where it has no further one."""

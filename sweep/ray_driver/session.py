@@ -192,7 +192,6 @@ class Session:
             placed = placed[: self.options.max_concurrent]
         holder = LeaseHolder(str(self.lease.folder), self.lease.owner, self.lease.generation, this_process())
         options, most = self.options, self.options.max_concurrent
-        evaluation = next(iter(self.trials.jobs.values())).trial.evaluation
         actor = ray.remote(EngineHost)
         for number, (place, share) in enumerate(zip(placed, self._spread(placed), strict=True)):
             name, setup = f"engine-{self.lease.owner}-{number}", replace(self.setup, sharing=self._sharing(placed))
@@ -211,7 +210,7 @@ class Session:
                 at_most=share_of(most, number, len(placed)) if most and self._runs_ahead else None,
                 deaths=str(self.folder.folder / "ray" / f"engine-{number}.json"),
                 lost=str(lost_path(self.folder.folder, name)) if options.address is not None else None,
-                evaluation=evaluation,
+                evaluation=self.trials.evaluation,
                 to_come=math.ceil(self.trials.to_come / len(placed)),
             )
             self._places[name], self._shares[name] = place, share

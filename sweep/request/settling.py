@@ -37,6 +37,8 @@ def raced(
     """
     if text is None:
         return experiment, None
+    if not sizes.get("validation"):
+        raise UserError("--settle needs a validation split to choose on, and these data have none; leave it out")
     check_settling(experiment.metric, experiment.evaluation)
     asked = experiment.evaluation.validation_examples
     most = asked if request.own_sizes or request.is_smoke else max(asked, sizes.get("validation", 0))

@@ -18,6 +18,8 @@ def beforehand(plan: SettlePlan, configurations: int) -> str:
     from analysis.statistics.race_rules import SIMILAR_SD, settles_from
 
     most = plan.whole.validation_examples
+    if configurations < 2:
+        return "--settle: there is one configuration, so there is no choice to settle"
     low, high = (settles_from(most, sd, configurations, start=plan.first.validation_examples) for sd in SIMILAR_SD)
     asked = "" if plan.margin is None or plan.margin >= high else f", and {_points(plan.margin)} may stay open"
     spreads = f"{100 * SIMILAR_SD[0]:.0f} to {100 * SIMILAR_SD[1]:.0f} ROUGE-L points"

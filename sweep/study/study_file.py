@@ -30,6 +30,21 @@ Numbered = Mapping[int, StudyTrial]
 """Trials by number: their places in the study."""
 
 
+def check_is_ours(path: Path, name: str) -> None:
+    """Raise UserError where a file holds the study of another experiment; one that cannot be read is made anew."""
+    try:
+        with contextlib.closing(connect(path, LAST_S)) as connection:
+            names = [one for (one,) in connection.execute("SELECT study_name FROM studies")]
+    except (sqlite3.Error, UnicodeError):
+        return
+    others = [one for one in names if one != name]
+    if others:
+        raise UserError(
+            f"{path} holds the study {others[0]!r} of another experiment, not {name!r} alone: move it away, or name "
+            "another folder with --out"
+        )
+
+
 class StudyFile:
     """The study file of a sweep; `fault` says why it is not as it should be, None where it is."""
 
@@ -49,7 +64,7 @@ class StudyFile:
 
     def open(self, trials: Numbered) -> None:
         """Make the file say what the records say; UserError where it is the study of another experiment."""
-        self._check_is_ours()
+        check_is_ours(self.path, self.name)
         if self.path.exists() and not self._is_whole():
             self.path.unlink(missing_ok=True)
         self.write(trials, LAST_S)
@@ -91,19 +106,6 @@ class StudyFile:
         self._put_off.clear()
 
     # --- what is there ---------------------------------------------------------------------------------------------
-
-    def _check_is_ours(self) -> None:
-        try:
-            with contextlib.closing(connect(self.path, LAST_S)) as connection:
-                names = [name for (name,) in connection.execute("SELECT study_name FROM studies")]
-        except (sqlite3.Error, UnicodeError):
-            return
-        others = [name for name in names if name != self.name]
-        if others:
-            raise UserError(
-                f"{self.path} holds the study {others[0]!r} of another experiment, not {self.name!r} alone: "
-                "move it away, or name another folder with --out"
-            )
 
     def _is_whole(self) -> bool:
         """Tell whether Optuna's tables of today are there, with the study and nothing torn; a locked file may be."""

@@ -55,11 +55,11 @@ def _tried(found: Comparison) -> str:
     if search is None:
         return f"The {len(rows)} configurations are no grid but points chosen one by one: {listed}."
     beside = len(found.table.of_kind("configuration")) - len(rows)
-    said = f"The search tried {len(rows)} points: {listed}."
+    said = f"The search tried {len(rows)} point{'s' * (len(rows) != 1)}: {listed}."
     if search.infeasible:
         said += f" {_points(len(search.infeasible))} predicted not to fit and cost nothing."
     if beside:
-        said += f" {beside} more configurations of the sweep are no points of its space."
+        said += f" {beside} more {'is no point' if beside == 1 else 'are no points'} of its space."
     return f"{said} {_sentence(search.reason)}" if search.reason else said
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from scripted_engine import jobs
+from searched import EVALUATION, experiment, opened
 
 from sweep.ray_driver import search_places
 from sweep.ray_driver.launch_trials import LaunchTrials
@@ -184,3 +185,8 @@ def test_tune_is_given_trials_bound_to_their_engines_and_what_they_report_is_tol
     one.end("p1")
     assert tune.suggest("t2") == {"trial": "p2", "engines": ["e"]}
     assert tune.suggest("t3") == Searcher.FINISHED
+
+
+def test_a_search_is_extended_though_no_trial_of_it_is_left(tmp_path: Path) -> None:
+    trials = LaunchTrials([], opened(tmp_path / "sweep", experiment(2)))
+    assert (trials.total, trials.evaluation) == (2, EVALUATION)

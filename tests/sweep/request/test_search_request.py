@@ -109,7 +109,7 @@ def test_a_smoke_run_tries_two_points_in_little() -> None:
         ("search_2x2x2", (), {"search": "grid"}, "sampler grid needs axes whose values can be listed"),
         ("search_2x2x2", (), {"trials": 0}, "--trials must be at least 1, got 0"),
         ("search_2x2x2", (), {"objectives": "rougeL,runtime_s"}, "objective 'runtime_s' is to be small: write a minus"),
-        ("search_2x2x2", ("learning_rate=log:1e-3..1e-4",), {}, "learning_rate=log:1e-3..1e-4: uniform: low must be"),
+        ("search_2x2x2", ("learning_rate=log:1e-3..1e-4",), {}, "learning_rate=log:1e-3..1e-4: log_uniform: low must"),
         ("search_2x2x2", ("lora_dropout=log:0..0.1",), {}, "a logarithmic range must begin above 0, got 0"),
         ("search_2x2x2", ("lora_rank=0..8",), {}, "lora_rank must be greater than or equal to 1, got 0"),
         ("search_2x2x2", ("lora_rank=1.5..8",), {}, "lora_rank must be a whole number, got '1.5'"),
