@@ -24,7 +24,7 @@ def sentences(found: Comparison, won: Winner | None, agreement: Sequence[Agreeme
         return []
     said = [_worth(won)]
     if found.table.search is not None and won.has_interval and len(won.frequencies) > 1:
-        said.append(f"That optimism is of the best of {len(won.frequencies)} points, all that have a score.")
+        said.append(f"That allows for a choice among {len(won.frequencies)} points, all that have a score.")
     if won.is_weighed:
         said.append(_stability(won))
         said.append(_cheaper(won))
