@@ -6,7 +6,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from analysis.format.terminal import Table
 from sweep.cli_support import command, continue_command
@@ -338,6 +338,8 @@ def _print(found: SweepPlan) -> None:
     if len(found.trials) > SHOWN_ROWS:
         console.print(f"... and {len(found.trials) - SHOWN_ROWS} more (--json lists all)")
     parts = [f"training tokens: {count(found.tokens)}", f"disk: {size(found.disk_bytes)}"]
+    if found.disk_bytes is not None:
+        parts[-1] += f", of which {size(estimates.REPORT_BYTES + estimates.RESERVE_BYTES)} for reports and in reserve"
     parts.append(f"memory at the peak, predicted: {size(found.memory_bytes)} beside the process's own (some 700 MiB)")
     for entry in found.pack_width:
         console.print(entry.sentence)
@@ -362,7 +364,8 @@ def _print_search(found: SearchPlan) -> None:
 def _table(rows: Sequence[PlanRow]) -> Table:
     table = Table()
     for title in ("#", "name", "trial", "trainable", "tokens", "disk", "memory", "state"):
-        table.add_column(title, justify="left" if title in ("name", "trial", "state") else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if title in ("name", "trial", "state") else "right"
+        table.add_column(title, justify=justify, no_wrap=title != "trial")  # what does not fit is cut from there
     for row in rows:
         numbers = (count(row.trainable_parameters), count(row.tokens))
         needs = (size(row.disk_bytes), size(row.memory_bytes))

@@ -96,7 +96,7 @@ def _expected_best(findings: Findings) -> Drawing | None:
     ]
     stated = sum(one.low is not None for one in curve)
     about = f"The expected best {title_of(found.metric)} of so many points drawn at random from those tried."
-    about += f" The band is its 95% interval, stated up to {stated} draws." if stated else ""
+    about += f" The band is its 95% interval, stated up to {stated} draws." if stated > 1 else ""
     if found.table.search is None or found.table.search.sampler not in INDEPENDENT:
         about += " For independent draws alone: a sampler that learned makes it too high for few points."
     return draw_band("expected-best", "What more points bring", about, ("points", _quality(found)), points)

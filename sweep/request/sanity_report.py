@@ -34,7 +34,7 @@ def in_plan(
 ) -> list[str]:
     """Return what looks like a mistake in prompts and settings; `training` is asked by data_seed."""
     trains = [trial.trial.train for trial in planned]
-    found = settings.find(trains, experiment.evaluation, experiment.grid.axes)
+    found = settings.find(trains, experiment.evaluation, experiment.grid.axes, experiment.search is not None)
     found += adapter_sizes.find(trains, folders) if folders else []
     if folders and evaluated:
         found += prompt_rows.find(_prompts(planned, folders, training, evaluated))

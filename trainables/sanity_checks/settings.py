@@ -29,10 +29,12 @@ USUAL_RATES: dict[str, tuple[float, float]] = {
 Trains = Sequence[TrainConfig]
 
 
-def find(trains: Trains, evaluation: EvalConfig, axes: Mapping[str, Sequence[Any]]) -> list[str]:
+def find(
+    trains: Trains, evaluation: EvalConfig, axes: Mapping[str, Sequence[Any]], is_search: bool = False
+) -> list[str]:
     """Return a sentence for every mistake that a plan's settings look like."""
     trained = [train for train in trains if not train.is_baseline]
-    sentences = [check(trained) for check in CHECKS] if trained else []
+    sentences = [check(trained, is_search) for check in CHECKS] if trained else []
     return [
         one
         for one in (*sentences, _twice(axes), _few_evaluated(evaluation), _unused_decoding(evaluation))
@@ -50,7 +52,7 @@ class ConfigCheck:
     seen: Callable[[TrainConfig], str | None]
     remedy: str
 
-    def __call__(self, trains: Trains) -> str | None:
+    def __call__(self, trains: Trains, is_search: bool = False) -> str | None:
         found: dict[str, int] = {}
         for train in trains:
             if said := self.seen(train):
@@ -58,7 +60,11 @@ class ConfigCheck:
         if not found:
             return None
         shown = [*list(found)[:SHOWN], *([f"{len(found) - SHOWN} more"] if len(found) > SHOWN else [])]
-        return f"{listed(shown)} ({sum(found.values())} of {len(trains)} configurations): {self.remedy}"
+        count = sum(found.values())
+        many = f"{count} of {len(trains)} configurations"
+        if is_search:  # judged at the ends of its ranges, which are not its points
+            many = "all points" if count == len(trains) else "some points that may be drawn"
+        return f"{listed(shown)} ({many}): {self.remedy}"
 
 
 def _rate(train: TrainConfig) -> str | None:
@@ -124,7 +130,7 @@ def _best_of_one(train: TrainConfig) -> str | None:
     return f"keep_checkpoint is best with eval_every_steps {train.eval_every_steps} in {train.max_steps} steps"
 
 
-CHECKS: tuple[Callable[[Trains], str | None], ...] = (
+CHECKS: tuple[ConfigCheck, ...] = (
     ConfigCheck(_rate, "too low learns nothing and too high diverges; look for a missing or doubled e-4"),
     ConfigCheck(
         _scale,

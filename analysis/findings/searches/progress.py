@@ -54,6 +54,14 @@ def last_gain(steps: Sequence[SearchStep]) -> SearchStep | None:
     return next((one for one in steps if one.score is not None and one.score == steps[-1].best), None)
 
 
+def is_side_by_side(found: Comparison) -> bool:
+    """Tell whether every trial began before the first one ended, so that none came after another."""
+    rows = [row for row in asked_of(found) if row.state in ENDED]
+    starts, ends = ([_moment(row, name) for row in rows] for name in ("started_at", "ended_at"))
+    begun, ended = ([time for time in times if time is not None] for times in (starts, ends))
+    return len(begun) == len(ended) == len(rows) > 1 and max(begun) < min(ended)
+
+
 def _in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Return rows as they ended, as they were asked for where one does not say when it ended."""
     ends = [_moment(row, "ended_at") for row in rows]

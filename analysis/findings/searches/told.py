@@ -11,7 +11,7 @@ from analysis.findings.searches.bounds import AtBound
 from analysis.findings.searches.draws import INDEPENDENT, ExpectedBest
 from analysis.findings.searches.importance import FEWEST_CONFIGURATIONS, WARNING, Importance
 from analysis.findings.searches.points import asked_of, is_search, points_of
-from analysis.findings.searches.progress import SearchStep, last_gain
+from analysis.findings.searches.progress import SearchStep, is_side_by_side, last_gain
 from analysis.findings.sentences import title_of, value_of
 from analysis.format.cells import cell
 from search_spaces.spreads import as_text
@@ -78,7 +78,10 @@ def _when(found: Comparison, steps: Sequence[SearchStep]) -> str:
     after = len(steps) - gain.trials
     since = f"; the {after} after it brought nothing better" if after > 1 else ""
     metric = f"{title_of(found.metric)} {value_of(found.metric, gain.score or 0.0)}"
-    return f"{metric} on {found.table.selection_split} was reached by trial {gain.trials} of {len(steps)}{since}."
+    said = f"{metric} on {found.table.selection_split} was reached by"
+    if is_side_by_side(found):
+        return f"{said} {gain.name}; all {len(steps)} trials ran side by side, none after another."
+    return f"{said} trial {gain.trials} of {len(steps)}{since}."
 
 
 def _importance(found: Comparison, rows: Sequence[Importance]) -> str:

@@ -71,3 +71,13 @@ def test_the_search_is_told_in_a_few_sentences(searched: Path) -> None:
     assert said[2].startswith("What matters: ")
     assert "PED-ANOVA" in said[2]
     assert "tpe chose later points by earlier scores" in said[3]
+
+
+def test_trials_that_ran_side_by_side_are_not_told_one_after_another(searched: Path) -> None:
+    found = compare(searched)
+    rows = [replace(row, values={**row.values, "started_at": "2026-01-01T00:00:00"}) for row in found.table.rows]
+    at_once = replace(found, table=replace(found.table, rows=tuple(rows)))
+    gain = last_gain(progress(at_once))
+    assert gain
+    said = Findings(at_once).search_sentences[1]
+    assert said.endswith(f"was reached by {gain.name}; all 13 trials ran side by side, none after another.")
