@@ -284,7 +284,8 @@ def _affordable(found: Comparison, chosen: Array) -> tuple[ConfigurationCost, ..
     """Return the configurations that are behind the best by no more than one standard error of that difference.
 
     The standard error is the paired one: that of a score alone mostly says how unlike the examples are, which is the
-    same for all. Memory counts in steps of a tenth, since it wavers between equal trials; time decides last.
+    same for all. Memory and time count in steps of a tenth, since they waver between equal trials; time decides last,
+    and among equals the better one comes first.
     """
     rows = []
     for one, scores in zip(found.ranking, chosen, strict=True):
@@ -312,9 +313,11 @@ def _cost(one: Candidate, difference: float, error: float) -> ConfigurationCost:
 
 
 def _price(cost: ConfigurationCost) -> tuple[float, ...]:
-    memory = cost.peak_memory_bytes or 0
-    step = round(10 * math.log(memory, 2)) if memory > 0 else 0
-    return (cost.trainable_parameters or cost.lora_rank, step, cost.wall_s or 0.0)
+    return (cost.trainable_parameters or cost.lora_rank, _step(cost.peak_memory_bytes), _step(cost.wall_s))
+
+
+def _step(value: float | None) -> float:
+    return round(10 * math.log(value, 2)) if value and value > 0 else -math.inf
 
 
 def _rankings(found: Comparison) -> dict[str, list[Candidate]]:

@@ -75,7 +75,10 @@ def alarm(checks: Sequence[PlausibilityCheck]) -> str:
         reasons.append(
             f"{shown} {'is' if len(low) == 1 else 'are'} below a tenth of LEAD-3 ({_points(low[0].lead or 0)})"
         )
-    return f"The evaluation is probably broken: {'; '.join(reasons)}."
+    said = f"The evaluation is probably broken: {'; '.join(reasons)}."
+    said += " A model that cannot do the task yet looks the same: read some of its texts."
+    few = min((one.difference.n for one in lost if one.difference), default=ENOUGH)
+    return f"{said} With {few} examples it may also be chance." if few < ENOUGH else said
 
 
 def frame(checks: Sequence[PlausibilityCheck]) -> pd.DataFrame:

@@ -136,6 +136,15 @@ def test_time_decides_between_adapters_of_one_size_and_memory() -> None:
     assert f"Where cost counts keep {fast.name}" in " ".join(choice.sentences(found, won))
 
 
+def test_a_moment_less_is_no_lower_cost() -> None:
+    found = comparison({"test": np.tile(np.random.default_rng(0).random(40), (3, 1))})
+    for row, seconds in zip((one.row for one in found.ranking), (221.73, 221.63), strict=True):
+        row.values.update(trainable_parameters=1000, peak_memory_bytes=10**9, wall_s=seconds)
+    won = winner.winner(found)
+    assert won
+    assert f"No cheaper configuration is within one standard error of {won.name}." in choice.sentences(found, won)
+
+
 def test_every_other_configuration_is_compared_with_the_best(make_sweep: Make) -> None:
     folder = make_sweep(grid())
     found = compare(folder)

@@ -99,3 +99,13 @@ def test_the_shuffled_score_is_that_of_the_comparison(make_sweep: Make, quality:
     assert check.shuffled == pytest.approx(shuffled.other, abs=1e-9)
     assert check.difference is not None
     assert check.difference.mean == pytest.approx(shuffled.paired.mean, abs=1e-9)
+
+
+def test_the_alarm_says_what_else_looks_the_same(make_sweep: Make) -> None:
+    few = EvalConfig(validation_examples=8, test_examples=8)
+    for evaluation, is_few in ((few, True), (LARGE, False)):
+        said = plausibility.alarm(
+            checks(make_sweep([baseline(quality=0.0), configuration("A", quality=0.0)], evaluation))
+        )
+        assert "A model that cannot do the task yet looks the same" in said
+        assert ("With 8 examples it may also be chance." in said) == is_few
