@@ -76,7 +76,8 @@ def draw_best_so_far(name: str, title: str, about: str, quality: str, panels: Se
                 axis.plot(*zip(*panel.spots, strict=True), "o", markersize=3.5, color=MUTED, markerfacecolor=SURFACE)
             axis.step(*zip(*panel.best, strict=True), where="post", color=SERIES_COLORS[0], linewidth=2)
             axis.set_xlabel(panel.title)
-            axis.set_xlim(left=0)
+            last = max(x for x, _ in (*panel.spots, *panel.best))
+            axis.set_xlim(0, 1.04 * last if last > 0 else 1)  # no spot is cut by the edge
         axes[0].set_ylabel(quality)
 
     return draw_figure(name, title, about, draw, (WIDTH, 3.0))
@@ -152,8 +153,8 @@ def _log_ticks(values: Sequence[float]) -> list[float]:
 
 
 def _apart(place: int) -> float:
-    """Return how far a spot is moved aside, by turns that do not repeat (the golden ratio's): no chance is needed."""
-    return 0.5 * ((place * 0.6180339887) % 1 - 0.5)
+    """Return how far a spot is moved aside, by turns that do not repeat (the golden ratio's); the first one stays."""
+    return 0.4 * ((place * 0.6180339887 + 0.5) % 1 - 0.5)
 
 
 def draw_parallel(
