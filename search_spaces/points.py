@@ -73,7 +73,7 @@ class Search:
 def point_of(space: Search, parameters: Mapping[str, Any]) -> TrainConfig:
     """Return the configuration of a point; UserError where its fields cannot be together."""
     fields = space.base.model_dump()
-    for axis in sorted(space.axes, key=lambda axis: (bool(axis.when), isinstance(axis.spread, Ratio))):
+    for axis in sorted(space.axes, key=lambda axis: (isinstance(axis.spread, Ratio), bool(axis.when))):
         if not axis.is_active(fields):
             continue
         value = parameters[axis.name]
@@ -92,7 +92,8 @@ def parameters_of(space: Search, train: TrainConfig) -> Parameters | None:
         moved.add(axis.field)
         value = fields[axis.field]
         if isinstance(axis.spread, Ratio):
-            value = _rounded(value / fields[axis.spread.of])
+            of = fields[axis.spread.of]
+            value = _rounded(value / of) if of else math.nan  # a baseline has no steps
             if not axis.spread.low <= value <= axis.spread.high:
                 return None
         elif not axis.spread.holds(value):

@@ -92,6 +92,8 @@ def checked(space: Search) -> Search:
         if axis.field == "data_seed" and not isinstance(axis.spread, Choice):
             raise UserError("data_seed must be a list of values, got a range: a sweep keeps the examples of each seed")
         for name, value in axis.when:
+            if name in {one.field for one in space.axes if one.when}:
+                raise UserError(f"{axis.name}: a condition must be on an axis that all points have, and {name} is not")
             if value not in choices.get(name, ()):
                 if name not in choices:
                     raise UserError(f"{axis.name}: {name!r} is no axis with a list of values; {nearest(name, choices)}")

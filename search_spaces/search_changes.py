@@ -36,9 +36,17 @@ def with_spreads(space: Search, spreads: Mapping[str, Spread]) -> Search:
 
 
 def with_base(space: Search, fields: Mapping[str, Any], trials: int) -> Search:
-    """Return the search with these fields fixed for all points, no longer axes, and fewer or more trials."""
+    """Return the search with these fields fixed for all points, no longer axes, and fewer or more trials.
+
+    An axis whose condition is met by all points then has it no longer; one whose condition none meets is left out.
+    """
     base = configured(TrainConfig, {**space.base.model_dump(), **fields})
-    axes = tuple(axis for axis in space.axes if axis.field not in fields)
-    gone = {axis.name for axis in space.axes} - {axis.name for axis in axes}
-    first = tuple({name: value for name, value in one.items() if name not in gone} for one in space.first)
+    fixed = {name: getattr(base, name) for name in fields}
+    left = {
+        axis.name: replace(axis, when=tuple(one for one in axis.when if one[0] not in fixed))
+        for axis in space.axes
+        if axis.field not in fixed and all(fixed.get(name, value) == value for name, value in axis.when)
+    }
+    axes = tuple(left.values())
+    first = tuple({left[name].name: value for name, value in one.items() if name in left} for one in space.first)
     return replace(space, base=base, axes=axes, trials=trials, first=first)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from search_spaces.points import Parameters, Search
-from search_spaces.spreads import Choice
 from sweep.study.study_trial import PointState, StudyTrial
 from trainables.records import journal
 from trainables.records.record import SweepFolder
@@ -47,11 +46,12 @@ def infeasible_point(number: int, train_id: str, parameters: Parameters, cause: 
 def _parameters(space: Search, kept: Mapping[str, Any]) -> Parameters | None:
     """Return parameters as the space has them, None where they are of another space."""
     axes = {axis.name: axis for axis in space.axes}
-    if not kept.keys() <= axes.keys():
+    fields = {**space.base.model_dump(), **{name: _value(one) for name, one in kept.items()}}
+    if kept.keys() != {axis.name for axis in space.axes if axis.is_active(fields)}:
         return None
-    found = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
-    for name, value in found.items():
-        spread = axes[name].spread
-        if isinstance(spread, Choice) and not spread.holds(value):
-            return None
-    return found
+    found = {name: _value(value) for name, value in kept.items()}
+    return found if all(axes[name].spread.holds(value) for name, value in found.items()) else None
+
+
+def _value(kept: Any) -> Any:
+    return tuple(kept) if isinstance(kept, list) else kept

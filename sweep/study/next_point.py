@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.points import Parameters, cells, parameters_of, point_of
+from search_spaces.points import Parameters, Search, cells, parameters_of, point_of
+from search_spaces.spreads import Ratio
 from sweep.study.from_records import Reading
 from sweep.study.proposals import propose
 from sweep.study.samplers import seed_of
@@ -58,10 +59,10 @@ def _candidates(
 ) -> Iterator[Parameters]:
     space, objectives = reading.space, reading.objectives
     listed = cells(space)
-    pending = [one for one in space.first if not any(_agrees(trial.parameters, one) for trial in own)]
+    pending = [one for one in space.first if not any(_agrees(space, trial.parameters, one) for trial in own)]
     if chosen == "grid":
         every = listed or []
-        yield from (cell for one in pending for cell in every if _agrees(cell, one))
+        yield from (cell for one in pending for cell in every if _agrees(space, cell, one))
         yield from every
         return
     for fixed in pending:
@@ -76,9 +77,19 @@ def _candidates(
         yield propose(space, "random", objectives, told, attempt)
 
 
-def _agrees(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Tell whether a point has all the values of a given one, which may have been rounded."""
-    return all(name in parameters and _is_same(parameters[name], value) for name, value in given.items())
+def _agrees(space: Search, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Tell whether a point has all the values of a given one, which may have been rounded, ratios to whole numbers."""
+    if not given.keys() <= parameters.keys():
+        return False
+    if all(_is_same(parameters[name], value) for name, value in given.items()):
+        return True
+    ratios = {axis.name for axis in space.axes if isinstance(axis.spread, Ratio)}
+    if not all(name in ratios or _is_same(parameters[name], value) for name, value in given.items()):
+        return False
+    try:
+        return point_of(space, {**parameters, **given}) == point_of(space, parameters)
+    except UserError:
+        return False
 
 
 def _is_same(value: Any, given: Any) -> bool:

@@ -66,7 +66,8 @@ class StudyFile:
         """Make the file say what the records say; UserError where it is the study of another experiment."""
         check_is_ours(self.path, self.name)
         if self.path.exists() and not self._is_whole():
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder of this name stays, and is told as a fault
+                self.path.unlink(missing_ok=True)
         self.write(trials, LAST_S)
 
     def write(self, trials: Numbered, locked_s: float) -> None:
@@ -76,8 +77,8 @@ class StudyFile:
         self.folder.fence()
         try:
             self._write(locked_s)
-        except sqlite3.Error as error:
-            if _is_locked(error):
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.Error) and _is_locked(error):
                 self.fault = f"{self.path} is locked by another process: it is not up to date"
                 return
             with contextlib.suppress(OSError):

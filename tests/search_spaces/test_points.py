@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from search_spaces.experiment import Experiment
 from search_spaces.points import cells, parameters_of, point_of, representatives
 from search_spaces.search import as_json, from_json, log_uniform, ratio, search, uniform, when
+from search_spaces.search_changes import with_base
 from trainables.config import TrainConfig
+from trainables.errors import UserError
 
 BASE = TrainConfig(model="pocket-gpt2", data="pocket-chats")
 SPACE = search(
@@ -83,3 +87,39 @@ def test_an_axis_that_is_changed_in_the_frame_is_changed_in_the_search() -> None
     assert not spreads["learning_rate"].holds(1.5e-3)  # type: ignore[union-attr]
     assert spreads["batch_size"].holds(4)
     assert spreads["lora_dropout"] == uniform(0, 0.2)
+
+
+def test_ratio_of_nothing_is_no_point() -> None:
+    space = search(BASE, max_steps=[4, 8], warmup_steps=ratio("max_steps", 0.25, 0.5), trials=4)
+    assert parameters_of(space, BASE.model_copy(update={"max_steps": 0})) is None
+
+
+def test_ratio_is_of_a_field_that_has_a_condition() -> None:
+    space = search(
+        BASE, when(prompt="v1", lora_rank=[64]), prompt=["v1", "v2"], lora_alpha=ratio("lora_rank", 1, 4), trials=4
+    )
+    point = {"prompt": "v1", "lora_rank[prompt=v1]": 64, "lora_alpha/lora_rank": 2.0}
+    train = point_of(space, point)
+    assert train.lora_alpha == 128
+    assert parameters_of(space, train) == point
+
+
+def test_conditions_that_cannot_be_are_refused() -> None:
+    switched = when(prompt="v1", schedule=["constant", "linear"])
+    with pytest.raises(UserError, match="a condition must be on an axis that all points have, and schedule is not"):
+        search(BASE, switched, when(schedule="linear", lora_rank=[4, 8]), prompt=["v1", "v2"], trials=4)
+    with pytest.raises(UserError, match="are two axes of lora_rank in the same points"):
+        search(BASE, when(prompt="v1", lora_rank=[2]), prompt=["v1", "v2"], lora_rank=[4, 8], trials=4)
+    search(BASE, when(prompt="v1", lora_rank=[2]), when(prompt="v2", lora_rank=[4]), prompt=["v1", "v2"], trials=4)
+    for of in ("lora_alpha", "warmup_steps"):
+        with pytest.raises(UserError, match="which is a ratio itself"):
+            search(BASE, lora_alpha=ratio(of, 1, 4), warmup_steps=ratio("max_steps", 0.1, 0.5), trials=4)
+
+
+def test_condition_that_is_fixed_for_all_points_is_none() -> None:
+    first = [{"lora_rank[prompt=v1]": 8}]
+    space = search(BASE, when(prompt="v1", lora_rank=[4, 8]), prompt=["v1", "v2"], first=first, trials=4)
+    met = with_base(space, {"prompt": "v1"}, 4)
+    assert [axis.name for axis in met.axes] == ["lora_rank"]
+    assert met.first == ({"lora_rank": 8},)
+    assert with_base(space, {"prompt": "v2"}, 4).axes == ()

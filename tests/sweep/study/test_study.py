@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import searched
+
+from search_spaces.search import log_uniform, ratio
 
 
 def test_points_are_written_as_trials_of_the_sweep(tmp_path: Path) -> None:
@@ -39,3 +42,25 @@ def test_no_point_is_tried_twice_and_a_small_space_is_used_up(tmp_path: Path) ->
     small = searched.experiment(50, lora_rank=[4, 8, 16], prompt=["v1", "v2"])
     jobs = searched.run(searched.opened(tmp_path / "sweep", small))
     assert len({job.trial.train_id for job in jobs}) == len(jobs) == 6
+
+
+def test_points_that_do_not_fit_are_left_out_of_narrower_ranges(tmp_path: Path) -> None:
+    wide = searched.experiment(trials=3, learning_rate=log_uniform(1e-4, 1e-1), lora_rank=[4, 8])
+    study = searched.opened(
+        tmp_path / "sweep", wide, infeasible=lambda train: "too large" if train.learning_rate > 1e-3 else None
+    )
+    searched.run(study)
+    study.close()
+    assert study.infeasible
+    narrow = searched.experiment(trials=5, learning_rate=log_uniform(1e-4, 1e-3), lora_rank=[4, 8])
+    again = searched.opened(tmp_path / "sweep", narrow)
+    assert again.infeasible < study.infeasible
+    assert len(searched.run(again)) == 5 - 3
+
+
+def test_ratio_that_is_rounded_is_tried_once(tmp_path: Path) -> None:
+    first = [{"warmup_steps/max_steps": 0.33}]
+    axes: dict[str, Any] = {"max_steps": [8, 7], "warmup_steps": ratio("max_steps", 0.1, 0.8), "lora_rank": [4, 8, 16]}
+    study = searched.opened(tmp_path / "sweep", searched.experiment(trials=8, first=first, **axes))
+    tried = [one.trial.train.warmup_steps for one in searched.run(study)]
+    assert len(set(tried)) > 2

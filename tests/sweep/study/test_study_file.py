@@ -253,3 +253,11 @@ def test_points_that_do_not_fit_cost_nothing_and_are_told(tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def one_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return a_search(tmp_path_factory.mktemp("one-search") / "sweep")
+
+
+def test_folder_in_place_of_the_study_file_does_not_end_a_search(tmp_path: Path) -> None:
+    folder = searched.new_sweep(tmp_path / "sweep")
+    folder.study_path.mkdir()
+    study = searched.opened(folder.folder, searched.experiment(trials=2))
+    assert len(searched.run(study)) == 2
+    assert "cannot be written" in str(study.fault)
