@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,7 @@ from sweep.request.search_points import requested_trials
 from sweep.request.settling import check_settle_option
 from sweep.request.trials import PlannedTrial, known_trials, retry_sentence
 from sweep.study.begin import study_of, warm_start_of
+from sweep.study.keeper import ended_with_driver
 from sweep.study.study_file import check_is_ours
 from sweep.study.warm_source import check_warm_start
 from trainables.errors import UserError, one_of
@@ -146,10 +148,13 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
 
     out = prepared.options.out
     before = rollback.there(out)
+    ending = ExitStack()
     with telling():
         lease = acquire(out)
     try:
         folder = SweepFolder(out, lease.fence)
+        if prepared.experiment.search is not None:
+            ending.enter_context(ended_with_driver(folder.study_path, lease))
         with telling():
             committed = commit(prepared, folder)
         planned, left = committed.planned, list(committed.left)
@@ -171,6 +176,7 @@ def _launch(prepared: PreparedSweep, launching: LaunchOptions, as_json: bool) ->
         rollback.take_back(out, before, prepared.examples, lease)
         raise
     finally:
+        ending.close()
         lease.release()
     if outcome is not None and outcome.status != "finished":
         return outcome.exit_code  # how to continue has been said; `sweep status` tells the rest
