@@ -42,7 +42,5 @@ def pareto_sentences(found: Comparison) -> list[str]:
         f"The set is that of {table.evaluation.examples[table.selection_split]} {table.selection_split} examples: on "
         "others a neighbour may take the place of one in it."
     )
-    said.append(
-        f"What is compared with baselines below is {best.name}, which is best by {metric_of(found.metric).title}."
-    )
+    said.append(f"What is compared with baselines is {best.name}, which is best by {metric_of(found.metric).title}.")
     return said

@@ -213,8 +213,10 @@ def unfinished(table: ResultTable) -> list[str]:
         names = listed([table.name_of(row) for row in pending])
         verb = "is" if len(pending) == 1 else "are"
         said.append(f"{names} {verb} not done under evaluation {table.eval_id}: the choice may change.")
+    if stopped := [table.name_of(row) for row in table.rows if row.state == TrialState.STOPPED and row.partial is None]:
+        was, it = ("was", "is compared as it was") if len(stopped) == 1 else ("were", "are compared as they were")
+        said.append(f"{listed(stopped)} {was} stopped early by the scheduler and {it} then.")
     for state, meaning in (
-        (TrialState.STOPPED, "was stopped early by the scheduler and is compared as it was then"),
         (TrialState.FAILED, "failed"),
         (TrialState.DIVERGED, "diverged"),
         (TrialState.OOM, "did not fit in memory"),

@@ -130,7 +130,13 @@ def test_a_trial_stopped_by_the_scheduler_competes_and_is_named(make_sweep: Make
         make_sweep([configuration("A", quality=0.2), configuration("B", rank=16, state="stopped", quality=0.9)])
     )
     assert found.ranking[0].name == "B"
-    assert "B was stopped early by the scheduler" in said(found)
+    assert "B was stopped early by the scheduler and is compared as it was then." in said(found)
+
+
+def test_all_that_were_stopped_are_named_in_one_sentence(make_sweep: Make) -> None:
+    stopped = [configuration(name, rank=rank, state="stopped") for name, rank in (("B", 16), ("C", 32))]
+    found = compare(make_sweep([configuration("A"), *stopped]))
+    assert "B and C were stopped early by the scheduler and are compared as they were then." in said(found)
 
 
 def test_a_set_too_small_is_said_with_the_size_that_would_do(make_sweep: Make) -> None:
