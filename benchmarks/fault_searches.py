@@ -21,6 +21,7 @@ TRIALS = 6
 SEARCH = (
     *(*SMALL_TASK, *BUNDLED, "--search", "tpe", "--trials", str(TRIALS)),
     *("learning_rate=log:1e-3..2e-2", "lora_rank=2,4,8", "max_steps=24"),
+    *("--max-concurrent", "2"),  # where all points have places at once, none is chosen after a kill
 )
 ONE_PLACE = ("--max-concurrent", "1")
 WATCH_S = 15.0  # for engines to see that their driver is dead, and to end what runs in the study
