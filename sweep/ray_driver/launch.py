@@ -112,6 +112,8 @@ def launch(
         raise session.error
     unfinished = tuple(trials.unfinished())
     left = len(unfinished) + trials.to_come
+    # What ended as the time did is complete; whether a race has ended the next run tells.
+    ended_early = ended_early and (left > 0 or race is not None)
     status, reason = _end(caught, ended_early, loss or session.statuses.paused, left)
     if status not in ("finished", "interrupted"):
         display.say_how_to_continue(reason, options.command)
