@@ -17,8 +17,8 @@ More configurations make another family, so they make another race: give it all 
 
 Higher scores are better; give losses with their sign turned. Scores may be bounded or not: the bounds are those of t
 tests, which hold for means of differences with a variance, in small samples as far as these are not very skewed. A
-difference is taken to vary at least as if one example had differed by the largest difference of all, since examples
-that are all equal say nothing of the next.
+difference is taken to vary at least as if one example had differed by the largest difference of all, or by half the
+spread of the scores where that is more, since examples that are all equal say nothing of the next.
 
 The error, `alpha`, is that of the whole race: the probability that the truly best one is ever held to be at most
 `margin` better than another that it beats by more, or to be worse than another, at any look. For each other one the
@@ -61,6 +61,8 @@ __all__ = [
 
 AUTO_EXAMPLES = 64  # a margin that is to be found is fixed at the first look with so many, from spreads alone
 SHOWN_BY = 1 / 3  # whoever is going to be shown to be worse by this share of the examples goes on till then
+
+LIKELY_DIFFERENCE = 0.5  # of two texts, where none have differed yet: as a share of the spread of all scores
 
 Verdict = Literal["going", "separated", "equivalent", "used up"]
 State = Literal["best", "worse", "equivalent", "no better", "open"]
@@ -170,7 +172,7 @@ class _Replay:
         if not np.isfinite(values).all():
             raise ValueError(f"a score among the first {size} examples is no finite number")
         self.seen[going] = size
-        self.largest = max(self.largest, float(np.ptp(values, axis=0).max()))
+        self.largest = max(self.largest, float(np.ptp(values, axis=0).max()), LIKELY_DIFFERENCE * float(np.ptp(values)))
         means, sd = values.mean(axis=1), paired_sds(values, self.largest)
         where = np.ix_(going, going)
         if self.bounds is None:

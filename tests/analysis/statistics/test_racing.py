@@ -136,3 +136,10 @@ def test_the_margin_that_examples_settle_shrinks_with_their_root() -> None:
     assert 0.0137 < settles_from(800, 0.14, 8) < 0.0139
     assert settles_from(200, 0.14, 8) == pytest.approx(2 * settles_from(800, 0.14, 8), rel=0.06)
     assert auto_margin(0.05, RaceRules(looks(16, 800)), 8) == 0.01
+
+
+def test_a_few_examples_on_which_two_are_equal_settle_nothing() -> None:
+    scores = np.random.default_rng(5).uniform(0, 0.6, 800)
+    few, many = (RaceRules(looks(16, most), margin=0.01) for most in (16, 800))
+    assert race({"A": scores[:16], "B": scores[:16]}, few).verdict == "used up"
+    assert race({"A": scores, "B": scores}, many).verdict == "equivalent"
