@@ -17,7 +17,6 @@ from sweep.environment.devices import Device, resolve_device
 from sweep.ray_driver import pack_order
 from sweep.request import estimates, found_sources, sanity_report
 from sweep.request.corpus import data_lines
-from sweep.request.early_losses import early_loss_note
 from sweep.request.existing_sweep import ExistingSweep, about_older, sweep_to_extend
 from sweep.request.overrides import Request, changes_of, request
 from sweep.request.pack_memory import KnownWidths, check_memory, known_widths
@@ -132,8 +131,6 @@ def make_plan(wanted: Request, options: RunOptions) -> SweepPlan:
     bases, folder = resolved.bases, resolved.folder
     notes += [*data_lines(loaded.data.report), *loaded.notes] if corpus else []
     notes += about_older(folder, existing.manifest, planned) if existing else []
-    if said := early_loss_note(resolved.configurations, experiment.search is not None):
-        notes.append(f"with --scheduler asha or median: {said}")
     notes += resolved.model_notes() if bases.found else []
     notes += settle_notes(loaded.race, experiment, planned) if corpus else []
     notes += sanity_report.in_plan_of(requested.judged, experiment, bases, corpus, loaded.data.mistakes)

@@ -98,7 +98,8 @@ def grids_of(findings: Findings, most: int | None = None) -> list[TextGrid]:
     found = findings.comparison
     against = baseline_grid(findings)
     most = min(most, MOST_OF_A_SEARCH) if most is not None and is_search(found) else most
-    against = replace(against, rows=against.rows[:most], kinds=against.kinds[:most])
+    left_out = len(against.rows) - len(against.rows[:most])
+    against = replace(against, rows=against.rows[:most], kinds=against.kinds[:most], left_out=left_out)
     grids = (pareto_grid(found), seed_grid(found), difference_grid(found), against, effect_grid(findings))
     return [grid for grid in grids if grid.rows]
 

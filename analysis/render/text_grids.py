@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from analysis.comparison.comparison import Comparison
@@ -36,12 +36,17 @@ class TextGrid:
     rows: tuple[tuple[str, ...], ...]
     kinds: tuple[str, ...]
     section_ends: tuple[int, ...] = ()
+    left_out: int = 0  # rows that are in the report's files alone
 
     @property
     def legend(self) -> str:
-        """What the heads mean that do not say it themselves, in one line; empty where all do."""
+        """What the heads mean that do not say it themselves, and what is left out, in one line; may be empty."""
         said = "; ".join(head.about for head in self.heads if head.about)
-        return f"{said}." if said and self.rows else ""
+        more = (
+            f"The first {len(self.rows)} of {len(self.rows) + self.left_out}; all are in comparison.md of the report."
+        )
+        parts = [f"{said}." if said else "", more if self.left_out else ""]
+        return " ".join(filter(None, parts)) if self.rows else ""
 
     def width(self, gap: int) -> int:
         """Return the columns of a terminal that the grid takes with `gap` between its own."""
@@ -53,7 +58,7 @@ class TextGrid:
 
     def without(self, index: int) -> TextGrid:
         rows = tuple(row[:index] + row[index + 1 :] for row in self.rows)
-        return TextGrid(self.heads[:index] + self.heads[index + 1 :], rows, self.kinds, self.section_ends)
+        return replace(self, heads=self.heads[:index] + self.heads[index + 1 :], rows=rows)
 
 
 def fit_to_width(grid: TextGrid, width: int, gap: int = 1) -> tuple[TextGrid, list[str]]:

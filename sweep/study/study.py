@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from search_spaces.experiment import Experiment
+from search_spaces.points import point_of
 from sweep.environment.lease import LeaseLost
 from sweep.request.repair import trials_entry
 from sweep.request.trials import PlannedTrial, TrialNames, known_trials
@@ -17,6 +18,7 @@ from sweep.study.next_point import NewPoint, next_point
 from sweep.study.study_file import LAST_S, LOCKED_S, StudyFile
 from sweep.study.study_trial import PointState, StudyTrial
 from trainables.config import TrainConfig, TrialConfig
+from trainables.errors import UserError
 from trainables.jobs import TrialJob
 from trainables.records import planned_trials
 from trainables.records.record import SweepFolder, TrialRecord, config_content
@@ -37,8 +39,17 @@ def open_study(
     """
     reading = reading_of(experiment)
     warm = [replace(one, attributes={**one.attributes, "warm_start": True}) for one in warm]
-    own = with_infeasible(folder, reading.space, trials_of(folder, reading))
+    known = with_infeasible(folder, reading.space, trials_of(folder, reading))
+    own = [one for one in known if one.state is not PointState.INFEASIBLE or _is_refused(one, reading, infeasible)]
     return SearchStudy(folder, reading, chosen, infeasible, [*warm, *own], len(warm))
+
+
+def _is_refused(point: StudyTrial, reading: Reading, judge: Judge) -> bool:
+    """Tell whether a point that once did not fit does not fit today: there may be more memory now."""
+    try:
+        return judge(reading.experiment.filled_in(point_of(reading.space, point.parameters))) is not None
+    except UserError:
+        return True
 
 
 class SearchStudy:

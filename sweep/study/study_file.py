@@ -63,11 +63,14 @@ class StudyFile:
         return self.folder.study_path
 
     def open(self, trials: Numbered) -> None:
-        """Make the file say what the records say; UserError where it is the study of another experiment."""
+        """Make the file say what the records say; UserError where it is the study of another experiment.
+
+        A file that is torn, or that somebody else made, is set aside.
+        """
         check_is_ours(self.path, self.name)
-        if self.path.exists() and not self._is_whole():
-            with contextlib.suppress(OSError):  # a folder of this name stays, and is told as a fault
-                self.path.unlink(missing_ok=True)
+        if self.path.is_file() and not self._is_whole():  # a folder of this name stays, and is told as a fault
+            with contextlib.suppress(OSError):
+                atomic_files.set_aside(self.path)
         self.write(trials, LAST_S)
 
     def write(self, trials: Numbered, locked_s: float) -> None:

@@ -64,3 +64,14 @@ def test_ratio_that_is_rounded_is_tried_once(tmp_path: Path) -> None:
     study = searched.opened(tmp_path / "sweep", searched.experiment(trials=8, first=first, **axes))
     tried = [one.trial.train.warmup_steps for one in searched.run(study)]
     assert len(set(tried)) > 2
+
+
+def test_points_that_fit_by_now_are_tried(tmp_path: Path) -> None:
+    small = searched.experiment(trials=4, lora_rank=[4, 8], prompt=["v1", "v2"])
+    poor = searched.opened(tmp_path / "sweep", small, infeasible=lambda train: "too large")
+    assert searched.run(poor) == []
+    poor.close()
+    assert poor.infeasible == 4
+    rich = searched.opened(tmp_path / "sweep", small)
+    assert len(searched.run(rich)) == 4
+    assert rich.infeasible == 0

@@ -261,3 +261,14 @@ def test_folder_in_place_of_the_study_file_does_not_end_a_search(tmp_path: Path)
     study = searched.opened(folder.folder, searched.experiment(trials=2))
     assert len(searched.run(study)) == 2
     assert "cannot be written" in str(study.fault)
+
+
+def test_a_database_that_somebody_else_made_is_set_aside(tmp_path: Path, one_search: Path) -> None:
+    path = searched.copied(one_search, tmp_path / "sweep")
+    (path / "optuna.db").unlink()
+    changed(path / "optuna.db", "CREATE TABLE notes (line TEXT)", "INSERT INTO notes VALUES ('kept')")
+    searched.opened(path, searched.experiment(5)).close()
+    with sqlite3.connect(path / "optuna.db.damaged") as kept:
+        assert kept.execute("SELECT line FROM notes").fetchall() == [("kept",)]
+    kept.close()
+    assert len(content(path)) == 5
