@@ -12,7 +12,7 @@ from analysis.format.terminal import Table
 from sweep.cli_support import command, continue_command
 from sweep.cli_support.counting import counted
 from sweep.cli_support.heartbeat import telling
-from sweep.cli_support.options import DeviceOptions, ExperimentOptions, JsonOption, SmokeOption, TrustOption
+from sweep.cli_support.options import DeviceOptions, ExperimentOptions, JsonOption, SmokeOption, TrustOption, seeds_of
 from sweep.environment.devices import Device, resolve_device
 from sweep.ray_driver import pack_order
 from sweep.request import estimates, found_sources, sanity_report
@@ -99,12 +99,14 @@ def plan(
 ) -> None:
     """Show the trials of an experiment: parameters, tokens, disk, memory, pack width, time where it was measured."""
     wanted = request(asked.experiment, changes_of(asked, smoke))
-    check_settle_option(asked.settle, wanted.experiment)
+    seeds, most_seeds = seeds_of(asked.seeds)
+    check_settle_option(asked.settle, wanted.experiment, most_seeds)
     check_warm_start(asked.warm_start, wanted.experiment)
     options = RunOptions(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
-        seeds=asked.seeds,
+        seeds=seeds,
+        most_seeds=most_seeds,
         settle=asked.settle,
         warm_start=asked.warm_start,
         device=devices.device,

@@ -25,6 +25,7 @@ from sweep.cli_support.options import (
     JsonOption,
     SmokeOption,
     TrustOption,
+    seeds_of,
 )
 from sweep.environment.provenance import command_line
 from sweep.ray_driver.pbt.groups import check_population
@@ -81,7 +82,8 @@ def run(
     from sweep.ray_driver.launch import LaunchOptions
 
     wanted = request(asked.experiment, changes_of(asked, smoke))
-    check_settle_option(asked.settle, wanted.experiment)
+    seeds, most_seeds = seeds_of(asked.seeds)
+    check_settle_option(asked.settle, wanted.experiment, most_seeds)
     check_warm_start(asked.warm_start, wanted.experiment)
     one_of("--scheduler", scheduler, SCHEDULERS)
     one_of("--engine", engines.engine, ENGINES)
@@ -89,7 +91,7 @@ def run(
         if wanted.experiment.search is not None:
             raise UserError("--scheduler pbt changes what a search has chosen: leave out one of them, or take asha")
         limits = {"--max-concurrent": max_concurrent, "--pack-width": devices.pack_width}
-        if alone := check_population(wanted.experiment.configurations(), asked.seeds, engines.engine, limits):
+        if alone := check_population(wanted.experiment.configurations(), seeds, engines.engine, limits):
             note(alone)
     how: Any = scheduler
     launching = LaunchOptions(
@@ -103,7 +105,8 @@ def run(
     options = RunOptions(
         out=(asked.out or command.RUNS / wanted.folder_name).absolute(),
         source=asked.source,
-        seeds=asked.seeds,
+        seeds=seeds,
+        most_seeds=most_seeds,
         settle=asked.settle,
         warm_start=asked.warm_start,
         device=devices.device,

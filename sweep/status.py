@@ -178,7 +178,8 @@ def _trial(record: TrialRecord, eval_id: str, looked_at: str, is_live: bool) -> 
         step=max((row["step"] for row in rows), default=0),
         steps=config["train"].get("max_steps"),
         eval_loss=losses[-1] if losses else None,
-        evaluated=not record.needs_evaluation(looked_at),
+        # One that a race has added has the last evaluation alone.
+        evaluated=not (record.needs_evaluation(looked_at) and record.needs_evaluation(eval_id)),
         wall_s=result.wall_s if result else None,
         changes=tuple(sentence(line) for line in record.lineage()),
     )

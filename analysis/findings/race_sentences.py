@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.format.cells import points
 from analysis.records.settled import SettledRace
+from analysis.statistics.replicates import ReplicateRace
 from trainables.metric_table import metric_of
 
 ERROR = "with an error of 5% over all looks and configurations"
@@ -13,10 +14,27 @@ MOST_NAMES = 6
 
 
 def race_sentences(settled: SettledRace | None) -> list[str]:
-    """Return two sentences: whether a race has settled the choice, and what it spent and saved; none without a race."""
+    """Return whether a race has settled the choice, by how many seeds, and what it spent; nothing without a race."""
     if settled is None or settled.race.best is None:
         return []
-    return [_verdict(settled), _costs(settled)]
+    seeds = [_seeds(settled.replicates, settled.race.margin or 0.0)] if settled.replicates is not None else []
+    return [_verdict(settled), *seeds, _costs(settled)]
+
+
+def _seeds(found: ReplicateRace, margin: float) -> str:
+    others, within = sorted(found.at_most), f"{points(margin)} points"
+    spread = (
+        f"runs of one configuration differ with an SD of {points(found.run_sd)} points, the examples taken as they are"
+    )
+    if found.verdict == "separated":
+        what = f"{found.best} is better than {_named(others)}"
+    elif found.verdict == "equivalent":
+        what = f"none of {_named(others)} is better than {found.best} by more than {within}"
+    else:
+        still = _named([name for name in others if found.at_most[name] > margin])
+        what = f"{still} may still be better than {found.best} by more than {within}"
+        what += ", and more seeds are to come" if found.verdict == "going" else ""
+    return f"By up to {found.runs} seeds of each of those left {what}; {spread}."
 
 
 def _verdict(settled: SettledRace) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.statistics.racing import Look, Race, Standing
+from analysis.statistics.replicates import ReplicateRace
 from trainables.records.manifest import SweepManifest
 
 
@@ -19,6 +20,7 @@ class SettledRace:
     is_over: bool  # and reported on
     texts: int
     texts_of_all: int
+    replicates: ReplicateRace | None = None  # of those left, where seeds were added
 
 
 def race_of(sweep: SweepManifest) -> SettledRace | None:
@@ -31,7 +33,10 @@ def race_of(sweep: SweepManifest) -> SettledRace | None:
     values["standings"] = tuple(Standing(**one) for one in values["standings"])
     values["going"] = tuple(values["going"])
     most = int(kept["whole"]["validation_examples"])
-    return SettledRace(Race(**values), kept["metric"], most, kept["is_over"], kept["texts"], kept["texts_of_all"])
+    seeds = kept.get("replicates")
+    replicates = ReplicateRace(**_with_tuples(seeds)) if seeds else None
+    counts = (kept["texts"], kept["texts_of_all"])
+    return SettledRace(Race(**values), kept["metric"], most, kept["is_over"], *counts, replicates)
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -19,23 +19,30 @@ from trainables.errors import UserError
 from trainables.metric_table import CHOOSING, LOSS
 
 MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant
+MOST_SEEDS = 5  # of --seeds auto
 ENGINES = ("packed", "solo")
 ALONE = {"--settle": "auto"}
 VALUE = r"auto|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf"
 
 
 def seed_count(text: str | int) -> int:
-    """Read `--seeds`; raises UserError with the rule."""
+    """Read `--seeds`: a number, or minus the most that auto may take; raises BadParameter with the rule."""
+    match = re.fullmatch(r"auto(?::(\d+))?", str(text))
+    most = int(match[1] or MOST_SEEDS) if match else 0
+    if most > 1:
+        return -most
     try:
-        return int(text)
+        count = int(text)
     except ValueError:
-        pass
-    if str(text).startswith("auto"):
-        raise UserError(
-            f"it must be a whole number, got {text!r}: no replicates are added by themselves, and --settle races the "
-            "mean over the seeds that it is given; write --seeds 3"
-        )
-    raise UserError(f"it must be a whole number, got {text!r}")
+        count = -1
+    if count < 0:
+        raise typer.BadParameter(f"it must be a whole number or, with --settle, auto or auto:N from 2, got {text!r}")
+    return count
+
+
+def seeds_of(count: int) -> tuple[int, int]:
+    """Return the seeds of every configuration, and the most that those left of a race may have."""
+    return (1, -count) if count < 0 else (count, 1)
 
 
 ExperimentArgument = Annotated[
@@ -54,7 +61,10 @@ SourceOption = Annotated[str, typer.Option("--source", help="Where model and dat
 SeedsOption = Annotated[
     int,
     typer.Option(
-        "--seeds", parser=seed_count, metavar="INTEGER", help="Replicates of every configuration: seeds 42, 43, ..."
+        "--seeds",
+        parser=seed_count,
+        metavar="N",
+        help="Replicates of every configuration: 3; with --settle auto[:N]: of those left.",
     ),
 ]
 SettleOption = Annotated[

@@ -12,7 +12,8 @@ from typing import Any
 from sweep.ray_driver.engine_statuses import EngineStatuses
 from sweep.ray_driver.pack_order import spread_jobs
 from sweep.settle.next_step import SettleStep, next_step, told
-from sweep.settle.sentences import look_sentences
+from sweep.settle.replicates import begin
+from sweep.settle.sentences import look_sentences, replicate_sentence
 from sweep.settle.settle_plan import SettlePlan
 from trainables.jobs import TrialJob
 from trainables.records.finished import is_finished
@@ -45,6 +46,7 @@ class SettleLooks:
             self._tell(step)
             if step.is_over:
                 return
+            begin(self.folder, step.new)
             self._evaluate(step)
 
     @property
@@ -56,6 +58,8 @@ class SettleLooks:
         for sentence in look_sentences(looks)[self._looks_told :]:
             self.say(sentence)
         self._looks_told = len(looks)
+        if step.new:
+            self.say(replicate_sentence(step.new))
 
     def _evaluate(self, step: SettleStep) -> None:
         """Evaluate what a step asks for; trials whose evaluation fails are out of the race of this launch."""

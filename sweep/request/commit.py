@@ -17,7 +17,7 @@ from sweep.request.prepare import PreparedSweep
 from sweep.request.repair import is_damaged, mend, trials_entry
 from sweep.request.run_options import RunOptions
 from sweep.request.search_entry import with_search_entry
-from sweep.request.settling import left_to_do
+from sweep.request.settling import begin_replicates, left_to_do
 from sweep.request.trials import PlannedTrial, known_trials, name_trials
 from sweep.settle.next_step import next_step, told
 from sweep.settle.settle_plan import SettlePlan
@@ -51,7 +51,9 @@ def commit(prepared: PreparedSweep, folder: SweepFolder) -> Committed:
     written = {"files": {**manifest.files, **sums}, "trials": trials_entry(folder, planned)}
     folder.write_manifest(manifest.model_copy(update=written))
     mended = mend(folder)
-    left = left_to_do(folder, planned, retry, None if prepared.planned.requested.remaining else prepared.race)
+    race = None if prepared.planned.requested.remaining else prepared.race
+    begin_replicates(folder, planned, retry, race)
+    left = left_to_do(folder, planned, retry, race)
     again = {job.folder for job in left}
     for trial in counted(planned, "writing the trials' configurations"):
         record = TrialRecord(folder.trials_folder / trial.folder_name, folder.fence)

@@ -62,7 +62,7 @@ def sweep_to_extend(request: Request, options: RunOptions) -> ExistingSweep | No
     _check_data_files(manifest, request.experiment)
     with_its_sources = found_sources.with_sources(request, found_sources.stored_sources(resolved), resolved.precision)
     experiment = within_data(with_its_sources, resolved.data, request)[0]
-    experiment, race = raced(experiment, options.settle, resolved.data.sizes, request)
+    experiment, race = raced(experiment, options.settle, resolved.data.sizes, request, options.most_seeds)
     folder = SweepFolder(options.out)
     configurations = tuple(experiment.configurations())
     requested = requested_trials(experiment, options.seeds, known_trials(folder), configurations, folder)

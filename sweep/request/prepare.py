@@ -132,7 +132,9 @@ def read_data(resolved: Resolved) -> Loaded:
     corpus = read_corpus(resolved.bases.data, resolved.experiment)
     data = data_entry_of(resolved.bases.data, corpus)
     experiment, notes = within_data(resolved.experiment, data, resolved.request)
-    experiment, race = raced(experiment, resolved.options.settle, data.sizes, resolved.request)
+    experiment, race = raced(
+        experiment, resolved.options.settle, data.sizes, resolved.request, resolved.options.most_seeds
+    )
     return Loaded(resolved, experiment, data, corpus, notes=tuple(notes), race=race)
 
 

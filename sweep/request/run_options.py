@@ -13,6 +13,7 @@ class RunOptions:
     out: Path
     source: str = "auto"
     seeds: int = 1
+    most_seeds: int = 1  # that a race may run those with that it leaves
     settle: str | None = None  # the margin of a race, in points, or "auto"
     device: str = "auto"
     trust_remote_code: bool = False

@@ -7,12 +7,14 @@ replayed from these every time (`analysis.statistics.racing`). So nothing of it 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweep.settle.replicates import NewReplicate, ReplicateStep, replicate_step, seed_of
 from sweep.settle.settle_plan import SettlePlan
 from trainables.config import EvalConfig, TrialConfig, eval_id
 from trainables.data.corpus import Example, example_of
@@ -45,6 +47,12 @@ class SettleStep:
     evaluation: EvalConfig
     texts: int  # that have been written
     texts_of_all: int  # that all configurations would have written on all examples
+    replicates: ReplicateStep | None = None  # of those left, where seeds may be added
+
+    @property
+    def new(self) -> tuple[NewReplicate, ...]:
+        """The trials among the jobs that are not in the sweep yet."""
+        return self.replicates.new if self.replicates is not None else ()
 
     @property
     def is_over(self) -> bool:
@@ -57,7 +65,7 @@ class SettleStep:
 
 def next_step(plan: SettlePlan, folder: SweepFolder, given_up: Collection[str] = ()) -> SettleStep:
     """Return how the race of a sweep stands; `given_up`: folder names of trials whose evaluation has failed."""
-    from analysis.statistics.race_rules import RaceRules, looks
+    from analysis.statistics.race_rules import LEAST_MARGIN, RaceRules, looks
     from analysis.statistics.racing import race
 
     trained = [one for one in folder.records() if one.folder.name not in given_up and _is_trained(one)]
@@ -77,9 +85,27 @@ def next_step(plan: SettlePlan, folder: SweepFolder, given_up: Collection[str] =
         jobs = _jobs([run for name in found.going for run in entrants[name].runs], plan.look(found.next_examples))
         return SettleStep(found, jobs, plan.look(seen), written, of_all)
     report = plan.report(seen)
-    jobs = _jobs([run for name in reported(found) for run in entrants[name].runs], report)
+    names = reported(found) if plan.most_seeds == 1 else left_of(found)
+    jobs = _jobs([run for name in names for run in entrants[name].runs], report)
     jobs += _jobs(baselines, baseline_evaluation(plan, seen))
-    return SettleStep(found, jobs, plan.look(seen) if jobs else report, written, of_all)
+    if jobs or plan.most_seeds == 1:
+        return SettleStep(found, jobs, plan.look(seen) if jobs else report, written, of_all)
+
+    def mean_of(run: TrialRecord) -> float | None:
+        scores = _scores(stored_lines(run, report, examples), examples["validation"][:seen], plan.metric)
+        return math.fsum(scores) / seen if len(scores) == seen and not run.needs_evaluation(eval_id(report)) else None
+
+    margin = found.margin if found.margin is not None else LEAST_MARGIN
+    more = replicate_step(folder, names, report, mean_of, margin, plan.most_seeds)
+    added = _texts_of_replicates(trained, entrants, plan, examples)
+    written, of_all = written + sum(added), of_all + len(added) * sum(plan.whole.examples.values())
+    return SettleStep(found, more.jobs if more else (), report, written, of_all, more)
+
+
+def left_of(found: Race) -> tuple[str, ...]:
+    """Return who may be run with other seeds: who is reported on, and those that are as good within the margin."""
+    alike = [one.name for one in found.standings if one.state == "equivalent"]
+    return tuple(dict.fromkeys((*reported(found), *alike)))
 
 
 def reported(found: Race) -> tuple[str, ...]:
@@ -100,6 +126,7 @@ def told(manifest: SweepManifest, plan: SettlePlan, step: SettleStep) -> SweepMa
     """Return sweep.json with how the race stands, and the evaluation that its table is of."""
     race = {"race": step.race.as_json() if step.race is not None else None, "is_over": step.is_over}
     texts = {"texts": step.texts, "texts_of_all": step.texts_of_all}
+    race["replicates"] = step.replicates.as_json() if step.replicates is not None else None
     values: dict[str, Any] = {
         "settle": json.loads(json.dumps({**plan.as_json(), **race, **texts})),  # as it is read again
         "evaluation": step.evaluation.model_dump(mode="json"),
@@ -129,19 +156,39 @@ def _entrants(
     runs: dict[str, list[tuple[TrialRecord, list[float], int]]] = {}
     for record in records:
         lines = stored_lines(record, plan.whole, examples)
-        scores: list[float] = []
-        for example in examples["validation"]:
-            if (line := lines["validation"].get(example.id)) is None:
-                break
-            scores.append(float(line["scores"][plan.metric]))
+        scores = _scores(lines, examples["validation"], plan.metric)
         if len(scores) >= plan.first.validation_examples:
             runs.setdefault(record.config()["name"], []).append((record, scores, _texts_of(lines)))
     found = {}
-    for name, each in runs.items():
+    for name, every in runs.items():
+        # Where a race adds seeds, the first one of each has raced alone.
+        each = every if plan.most_seeds == 1 else [min(every, key=lambda one: seed_of(one[0]))]
         shared = min(len(scores) for _, scores, _ in each)
         means = np.array([scores[:shared] for _, scores, _ in each]).mean(axis=0)
         found[name] = Entrant(name, tuple(one for one, _, _ in each), tuple(means), sum(count for _, _, count in each))
     return found
+
+
+def _scores(lines: Mapping[str, Mapping[str, Any]], examples: Sequence[Example], metric: str) -> list[float]:
+    """Return the scores of the examples in their order, up to the first without one."""
+    found: list[float] = []
+    for example in examples:
+        if (line := lines["validation"].get(example.id)) is None:
+            break
+        found.append(float(line["scores"][metric]))
+    return found
+
+
+def _texts_of_replicates(
+    trained: Sequence[TrialRecord],
+    entrants: Mapping[str, Entrant],
+    plan: SettlePlan,
+    examples: Mapping[str, Sequence[Example]],
+) -> list[int]:
+    """Return how many texts each trial has that was added after the race over examples."""
+    raced = {run.folder for one in entrants.values() for run in one.runs}
+    others = [one for one in trained if one.folder not in raced and one.config()["kind"] != "baseline"]
+    return [_texts_of(stored_lines(one, plan.whole, examples)) for one in others]
 
 
 def _texts_of(lines: Mapping[str, Mapping[str, Any]]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweep.settle.replicates import NewReplicate
 from sweep.settle.settle_plan import SettlePlan
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ def _points(score: float, unit: bool = True) -> str:
 def look_sentences(looks: Sequence[Look]) -> list[str]:
     """Return a sentence for each look: who leads, and who leaves or comes back."""
     return [_sentence(look) for look in looks]
+
+
+def replicate_sentence(new: Sequence[NewReplicate]) -> str:
+    """Say which configurations are run with further seeds."""
+    seeds = sorted({one.trial.train.seed for one in new})
+    names = list(dict.fromkeys(one.name for one in new))
+    return f"{_listed(names)} {'is' if len(names) == 1 else 'are'} run again with seed {_listed(list(map(str, seeds)))}"
 
 
 def is_going(settle: Mapping[str, Any] | None) -> bool:

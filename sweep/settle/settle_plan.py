@@ -25,6 +25,7 @@ class SettlePlan:
     margin: float | None  # in the metric's own unit
     first: EvalConfig  # of every trial as it ends
     whole: EvalConfig  # the most that is looked at, and what is reported on
+    most_seeds: int = 1  # that those left of the race may be run with, the first one counted
 
     def look(self, examples: int) -> EvalConfig:
         """Return the evaluation of those that are still in the race at a look."""
@@ -37,13 +38,13 @@ class SettlePlan:
     def as_json(self) -> dict[str, Any]:
         """Return it as sweep.json keeps it."""
         evaluations = {"first": self.first.model_dump(mode="json"), "whole": self.whole.model_dump(mode="json")}
-        return {"metric": self.metric, "margin": self.margin, **evaluations}
+        return {"metric": self.metric, "margin": self.margin, "most_seeds": self.most_seeds, **evaluations}
 
 
 def plan_of_json(kept: dict[str, Any]) -> SettlePlan:
     """Return the plan that `SettlePlan.as_json` wrote."""
     first, whole = (EvalConfig.model_validate(kept[name]) for name in ("first", "whole"))
-    return SettlePlan(kept["metric"], kept["margin"], first, whole)
+    return SettlePlan(kept["metric"], kept["margin"], first, whole, kept.get("most_seeds", 1))
 
 
 def margin_of(text: str) -> float | None:
