@@ -15,7 +15,6 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from search_spaces.samplers import SAMPLERS
-from trainables.errors import UserError
 from trainables.metric_table import CHOOSING, LOSS
 
 MOST_SLOTS, MOST_ENGINES = 4096, 64  # more cannot be meant

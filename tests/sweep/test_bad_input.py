@@ -181,7 +181,7 @@ CASES = [
     Case(
         "a condition that no axis has",
         "run own.py",
-        ("optimizer[quantization=nf4]", "quantization has no axis"),
+        ("optimizer[quantization=nf4]", "is no axis with a list of values"),
         own_search("when(quantization='nf4', optimizer=['adamw_torch']), lora_rank=[4, 8], trials=4"),
     ),
     Case("rank above width", f"{LOCAL} lora_rank=64", ("lora_rank must be at most 32", "got 64")),
