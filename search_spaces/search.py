@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.grid import check_axis
-from search_spaces.points import Search, SearchAxis, representatives
+from search_spaces.points import Parameters, Search, SearchAxis, representatives
 from search_spaces.spreads import Choice, FloatRange, IntegerRange, Ratio, Spread, as_text
 from trainables.config import TrainConfig, configured
 from trainables.errors import UserError, nearest, shown
@@ -115,7 +115,17 @@ def checked(space: Search) -> Search:
         for name, value in one.items():
             if not names[name].spread.holds(tuple(value) if isinstance(value, list) else value):
                 raise UserError(f"first: {name}={as_text(value)} is not {names[name].spread.told}")
-    return space
+    return replace(space, first=tuple(_with_conditions(one, names) for one in space.first))
+
+
+def _with_conditions(first: Parameters, axes: Mapping[str, SearchAxis]) -> Parameters:
+    """Return a point to begin with, and the values that the axes it names are there for."""
+    found = dict(first)
+    for name in first:
+        for field, value in axes[name].when:
+            if found.setdefault(field, value) != value:
+                raise UserError(f"first: {name} is no axis of points with {field}={as_text(found[field])}")
+    return found
 
 
 def _check_ratio(space: Search, field: str, of: str) -> None:

@@ -123,3 +123,13 @@ def test_condition_that_is_fixed_for_all_points_is_none() -> None:
     assert [axis.name for axis in met.axes] == ["lora_rank"]
     assert met.first == ({"lora_rank": 8},)
     assert with_base(space, {"prompt": "v2"}, 4).axes == ()
+
+
+def test_a_point_to_begin_with_has_what_its_axes_are_there_for() -> None:
+    conditional = when(quantization="nf4", optimizer=["adamw_torch", "paged_adamw_8bit"])
+    axes = {"quantization": ["none", "nf4"], "lora_rank": [4, 8]}
+    optimizer = {"optimizer[quantization=nf4]": "paged_adamw_8bit"}
+    space = search(BASE, conditional, trials=4, first=[optimizer], **axes)
+    assert space.first == ({**optimizer, "quantization": "nf4"},)
+    with pytest.raises(UserError, match="no axis of points with quantization=none"):
+        search(BASE, conditional, trials=4, first=[{**optimizer, "quantization": "none"}], **axes)
