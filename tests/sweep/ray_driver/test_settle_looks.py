@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [
     *(sys.executable, "-m", "sweep.run", "grid_2x2x2", "--source", "bundled", "--device", "cpu"),
     *("prompt=v1,v2", "lora_rank=4", "learning_rate=1e-2,2e-3", "max_steps=4", "train_examples=16"),
-    *("--eval-examples", "96,8", "--max-new-tokens", "12", "--settle", "3"),
+    *("--eval-examples", "96,8", "--max-new-tokens", "12", "--settle", "3", "--seeds", "auto:2"),
 ]
 PATIENCE_S = 300
 
@@ -56,7 +56,9 @@ def test_a_race_ends_and_one_that_is_killed_in_mid_race_ends_in_the_same_table(t
     assert race["verdict"] in ("separated", "equivalent", "used up")
     assert f",{race['best']}," in next(line for line in table.splitlines() if line.startswith("best,"))
     first = eval_id(EvalConfig.model_validate(settle["first"]))
-    assert all(not one.needs_evaluation(first) for one in folder.records())
+    raced = [one for one in folder.records() if one.config()["train"]["seed"] == 42]
+    assert not any(one.needs_evaluation(first) for one in raced)
+    assert len(raced) < len(folder.records())  # those left were run with another seed
 
     out = tmp_path / "killed"
     process = start(out)
