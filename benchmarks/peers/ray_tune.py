@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.job import Job, job_of_command, mark, tokenized_of
-from sweep.ray_driver.cluster import prepare_environment
-from sweep.ray_driver.session_folder import new_folder, short_temporary_folder
+from benchmarks.peers.ray_session import start_ray
 
 
 def trial(config: dict[str, Any], job: Job) -> None:
@@ -39,8 +35,7 @@ def trial(config: dict[str, Any], job: Job) -> None:
 
 def main(job: Job) -> int:
     """Run the trials through Tune, `at_a_time` of them, each with its share of the cores or of the GPU."""
-    folder = new_folder(Path(short_temporary_folder()))
-    prepare_environment(None)
+    folder, cores = start_ray()
     import ray
     from ray import tune
 
@@ -54,15 +49,6 @@ def main(job: Job) -> int:
                 mark(job, "started")
                 Ready.said = True
 
-    cores = os.cpu_count() or 1
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=str(folder),
-    )
     share = {"cpu": cores / job.at_a_time} | ({"gpu": 1 / job.at_a_time} if job.device != "cpu" else {})
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, job=job), share),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.job import Job, job_of_command, mark
-from sweep.ray_driver.cluster import prepare_environment
-from sweep.ray_driver.session_folder import new_folder, short_temporary_folder
+from benchmarks.peers.ray_session import start_ray
 
 
 def trial(config: dict[str, Any], job: Job) -> None:
@@ -35,23 +31,13 @@ def trial(config: dict[str, Any], job: Job) -> None:
 
 def main(job: Job) -> int:
     """Run the trials through Tune, `at_a_time` of them, and name the one whose texts are the best."""
-    folder = new_folder(Path(short_temporary_folder()))
-    prepare_environment(None)
+    folder, cores = start_ray()
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
     from benchmarks.peers.judged import REDUCTION, RUNGS
 
-    cores = os.cpu_count() or 1
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=str(folder),
-    )
     mark(job, "started")
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, job=job), {"cpu": cores / job.at_a_time}),
