@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from search_spaces.experiment import Experiment
 from search_spaces.objectives import COSTS, Objective, objectives_of
-from search_spaces.points import Parameters, Search, parameters_of
+from search_spaces.points import Parameters, Search
+from sweep.request.search_points import point_in
 from sweep.study.study_trial import PointState, StudyTrial
-from trainables.config import EvalConfig, TrainConfig, TrialConfig, eval_id
+from trainables.config import EvalConfig, TrainConfig, eval_id
 from trainables.metric_table import LOSS, metric_of
 from trainables.records import atomic_files
 from trainables.records.evaluation_summary import EvaluationSummary
@@ -62,16 +63,8 @@ def trial_of(record: TrialRecord, reading: Reading) -> StudyTrial | None:
         train = TrainConfig.model_validate(content["train"])
     except (FileNotFoundError, atomic_files.DamagedFile, ValidationError, KeyError):
         return None
-    parameters = parameters_of(reading.space, train)
-    if parameters is None or not _is_of_today(content["train_id"], train, reading):
-        return None
-    return _told(record, content, parameters, reading)
-
-
-def _is_of_today(train_id: str, train: TrainConfig, reading: Reading) -> bool:
-    """Tell whether a trial read its prompt as it stands now: the space says nothing of a prompt's text."""
-    today = TrialConfig(train=reading.experiment.filled_in(train), evaluation=reading.evaluation)
-    return today.train_id == train_id
+    point = point_in(reading.experiment, train, content["train_id"])
+    return _told(record, content, point[1], reading) if point is not None else None
 
 
 def _told(record: TrialRecord, content: dict[str, Any], parameters: Parameters, reading: Reading) -> StudyTrial:
