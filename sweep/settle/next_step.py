@@ -96,7 +96,7 @@ def next_step(plan: SettlePlan, folder: SweepFolder, given_up: Collection[str] =
         return math.fsum(scores) / seen if len(scores) == seen and not run.needs_evaluation(eval_id(report)) else None
 
     margin = found.margin if found.margin is not None else LEAST_MARGIN
-    more = replicate_step(folder, names, report, mean_of, margin, plan.most_seeds)
+    more = replicate_step(folder, names, report, mean_of, margin, plan.most_seeds, given_up)
     added = _texts_of_replicates(trained, entrants, plan, examples)
     written, of_all = written + sum(added), of_all + len(added) * sum(plan.whole.examples.values())
     return SettleStep(found, more.jobs if more else (), report, written, of_all, more)

@@ -7,8 +7,8 @@ the examples of the last look, until their means settle the choice or no number 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainables.config import EvalConfig, TrialConfig
@@ -55,11 +55,18 @@ def seed_of(record: TrialRecord) -> int:
 
 
 def replicate_step(
-    folder: SweepFolder, names: Sequence[str], evaluation: EvalConfig, mean_of: MeanOf, margin: float, most: int
+    folder: SweepFolder,
+    names: Sequence[str],
+    evaluation: EvalConfig,
+    mean_of: MeanOf,
+    margin: float,
+    most: int,
+    given_up: Collection[str] = (),
 ) -> ReplicateStep | None:
     """Return what is to be run of the configurations `names`; None where there is no choice between them.
 
-    A seed that failed ends it: what is left of the configuration's runs says nothing of how often it fails.
+    A seed that failed, or whose folder's name is in `given_up`, ends it: what is left of the configuration's runs says
+    nothing of how often it fails.
     """
     from analysis.statistics.replicates import replicate_race
 
@@ -82,8 +89,9 @@ def replicate_step(
                 new.append(_with_seed(first, seed, index + len(new), evaluation))
                 jobs.append(TrialJob(str(folder.trials_folder / new[-1].folder_name), new[-1].trial))
                 continue
-            if (result := there.result()) is not None and not result.is_trained:
-                return ReplicateStep(race)
+            result = there.result()
+            if there.folder.name in given_up or (result is not None and not result.is_trained):
+                return ReplicateStep(replace(race, verdict="used up", going=(), next_runs=0))
             jobs.append(TrialJob(str(there.folder), TrialConfig(train=there.train_config(), evaluation=evaluation)))
     return ReplicateStep(race, tuple(new), tuple(jobs))
 

@@ -107,6 +107,16 @@ def test_a_seed_that_fails_ends_it(sweep: SweepFolder) -> None:
     last = run_to_end(sweep, fails=True)[-1]
     assert last.is_over
     assert seeds(sweep)["C"] == [42, 43]
+    assert last.replicates is not None
+    assert last.replicates.race.verdict == "used up"
+
+
+def test_a_seed_that_was_given_up_ends_it(sweep: SweepFolder) -> None:
+    """Else a launch would ask for it for ever."""
+    while not (step := next_step(PLAN, sweep)).new:
+        run(sweep, step)
+    begin(sweep, step.new)
+    assert next_step(PLAN, sweep, given_up={step.new[0].folder_name}).is_over
 
 
 def test_without_auto_nobody_is_run_again(sweep: SweepFolder) -> None:
