@@ -33,6 +33,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_plain_text_and_writes_the_report(make_sweep: Make) -> None:
     folder = make_sweep()
     done = run(folder)
@@ -146,12 +147,13 @@ def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("correction", "p", "said"),
     [
         ("maxt", "p_max_t", "after max-T correction for 2 comparisons"),
-        pytest.param("bh", "p_bh", "after Benjamini-Hochberg correction for 2 comparisons", marks=pytest.mark.slow),
-        pytest.param("holm", "p_holm", "after Holm's correction for 2 comparisons", marks=pytest.mark.slow),
+        ("bh", "p_bh", "after Benjamini-Hochberg correction for 2 comparisons"),
+        ("holm", "p_holm", "after Holm's correction for 2 comparisons"),
     ],
 )
 def test_another_correction_decides_and_is_named_and_overwrites_nothing(

@@ -135,6 +135,7 @@ def test_plan_counts_parameters_and_tokens_without_torch(place: Path) -> None:
     assert not (place / "runs").exists()
 
 
+@pytest.mark.slow
 def test_plan_of_a_thousand_configurations_loads_neither_torch_nor_ray(place: Path) -> None:
     seeds = ",".join(map(str, range(500)))
     done = python(f"-c\0from sweep.cli import main; main(['plan', 'own.py', 'seed={seeds}']); {REPORT}", place)
@@ -323,6 +324,7 @@ def test_a_refused_run_leaves_what_was_there_before(finished: Path) -> None:
     assert all(path.read_bytes() == content for path, content in before.items() if path.name != "sweep.json")
 
 
+@pytest.mark.slow
 def test_an_evaluation_joins_the_cluster_that_it_is_given(finished: Path) -> None:
     done = cli(finished, "eval", "own", "--decoding", "beam4", "--engine", "packed", "--address", "127.0.0.1:1")
     assert done.returncode == 2

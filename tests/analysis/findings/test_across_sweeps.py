@@ -68,6 +68,7 @@ def test_json_alone_is_printed_on_request(two: tuple[Path, Path]) -> None:
     assert json.loads(run(*two, "--json").stdout)["differences"][0]["name"] == "A"
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_table(two: tuple[Path, Path]) -> None:
     done = run(*two)
     assert (done.returncode, done.stderr) == (0, "")

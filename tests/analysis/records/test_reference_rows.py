@@ -111,6 +111,7 @@ def test_shuffled_texts_that_are_all_alike_score_as_they_did(make_sweep: Make) -
     assert (shuffled.paired.mean, shuffled.verdict) == (pytest.approx(0, abs=1e-12), "same")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_older", [False, True])
 def test_a_second_comparison_computes_no_text_score(make_sweep: Make, is_older: bool) -> None:
     folder = make_sweep()

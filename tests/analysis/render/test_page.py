@@ -193,6 +193,7 @@ def test_the_note_of_an_earlier_version_is_read(made: tuple[Path, Page, str]) ->
     assert (again.is_new, again.said) == (False, page.said)
 
 
+@pytest.mark.slow
 def test_an_unchanged_page_costs_no_heavy_import(made: tuple[Path, Page, str]) -> None:
     write(Findings(compare(made[0])))
     code = (

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweep.ray_driver.node_failure import SILENT_LOOKS, NodeWatcher
 from sweep.ray_driver.placement import EnginePlace, Node
 
@@ -73,6 +75,7 @@ print("healthy", found.end)
 """
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_stopped_for_longer_than_a_silence_goes_on(tmp_path: Path) -> None:
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     process = subprocess.Popen(

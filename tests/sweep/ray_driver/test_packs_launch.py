@@ -51,6 +51,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_a_plan_says_which_trials_can_share_a_pack(place: Path) -> None:
     printed = sweep(place, "sweep.plan", "own.py", "--device", "cpu")
     assert printed.returncode == 0, printed.stderr

@@ -50,7 +50,8 @@ def results(out: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", [PackedEngine, pytest.param(SoloEngine, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [PackedEngine, SoloEngine])
 def test_interleaved_bases_are_each_loaded_once(tmp_path: Path, kind: Any) -> None:
     steps = {"max_steps": 2, "eval_every_steps": 1}
     packs: list[dict[str, Any]] = [{}, NF4, OTHER, {**OTHER, **NF4}]

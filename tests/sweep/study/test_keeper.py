@@ -40,7 +40,9 @@ def with_a_running_trial(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("is_taken_over", "left"), [(False, "WAITING"), (True, "RUNNING")])
+@pytest.mark.parametrize(
+    ("is_taken_over", "left"), [(False, "WAITING"), pytest.param(True, "RUNNING", marks=pytest.mark.slow)]
+)
 def test_a_killed_driver_leaves_nothing_running_but_to_another(tmp_path: Path, is_taken_over: bool, left: str) -> None:
     path = with_a_running_trial(tmp_path)
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT)

@@ -50,6 +50,7 @@ def test_bases_that_take_more_than_a_quarter_of_the_memory_leave_the_oldest_firs
     assert room_for_two.idle_bytes == size
 
 
+@pytest.mark.slow
 def test_with_no_room_beside_it_a_base_is_alone(folders: dict[str, Path]) -> None:
     held = bases(folders, memory_bytes=1)
     for name in ("one", "two", "one"):

@@ -109,6 +109,7 @@ def test_the_probe_sends_no_token(live_hub: Hub, monkeypatch: pytest.MonkeyPatch
     assert "hf_secret" not in sent[0]
 
 
+@pytest.mark.slow
 def test_going_offline_binds_the_libraries_loaded_before_and_after() -> None:
     program = (
         "import huggingface_hub, datasets.config, os\n"

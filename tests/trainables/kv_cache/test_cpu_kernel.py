@@ -155,6 +155,7 @@ def test_a_damaged_library_is_built_again(cache: Path, monkeypatch: pytest.Monke
     assert damaged.stat().st_size == built.stat().st_size
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_library_whose_results_are_not_torch_s_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.c"

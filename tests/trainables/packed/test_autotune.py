@@ -46,6 +46,7 @@ def measuring(sweep: SweepFolder, model: Path, memory_bytes: int | None = None) 
     return PackedEngine(replace(setup, trials=tuple(TRIALS.values()), memory_bytes=memory_bytes, threads=1))
 
 
+@pytest.mark.slow
 def test_results_after_a_measurement_are_those_without_one(tmp_path: Path, sweep: SweepFolder, model: Path) -> None:
     plain = run_packed(packed_engine(sweep, model), sweep, TRIALS)
     engine, state = measuring(write_sweep(tmp_path / "measured"), model), torch.get_rng_state()

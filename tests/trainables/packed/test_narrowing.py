@@ -107,6 +107,7 @@ def test_training_batches_are_halved(
     assert last.result["pack_width"]["together"] == 4
 
 
+@pytest.mark.slow
 def test_a_micro_batch_too_large_for_one_trial_goes_row_by_row(
     spared: dict[str, Ran], sweep: SweepFolder, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,9 @@ def test_what_works_on_a_gpu_works_on_a_pretended_one(gpu: None) -> None:
     assert here.device.type == "cpu"
 
 
-@pytest.mark.parametrize("gain", [0.0, float("inf")], ids=["plain tokens", "replayed tokens"])
+@pytest.mark.parametrize(
+    "gain", [pytest.param(0.0, marks=pytest.mark.slow), float("inf")], ids=["plain tokens", "replayed tokens"]
+)
 def test_a_pack_on_a_gpu_gives_what_it_gives_on_a_cpu(
     gpu: None, sweep: SweepFolder, model: Path, on_cpu: dict[str, Ran], monkeypatch: pytest.MonkeyPatch, gain: float
 ) -> None:

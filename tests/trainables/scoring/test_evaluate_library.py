@@ -95,13 +95,14 @@ def test_each_text_is_scored_by_a_script_on_disk_and_stored_beside_our_own_score
         assert whole["evaluate_same_length_percent"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "words"),
     [
         ("", ("has no number 'same_length'", "same, percent", "#KEY")),
-        pytest.param("#f1", ("has no number 'f1'", "same, percent"), marks=pytest.mark.slow),
-        pytest.param("#percent", ("from 0 to 1", "got 100", "#percent/100"), marks=pytest.mark.slow),
-        pytest.param("#same?least=1", ("failed: TypeError", "least"), marks=pytest.mark.slow),
+        ("#f1", ("has no number 'f1'", "same, percent")),
+        ("#percent", ("from 0 to 1", "got 100", "#percent/100")),
+        ("#same?least=1", ("failed: TypeError", "least")),
     ],
 )
 def test_a_metric_that_cannot_be_used_is_a_sentence(tmp_path: Path, ending: str, words: tuple[str, ...]) -> None:

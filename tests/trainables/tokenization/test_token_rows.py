@@ -235,6 +235,7 @@ def test_a_context_of_256_bytes_is_refused_with_the_lengths_that_do_not_fit() ->
     assert found.cut > found.examples / 2
 
 
+@pytest.mark.slow
 @needs_real_data
 def test_a_training_that_would_drop_more_than_half_is_refused() -> None:
     encoder, train = load_encoder(BYTES), training_order(samsum("train"), 42)[:500]
